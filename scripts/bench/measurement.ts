@@ -1,0 +1,133 @@
+import type { ChildServer } from './child-server.ts';
+import { runLoad, sendOnce } from './http-load.ts';
+import { assertSameAnswer, encodeRequest, type Side, type Workload } from './workload.ts';
+
+/** How one server did at one workload. */
+interface SideResult {
+  readonly requestsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** CPU time of the server's process, Postgres not counted. */
+  readonly cpuMsPerRequest: number;
+  readonly requests: number;
+}
+
+/** Both servers at one workload. */
+export interface WorkloadResult {
+  readonly workload: Workload;
+  readonly raw: SideResult;
+  readonly ours: SideResult;
+  /** Requests a second, ours to the baseline's. */
+  readonly ratio: number;
+  readonly goalMet: boolean;
+}
+
+/** How long each server is measured. */
+export interface MeasurementPlan {
+  readonly rounds: number;
+  readonly roundMs: number;
+  readonly warmUpMs: number;
+}
+
+const SIDES: readonly Side[] = ['raw', 'ours'];
+
+/** One server's rounds so far. */
+interface Tally {
+  requests: number;
+  seconds: number;
+  cpuMs: number;
+  readonly latencies: number[];
+}
+
+/**
+ * Checks that both servers answer the workload the same, then measures them in turn, round by round, so that what else the
+ * machine does falls on both alike.
+ */
+export async function measure(
+  workload: Workload,
+  servers: Readonly<Record<Side, ChildServer>>,
+  plan: MeasurementPlan,
+): Promise<WorkloadResult> {
+  const [first] = workload.clients[0] ?? [];
+  if (first === undefined) throw new Error(`${workload.name} has no requests.`);
+  assertSameAnswer(workload, {
+    raw: await sendOnce(servers.raw.port, encodeRequest(first, 'raw')),
+    ours: await sendOnce(servers.ours.port, encodeRequest(first, 'ours')),
+  });
+
+  const tallies: Record<Side, Tally> = { raw: emptyTally(), ours: emptyTally() };
+  const load = (side: Side, durationMs: number) =>
+    runLoad({
+      port: servers[side].port,
+      durationMs,
+      clients: workload.clients.map(requests => requests.map(each => encodeRequest(each, side))),
+    });
+  for (const side of SIDES) await load(side, plan.warmUpMs);
+  for (let round = 0; round < plan.rounds; round += 1) {
+    for (const side of SIDES) {
+      const tally = tallies[side];
+      const cpuBefore = await servers[side].cpuMs();
+      const result = await load(side, plan.roundMs);
+      tally.cpuMs += (await servers[side].cpuMs()) - cpuBefore;
+      tally.requests += result.requests;
+      tally.seconds += result.seconds;
+      for (const latency of result.latencies) tally.latencies.push(latency);
+    }
+  }
+  const raw = summarise(tallies.raw);
+  const ours = summarise(tallies.ours);
+  const ratio = ours.requestsPerSecond / raw.requestsPerSecond;
+  const goalMet = 'ratio' in workload.goal ? ratio >= workload.goal.ratio : ours.p99Ms <= workload.goal.p99Ms;
+  return { workload, raw, ours, ratio, goalMet };
+}
+
+function emptyTally(): Tally {
+  return { requests: 0, seconds: 0, cpuMs: 0, latencies: [] };
+}
+
+function summarise({ requests, seconds, cpuMs, latencies }: Tally): SideResult {
+  const sorted = [...latencies].sort((a, b) => a - b);
+  const percentile = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return {
+    requests,
+    requestsPerSecond: requests / seconds,
+    p50Ms: percentile(0.5),
+    p99Ms: percentile(0.99),
+    cpuMsPerRequest: cpuMs / requests,
+  };
+}
+
+/** The results as a Markdown table, numbers right. */
+export function formatTable(results: readonly WorkloadResult[]): string {
+  const head = [
+    'workload',
+    'ratio to raw',
+    'goal',
+    'req/s',
+    'p50 ms',
+    'p99 ms',
+    'CPU ms/req',
+    'raw req/s',
+    'raw p50 ms',
+    'raw p99 ms',
+    'raw CPU ms/req',
+  ];
+  const figures = (side: SideResult) => [
+    side.requestsPerSecond.toFixed(0),
+    side.p50Ms.toFixed(2),
+    side.p99Ms.toFixed(2),
+    side.cpuMsPerRequest.toFixed(3),
+  ];
+  const lines = results.map(({ workload, raw, ours, ratio, goalMet }) => [
+    `${workload.name} ${workload.title}`,
+    ratio.toFixed(2),
+    `${'ratio' in workload.goal ? workload.goal.ratio.toFixed(2) : `p99 ${workload.goal.p99Ms} ms`} ${goalMet ? 'met' : 'missed'}`,
+    ...figures(ours),
+    ...figures(raw),
+  ]);
+  const widths = head.map((name, column) => Math.max(name.length, ...lines.map(line => line[column]?.length ?? 0)));
+  const row = (cells: readonly string[]) =>
+    `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`;
+  const rule = `|${widths.map((width, column) => (column === 0 ? `${'-'.repeat(width + 2)}` : `${'-'.repeat(width + 1)}:`)).join('|')}|`;
+  return [row(head), rule, ...lines.map(row)].join('\n');
+}

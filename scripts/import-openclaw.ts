@@ -1,0 +1,73 @@
+/** `npm run import:openclaw -- <folder or file> [--agent id] [--dry-run] [--json]`: imports the sessions of an OpenClaw installation. */
+import { parseArgs } from 'node:util';
+import { ConfigError, readConfig } from '../src/config.ts';
+import { openDatabaseForCommand } from '../src/database/open-database.ts';
+import { formatReport, type ImportReport } from '../src/import/import-report.ts';
+import { importOpenClaw } from '../src/import/openclaw/import-openclaw.ts';
+import { NothingToImportError } from '../src/import/openclaw/state-folder.ts';
+import { createLog } from '../src/log.ts';
+
+const USAGE = `Usage: npm run import:openclaw -- <folder or file> [--agent id] [--dry-run] [--json]
+
+  <folder or file>  an OpenClaw state folder such as ~/.openclaw, an agent's folder, a sessions folder, or one transcript (*.jsonl)
+  --agent id        of several agents take this one; otherwise, the agent the sessions belong to
+  --dry-run         say what would be imported, and write nothing
+  --json            print the report as JSON`;
+
+interface Command {
+  readonly path: string;
+  readonly agentId: string | null;
+  readonly dryRun: boolean;
+  readonly json: boolean;
+}
+
+/** The arguments of the call; null where they make no sense. */
+function readCommand(): Command | null {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        agent: { type: 'string' },
+        'dry-run': { type: 'boolean' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    const [path] = positionals;
+    if (path === undefined || positionals.length > 1 || values.help === true) return null;
+    return { path, agentId: values.agent ?? null, dryRun: values['dry-run'] === true, json: values.json === true };
+  } catch {
+    return null;
+  }
+}
+
+async function runImport({ path, agentId, dryRun }: Command): Promise<ImportReport> {
+  const config = readConfig();
+  const log = createLog(config.logLevel);
+  const database = await openDatabaseForCommand(config.database, log, 'import:openclaw');
+  try {
+    return await importOpenClaw({ path, agentId, dryRun, databaseUrl: database.url, sessions: config.sessions, log });
+  } finally {
+    await database.close();
+  }
+}
+
+function explain(error: unknown): string {
+  if (error instanceof ConfigError || error instanceof NothingToImportError) return error.message;
+  return error instanceof Error ? `The import failed: ${error.message}` : String(error);
+}
+
+const command = readCommand();
+if (command === null) {
+  process.stderr.write(`${USAGE}\n`);
+  process.exitCode = 1;
+} else {
+  try {
+    const report = await runImport(command);
+    process.stdout.write(`${command.json ? JSON.stringify(report, null, 2) : formatReport(report)}\n`);
+    if (report.failures.length > 0) process.exitCode = 1;
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`);
+    process.exitCode = 1;
+  }
+}
