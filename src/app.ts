@@ -1,0 +1,96 @@
+import type { Config } from './config.ts';
+import { createContextFactory } from './context.ts';
+import { createDatabase, type Database } from './database/database.ts';
+import { createEventLog, type EventLog } from './events/event-log.ts';
+import type { Logger } from './log.ts';
+import { createKeyRegistry } from './modules/api-key/key-registry.service.ts';
+import { startIdempotencySweep } from './modules/idempotency/idempotency-sweep.service.ts';
+import { createRateLimiter } from './modules/rate-limit/rate-limit.service.ts';
+import { createSchema } from './schema/index.ts';
+import { type Authenticator, createAuthenticator } from './server/authenticate.ts';
+import { createTokenVerifier } from './server/authenticate-token.ts';
+import { createHttpServer } from './server/http.ts';
+import { createMetrics } from './server/metrics.ts';
+import { loadPersistedDocuments } from './server/persisted-documents.ts';
+
+/** A running application on a migrated database. */
+export interface App {
+  readonly database: Database;
+  readonly events: EventLog;
+  /**
+   * Starts to take connections where the configuration says.
+   * @returns the server's address, without a path
+   * @throws the error of node, such as EADDRINUSE
+   */
+  listen(): Promise<{ readonly url: string }>;
+  /** Readiness goes, while requests are still served; `close` is to follow. */
+  withdraw(): void;
+  /** True while everyone is let in: authentication is off. */
+  isOpen(): boolean;
+  /** Drains: requests finish, streams end, then the database is let go. */
+  close(): Promise<void>;
+}
+
+export interface AppOptions {
+  readonly config: Config;
+  /** A migrated Postgres. */
+  readonly databaseUrl: string;
+  readonly log: Logger;
+}
+
+/** Requests still under way so long after the drain began are cut. */
+export const DRAIN_TIMEOUT_MS = 8_000;
+
+/**
+ * Puts the application together; nothing happens before it is called.
+ * @throws StartError where the trusted documents cannot be read or AUTH=off does not fit the keys there are, and the error of pg where the database cannot be reached
+ */
+export async function createApp({ config, databaseUrl, log }: AppOptions): Promise<App> {
+  const documents = await loadPersistedDocuments(config.persisted);
+  const database = createDatabase({
+    url: databaseUrl,
+    poolSize: config.database.poolSize,
+    statementTimeoutMs: config.limits.requestTimeoutMs,
+    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
+  });
+  const keys = await createKeyRegistry({ url: databaseUrl, log });
+  const tokens = config.auth.jwt === null ? null : createTokenVerifier(config.auth.jwt);
+  let authenticator: Authenticator;
+  try {
+    authenticator = createAuthenticator({ auth: config.auth, keys, tokens });
+  } catch (error) {
+    await keys.close();
+    await database.close();
+    throw error;
+  }
+  const events = await createEventLog({ url: databaseUrl, log });
+  const stopSweep = startIdempotencySweep({ database, log });
+  const rateLimiter = createRateLimiter({ limits: config.rateLimits, redisUrl: config.redisUrl, log });
+  const server = createHttpServer({
+    schema: createSchema(),
+    createContext: createContextFactory({ config, database, events, rateLimiter }),
+    authenticator,
+    config,
+    log,
+    isReady: () => database.isReachable(),
+    documents,
+    rateLimiter,
+    metrics: createMetrics({ pool: () => database.gauges(), events: () => events.gauges() }),
+    drainTimeoutMs: DRAIN_TIMEOUT_MS,
+  });
+  return {
+    database,
+    events,
+    isOpen: () => authenticator.isOpen(),
+    listen: async () => ({ url: await server.listen(config.port, config.host) }),
+    withdraw: () => server.withdraw(),
+    async close() {
+      await server.close();
+      await rateLimiter.close();
+      await stopSweep();
+      await keys.close();
+      await events.close();
+      await database.close();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import type { Config } from './config.ts';
+import type { Database } from './database/database.ts';
+import type { EventLog } from './events/event-log.ts';
+import { AgentLoader } from './modules/agent/agent.loader.ts';
+import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
+import type { Caller } from './modules/caller.ts';
+import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
+import { MessageLoader } from './modules/message/message.loader.ts';
+import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
+import type { RateLimiter } from './modules/rate-limit/rate-limit.service.ts';
+import { SearchLoader } from './modules/search/search.loader.ts';
+import { SessionLoader } from './modules/session/session.loader.ts';
+import { UsageLoader } from './modules/usage/usage.loader.ts';
+import type { Viewer } from './modules/viewer/viewer.rules.ts';
+
+/** What resolvers work with: one for each operation, and a fresh one for each event of a subscription. */
+export interface Context {
+  readonly requestId: string;
+  /** Aborted when the caller has gone. */
+  readonly signal: AbortSignal;
+  readonly viewer: Viewer;
+  /** What services are called with. */
+  readonly caller: Caller;
+  readonly config: Config;
+  readonly events: EventLog;
+  readonly load: Loaders;
+  /** Where the viewer stands with what it may do in a minute. */
+  readonly rateLimits: () => Promise<readonly RateLimitState[]>;
+}
+
+/** Reads shared within one operation. */
+export interface Loaders {
+  readonly sessions: SessionLoader;
+  readonly messages: MessageLoader;
+  readonly agents: AgentLoader;
+  readonly usage: UsageLoader;
+  readonly search: SearchLoader;
+  readonly apiKeys: ApiKeyLoader;
+}
+
+/** What all contexts share. */
+export interface ContextSources {
+  readonly config: Config;
+  readonly database: Database;
+  readonly events: EventLog;
+  readonly rateLimiter: RateLimiter;
+}
+
+/** What a context is made for: one operation of one caller. */
+export interface ContextOrigin {
+  readonly requestId: string;
+  readonly signal: AbortSignal;
+  readonly access: { readonly viewer: Viewer };
+}
+
+/** Gives the function that makes a context for an operation. */
+export function createContextFactory({ config, database, events, rateLimiter }: ContextSources) {
+  const callsInFlight = new CallsInFlight();
+  return ({ requestId, signal, access: { viewer } }: ContextOrigin): Context => {
+    return {
+      requestId,
+      signal,
+      viewer,
+      caller: { viewer, database, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
+      config,
+      events,
+      rateLimits: () => rateLimiter.states(viewer),
+      load: {
+        sessions: new SessionLoader(database, viewer),
+        messages: new MessageLoader(database, viewer),
+        agents: new AgentLoader(database, viewer),
+        usage: new UsageLoader(database, viewer),
+        search: new SearchLoader(database, viewer),
+        apiKeys: new ApiKeyLoader(database, viewer),
+      },
+    };
+  };
+}

@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import { Socket } from 'node:net';
+import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
+import { Prisma, PrismaClient } from '../generated/prisma/client.ts';
+
+/** A piece of SQL with its parameters; `Prisma.sql` builds it, pieces nest. */
+export type Sql = Prisma.Sql;
+
+/** Begins the text of a statement that is worth a named prepared statement: its texts form a small closed set. */
+export const PREPARED = '/*prepared*/';
+
+/** More texts than this are a fault of ours: they then go unnamed rather than fill every connection. */
+const MAX_PREPARED = 500;
+
+/** Something statements can be sent to: the pool, or one transaction. */
+export interface Executor {
+  /**
+   * Sends one statement and gives its rows.
+   * Values are as Prisma reads them: bigint as BigInt, timestamptz as Date, json parsed, enums and uuids as strings.
+   */
+  rows<Row>(statement: Sql): Promise<Row[]>;
+}
+
+/** One statement as it was sent. */
+export interface RecordedStatement {
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+}
+
+/** What services write to: the pool, or a transaction they are to be part of. */
+export interface Transactor extends Executor {
+  /**
+   * Runs work in one READ COMMITTED transaction: committed when it resolves, rolled back when it throws.
+   * Run anew, a few times, where the server broke a deadlock with it: work must have no effect but its statements.
+   */
+  transaction<Result>(work: (transaction: Executor) => Promise<Result>): Promise<Result>;
+}
+
+/** How the pool stands, for metrics. */
+export interface PoolGauges {
+  readonly total: number;
+  readonly idle: number;
+  /** Those that want a connection and have none. */
+  readonly waiting: number;
+}
+
+/** The pool of connections to one Postgres, through Prisma. */
+export interface Database extends Transactor {
+  /** Calls the listener with every statement sent from now on, BEGIN and COMMIT aside; returns the function that stops it. */
+  onStatement(listener: (statement: RecordedStatement) => void): () => void;
+  /** Whether the server answers now, asked on a connection of its own: a busy pool is no answer. */
+  isReachable(): Promise<boolean>;
+  gauges(): PoolGauges;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly url: string;
+  /** Most connections at once. */
+  readonly poolSize: number;
+  /** A statement running longer is ended by the server. */
+  readonly statementTimeoutMs: number;
+  /** Told of connections lost while idle; they are replaced when next needed. */
+  readonly onConnectionError: (error: Error) => void;
+}
+
+/** Makes all work part of a transaction that is open: it is committed or rolled back with it, and run anew with it. */
+export function joinTransaction(transaction: Executor): Transactor {
+  return { rows: statement => transaction.rows(statement), transaction: work => work(transaction) };
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const PROBE_TIMEOUT_MS = 2_000;
+/** How much longer than a statement may take the server is waited for. */
+const SILENCE_GRACE_MS = 3_000;
+
+/** SQLSTATE deadlock_detected. */
+const DEADLOCK = '40P01';
+/** SQLSTATE lock_not_available. */
+const LOCK_NOT_AVAILABLE = '55P03';
+const MAX_ATTEMPTS = 4;
+
+/**
+ * Opens the pool; connections are made when first needed.
+ * Every connection reads and writes instants in UTC, so that their texts can be taken apart (PERFORMANCE.md, 6).
+ */
+export function createDatabase(options: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolSize,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    statement_timeout: options.statementTimeoutMs,
+    idle_in_transaction_session_timeout: options.statementTimeoutMs,
+    // Compiling a plan costs more than all our statements take; sets of ids to be hashed need a little memory.
+    options: '-c timezone=UTC -c default_transaction_isolation=read\\ committed -c jit=off -c work_mem=32MB',
+    application_name: 'sessiongraph',
+  });
+  giveUpSilent(pool, options.statementTimeoutMs + SILENCE_GRACE_MS);
+  const probe = new pg.Pool({
+    connectionString: options.url,
+    max: 1,
+    connectionTimeoutMillis: PROBE_TIMEOUT_MS,
+    query_timeout: PROBE_TIMEOUT_MS,
+    application_name: 'sessiongraph probe',
+  });
+  probe.on('error', options.onConnectionError);
+  const adapter = new PrismaPg(pool, {
+    disposeExternalPool: true,
+    // pg takes no name for a statement that is not to be kept; the option's type does not say so.
+    statementNameGenerator: createStatementNames() as (query: { sql: string }) => string,
+    onPoolError: options.onConnectionError,
+    onConnectionError: options.onConnectionError,
+  });
+  const prisma = new PrismaClient({ adapter });
+  const listeners = new Set<(statement: RecordedStatement) => void>();
+  const executor = (client: Pick<typeof prisma, '$queryRaw'>): Executor => ({
+    rows(statement) {
+      for (const listener of listeners) listener({ sql: statement.text, parameters: statement.values });
+      return client.$queryRaw(statement);
+    },
+  });
+  return {
+    ...executor(prisma),
+    async transaction(work) {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await prisma.$transaction(client => work(executor(client)), {
+            maxWait: CONNECT_TIMEOUT_MS,
+            timeout: options.statementTimeoutMs,
+          });
+        } catch (error) {
+          if (sqlStateOf(error) !== DEADLOCK || attempt === MAX_ATTEMPTS) throw error;
+        }
+      }
+    },
+    onStatement(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    isReachable: () =>
+      probe.query('select 1').then(
+        () => true,
+        () => false,
+      ),
+    gauges: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    async close() {
+      await Promise.all([prisma.$disconnect(), probe.end()]);
+    },
+  };
+}
+
+/**
+ * Cuts a connection in use on which nothing has come for so long. The server ends what takes too long, and says so: where it does not, it is
+ * gone without a word, and the system would wait for it for many minutes.
+ */
+function giveUpSilent(pool: pg.Pool, silenceMs: number): void {
+  const allow = (client: pg.PoolClient, milliseconds: number) => {
+    const { stream } = client.connection;
+    if (stream instanceof Socket) stream.setTimeout(milliseconds);
+  };
+  pool.on('connect', client => {
+    const { stream } = client.connection;
+    stream.on('timeout', () => stream.destroy(Object.assign(new Error('the database no longer answers'), { code: 'ETIMEDOUT' })));
+  });
+  pool.on('acquire', client => allow(client, silenceMs));
+  pool.on('release', (_error, client) => allow(client, 0));
+}
+
+function createStatementNames(): (query: { sql: string }) => string | undefined {
+  const names = new Map<string, string>();
+  return ({ sql }) => {
+    if (!sql.startsWith(PREPARED)) return undefined;
+    const known = names.get(sql);
+    if (known !== undefined || names.size >= MAX_PREPARED) return known;
+    const name = `sg_${createHash('sha256').update(sql).digest('hex').slice(0, 24)}`;
+    names.set(sql, name);
+    return name;
+  };
+}
+
+/** The SQLSTATE of a failed statement, null where the error is none of the database's. */
+function sqlStateOf(error: unknown): string | null {
+  return databaseCauseOf(error)?.originalCode ?? null;
+}
+
+/** Whether a statement failed because it waited for a lock longer than `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return sqlStateOf(error) === LOCK_NOT_AVAILABLE;
+}
+
+/** The unique index or constraint a statement ran into, null where it failed for another reason. */
+export function violatedUniqueIndex(error: unknown): string | null {
+  const cause = databaseCauseOf(error);
+  if (cause?.originalCode !== '23505') return null;
+  return cause.constraint?.index ?? null;
+}
+
+interface DatabaseCause {
+  readonly originalCode?: string;
+  readonly constraint?: { readonly index?: string };
+}
+
+function databaseCauseOf(error: unknown): DatabaseCause | null {
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return null;
+  const adapterError = error.meta?.driverAdapterError;
+  return adapterError instanceof Error && typeof adapterError.cause === 'object' ? adapterError.cause : null;
+}

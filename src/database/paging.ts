@@ -1,0 +1,248 @@
+import { createHash } from 'node:crypto';
+import { badInput, DomainError } from '../errors.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import type { Sql } from './database.ts';
+
+/** Relay's paging arguments as the caller wrote them; null counts as left out. */
+export interface PageArguments {
+  readonly first?: number | null;
+  readonly after?: string | null;
+  readonly last?: number | null;
+  readonly before?: string | null;
+}
+
+/** How many rows a list gives where none are asked for, and at the most. */
+export interface PageSize {
+  readonly default: number;
+  readonly max: number;
+}
+
+/** Type of a sort value, for the cast of what a cursor holds. */
+export type SortType = 'timestamptz' | 'bigint' | 'integer' | 'float8' | 'text' | 'uuid';
+
+/** One term of an order. Its expression is never null. */
+export interface OrderTerm {
+  readonly expression: Sql;
+  readonly type: SortType;
+  readonly descending: boolean;
+}
+
+/**
+ * A total order: the last term is unique, so that no two rows are equal.
+ * `fingerprint` stands for the list, its order and its filter; a cursor is good for one fingerprint only.
+ */
+export interface Ordering {
+  readonly terms: readonly OrderTerm[];
+  readonly fingerprint: string;
+}
+
+/** What part of an ordered list is asked for. */
+export interface PageWindow {
+  readonly limit: number;
+  /** True for `last`: read from the end backwards. */
+  readonly inverted: boolean;
+  readonly after: readonly string[] | null;
+  readonly before: readonly string[] | null;
+}
+
+/** One page of rows, in list order. */
+export interface Page<Row> {
+  readonly rows: readonly Row[];
+  /** Cursor of the row at an index; null where there is none. Made when asked for: most pages show few of theirs. */
+  readonly cursorAt: (index: number) => string | null;
+  readonly hasNextPage: boolean;
+  readonly hasPreviousPage: boolean;
+}
+
+/** A row of a page, with its cursor values where they were read: one text a term, in the column that `cursorColumn` gives. */
+export interface WithCursor {
+  readonly cursor?: readonly string[];
+}
+
+const CURSOR_VERSION = 1;
+
+/**
+ * Stands for a list, its order and its filter in cursors: equal parts give equal fingerprints, whatever the order of their keys.
+ * A key that is null counts as left out, as it does in filters.
+ */
+export function fingerprintOf(parts: unknown): string {
+  return createHash('sha256').update(JSON.stringify(parts, sortedKeys)).digest('base64url').slice(0, 12);
+}
+
+function sortedKeys(key: string, value: unknown): unknown {
+  // The caller's own data: there a null is a value.
+  if (key === 'metadata') return JSON.stringify(value, sortedWithNulls);
+  if (typeof value === 'bigint') return String(value);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, item]) => item !== null)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
+}
+
+function sortedWithNulls(_key: string, value: unknown): unknown {
+  return isObject(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
+
+/**
+ * Checks paging arguments and reads their cursors.
+ * @throws DomainError BAD_USER_INPUT for `first` with `last` or a negative size, PAGE_SIZE_TOO_LARGE, BAD_CURSOR
+ */
+export function readWindow(args: PageArguments, size: PageSize, ordering: Ordering): PageWindow {
+  if (args.first != null && args.last != null) throw badInput('last', 'must not be given together with first');
+  const inverted = args.last != null;
+  const field = inverted ? 'last' : 'first';
+  const limit = args.last ?? args.first ?? size.default;
+  if (limit < 0) throw badInput(field, 'must not be negative');
+  if (limit > size.max) {
+    throw new DomainError('PAGE_SIZE_TOO_LARGE', `${field} is ${limit}; a page of this list has at most ${size.max}.`, {
+      field,
+      requested: limit,
+      max: size.max,
+    });
+  }
+  return {
+    limit,
+    inverted,
+    after: args.after == null ? null : decodeCursor(args.after, ordering, 'after'),
+    before: args.before == null ? null : decodeCursor(args.before, ordering, 'before'),
+  };
+}
+
+function encodeCursor(values: readonly string[], ordering: Ordering): string {
+  return Buffer.from(JSON.stringify([CURSOR_VERSION, ordering.fingerprint, ...values])).toString('base64url');
+}
+
+function decodeCursor(text: string, ordering: Ordering, field: string): readonly string[] {
+  const parsed = parseJson(Buffer.from(text, 'base64url').toString('utf8'));
+  const malformed = () => new DomainError('BAD_CURSOR', `${field} is not a cursor of this list.`, { field });
+  if (!Array.isArray(parsed) || parsed[0] !== CURSOR_VERSION || typeof parsed[1] !== 'string') throw malformed();
+  if (parsed[1] !== ordering.fingerprint) {
+    throw new DomainError('BAD_CURSOR', `${field} is a cursor of another order or filter; start again without it.`, { field });
+  }
+  const values = parsed.slice(2);
+  if (values.length !== ordering.terms.length) throw malformed();
+  return ordering.terms.map((term, index) => {
+    const value: unknown = values[index];
+    if (typeof value !== 'string' || !IS_SORT_VALUE[term.type](value)) throw malformed();
+    return value;
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const INSTANT = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?)\+00$/;
+
+// A forged cursor must not reach the database as a value it cannot cast: that would be its error, not the caller's.
+const IS_SORT_VALUE: Readonly<Record<SortType, (value: string) => boolean>> = {
+  timestamptz(value) {
+    const match = INSTANT.exec(value);
+    if (match === null) return value === 'infinity';
+    const instant = new Date(`${match[1]}T${match[2]}Z`);
+    // A Date takes the year 0 and the 30th of February, which it moves on into March; Postgres takes neither.
+    return !value.startsWith('0000') && !Number.isNaN(instant.getTime()) && instant.toISOString().startsWith(match[1] ?? '');
+  },
+  bigint: value => /^-?\d{1,18}$/.test(value),
+  integer: value => /^-?\d{1,9}$/.test(value),
+  float8: value => {
+    const match = /^(-?\d+(?:\.\d+)?)(?:e[+-]\d{1,3})?$/.exec(value);
+    const number = Number(value);
+    // What is too small for its digits becomes 0 here, and an error there.
+    return match !== null && Number.isFinite(number) && (number !== 0 || Number(match[1]) === 0);
+  },
+  text: value => !value.includes('\0') && value.isWellFormed(),
+  uuid: value => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value),
+};
+
+/** The column `cursor` of a page's rows: the sort values as texts. */
+export function cursorColumn(ordering: Ordering): Sql {
+  return Prisma.sql`array[${Prisma.join(ordering.terms.map(term => Prisma.sql`(${term.expression})::text`))}] as "cursor"`;
+}
+
+/** The columns of a page's rows, with the cursor values where the groups asked for hold `cursor`. */
+export function pageColumns(columns: Sql, ordering: Ordering, groups: readonly string[]): Sql {
+  return groups.includes('cursor') ? Prisma.sql`${columns}, ${cursorColumn(ordering)}` : columns;
+}
+
+/** The ORDER BY list of a page: the order, or its mirror where the window is read from the end. */
+export function orderList(ordering: Ordering, window: PageWindow): Sql {
+  return Prisma.join(
+    ordering.terms.map(term =>
+      term.descending !== window.inverted ? Prisma.sql`${term.expression} desc` : Prisma.sql`${term.expression} asc`,
+    ),
+  );
+}
+
+/** The conditions that hold a page between its cursors; none where no cursor is given. */
+export function keysetConditions(ordering: Ordering, window: PageWindow): Sql[] {
+  const conditions: Sql[] = [];
+  if (window.after !== null) conditions.push(beyond(ordering.terms, window.after, false));
+  if (window.before !== null) conditions.push(beyond(ordering.terms, window.before, true));
+  return conditions;
+}
+
+/** Rows behind the values in the order, or before them. */
+function beyond(terms: readonly OrderTerm[], values: readonly string[], before: boolean): Sql {
+  const keys = terms.map((term, index) => ({ ...term, value: Prisma.sql`${values[index]}::${Prisma.raw(term.type)}` }));
+  const [first] = keys;
+  if (first !== undefined && keys.every(key => key.descending === first.descending)) {
+    // A row comparison is one range of the index, ties included, at any depth (PERFORMANCE.md, W9).
+    const left = Prisma.join(keys.map(key => key.expression));
+    const right = Prisma.join(keys.map(key => key.value));
+    return first.descending !== before ? Prisma.sql`(${left}) < (${right})` : Prisma.sql`(${left}) > (${right})`;
+  }
+  return keys.reduceRight<Sql>((rest, key) => {
+    const less = key.descending !== before;
+    const strictly = less ? Prisma.sql`${key.expression} < ${key.value}` : Prisma.sql`${key.expression} > ${key.value}`;
+    if (rest === Prisma.empty) return strictly;
+    const bound = less ? Prisma.sql`${key.expression} <= ${key.value}` : Prisma.sql`${key.expression} >= ${key.value}`;
+    return Prisma.sql`(${bound} and (${strictly} or ${rest}))`;
+  }, Prisma.empty);
+}
+
+/** How many rows to read for a window: one more than the page, to know whether another follows. */
+export function rowsToRead(window: PageWindow): number {
+  return window.limit + 1;
+}
+
+/** An empty page: of `first: 0`, for which nothing is read. */
+export function emptyPage<Row>(window: PageWindow): Page<Row> {
+  return { rows: [], cursorAt: () => null, hasNextPage: window.before !== null, hasPreviousPage: window.after !== null };
+}
+
+/**
+ * The page of the rows read for a window with `rowsToRead` as limit and `orderList` as order.
+ * What lies on the far side of a given cursor is taken to exist: no statement is spent on it (DESIGN.md, Reading).
+ */
+export function toPage<Row extends WithCursor>(read: readonly Row[], window: PageWindow, ordering: Ordering): Page<Row> {
+  const more = read.length > window.limit;
+  const kept = more ? read.slice(0, window.limit) : read;
+  const rows = window.inverted ? kept.toReversed() : kept;
+  return {
+    rows,
+    cursorAt(index) {
+      const row = rows[index];
+      if (row === undefined) return null;
+      if (row.cursor === undefined) throw new Error('The cursors of this page were not read.');
+      return encodeCursor(row.cursor, ordering);
+    },
+    hasNextPage: window.inverted ? window.before !== null : more || window.before !== null,
+    hasPreviousPage: window.inverted ? more || window.after !== null : window.after !== null,
+  };
+}
+
+/** Joins conditions by AND; true where there are none. */
+export function allOf(conditions: readonly Sql[]): Sql {
+  return conditions.length === 0 ? Prisma.sql`true` : Prisma.join([...conditions], ' and ');
+}

@@ -1,0 +1,279 @@
+import { setTimeout } from 'node:timers/promises';
+import { linkedParent, type StoredEvent } from './event-payload.ts';
+import { type EventBatch, EventLogExpiredError, type EventRange, type EventTableFilter } from './event-table.ts';
+
+/** Which events a subscription gets: those that pass all four. */
+export interface EventMatch {
+  /** Events of these sessions (UUIDs in lower case); null for all. */
+  readonly sessionIds: readonly string[] | null;
+  /** Events of these agents; null for all. */
+  readonly agentIds: readonly string[] | null;
+  readonly types: readonly string[] | null;
+  /** Also events of sessions that become descendants of `sessionIds`, from then on. */
+  readonly followChildren: boolean;
+}
+
+/** Where a subscription that is behind finds its events. */
+export interface EventSource {
+  /** All up to here has been dispatched; what comes later reaches the subscriptions that are live. */
+  readonly position: bigint;
+  recent(after: bigint): readonly StoredEvent[] | null;
+  read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
+  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly string[]>;
+}
+
+/** Where a subscription is registered while it is live. */
+export interface EventTopics {
+  add(subscription: EventSubscription): void;
+  remove(subscription: EventSubscription): void;
+}
+
+/** What a subscription needs. */
+export interface EventSubscriptionOptions {
+  readonly match: EventMatch;
+  /** The first event is the first matching one behind this place of the log. */
+  readonly position: bigint;
+  /** Most events held for a consumer that does not take them. */
+  readonly bufferSize: number;
+  readonly source: EventSource;
+  readonly topics: EventTopics;
+  readonly onEnd: (subscription: EventSubscription) => void;
+}
+
+/** How far one statement looks, however few of the events there match. */
+const WINDOW = 4_096n;
+/** The same where all events there have to be looked at here. */
+const FOLLOW_WINDOW = 1_024n;
+
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 2_000;
+
+interface Waiter {
+  readonly resolve: (result: IteratorResult<StoredEvent>) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * One consumer's stream: every matching event behind its place of the log, once and in order, until `return` or `end`.
+ *
+ * It is *live* while the dispatcher hands it events, or *behind*: then it holds nothing, stands in no index, and is served from the
+ * newest events kept by the reader or from the table, as fast as the consumer asks. It starts behind, goes live when it has caught
+ * up, and falls behind again when its buffer is full. While the database is away it waits.
+ */
+export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
+  readonly #options: EventSubscriptionOptions;
+  readonly #filter: EventTableFilter;
+  /** Session to the place of the log from which its events belong to this stream. */
+  readonly #sessions: Map<string, bigint> | null;
+  readonly #agents: ReadonlySet<string> | null;
+  readonly #types: ReadonlySet<string> | null;
+  readonly #matchesNothing: boolean;
+  /** Everything up to here is in the buffer or has been delivered; while live, as it was when it went live. */
+  #position: bigint;
+  #buffer: StoredEvent[] = [];
+  #waiters: Waiter[] = [];
+  #live = false;
+  #catchingUp = false;
+  #ended = false;
+  #failure: Error | null = null;
+
+  constructor(options: EventSubscriptionOptions) {
+    const { sessionIds, agentIds, types, followChildren } = options.match;
+    this.#options = options;
+    this.#sessions = sessionIds === null ? null : new Map(sessionIds.map(id => [id, 0n]));
+    this.#agents = agentIds === null ? null : new Set(agentIds);
+    this.#types = types === null ? null : new Set(types);
+    this.#matchesNothing = [sessionIds, agentIds, types].some(list => list?.length === 0);
+    // Who follows children must see the links of all sessions, whatever else is filtered.
+    this.#filter = followChildren ? { sessionIds: null, agentIds: null, types: null } : { sessionIds, agentIds, types };
+    this.#position = options.position;
+  }
+
+  /** The sessions it watches by now; null where it watches all. */
+  get sessionIds(): Iterable<string> | null {
+    return this.#sessions?.keys() ?? null;
+  }
+
+  /** The agents it watches; null where it watches all. */
+  get agentIds(): Iterable<string> | null {
+    return this.#agents;
+  }
+
+  get followsChildren(): boolean {
+    return this.#options.match.followChildren;
+  }
+
+  /** True while events have to be fetched for it. */
+  get isBehind(): boolean {
+    return !this.#live;
+  }
+
+  /** Events held for the consumer. */
+  get buffered(): number {
+    return this.#buffer.length;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<StoredEvent>> {
+    const event = this.#buffer.shift();
+    if (event !== undefined) return Promise.resolve({ done: false, value: event });
+    if (this.#failure !== null) {
+      const failure = this.#failure;
+      this.#failure = null;
+      return Promise.reject(failure);
+    }
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject });
+      if (!this.#live && !this.#catchingUp) void this.#catchUp();
+    });
+  }
+
+  return(): Promise<IteratorResult<StoredEvent>> {
+    this.end();
+    this.#buffer = [];
+    this.#failure = null;
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<StoredEvent>> {
+    await this.return();
+    return Promise.reject(error);
+  }
+
+  /** Ends the stream at once; whoever waits for an event is told. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#leave();
+    this.#buffer = [];
+    for (const { resolve } of this.#waiters.splice(0)) resolve({ done: true, value: undefined });
+    this.#options.onEnd(this);
+  }
+
+  /** Ends the stream with an error, after the events that are buffered. */
+  fail(error: Error): void {
+    if (this.#ended) return;
+    const waiter = this.#waiters.shift();
+    const buffer = this.#buffer;
+    this.end();
+    this.#buffer = buffer;
+    if (waiter === undefined) this.#failure = error;
+    else waiter.reject(error);
+  }
+
+  /** Takes an event from the dispatcher. */
+  push(event: StoredEvent): void {
+    if (!this.#live || event.seq <= this.#position || !this.#matches(event)) return;
+    if (this.#waiters.length === 0 && this.#buffer.length >= this.#options.bufferSize) {
+      const first = this.#buffer[0] ?? event;
+      this.#buffer = [];
+      this.#fallBehind(first.seq - 1n);
+    } else {
+      this.#offer(event);
+    }
+  }
+
+  /**
+   * Takes notice, while live, of an event that makes its session a child of one that is watched.
+   * @returns true where that session is watched from now on
+   */
+  adopt(event: StoredEvent): boolean {
+    if (!this.#live || event.seq <= this.#position || this.#sessions === null || this.#sessions.has(event.sessionId)) return false;
+    if (event.type === 'CREATED') {
+      this.#sessions.set(event.sessionId, event.seq);
+      return true;
+    }
+    // A session that gets its parent later may have descendants already: they must be looked up before anything else is delivered.
+    this.#fallBehind(event.seq - 1n);
+    return false;
+  }
+
+  #matches(event: StoredEvent): boolean {
+    if (this.#types !== null && !this.#types.has(event.type)) return false;
+    if (this.#agents !== null && !this.#agents.has(event.agentId)) return false;
+    if (this.#sessions === null) return true;
+    const from = this.#sessions.get(event.sessionId);
+    return from !== undefined && event.seq >= from;
+  }
+
+  #offer(event: StoredEvent): void {
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) this.#buffer.push(event);
+    else waiter.resolve({ done: false, value: event });
+  }
+
+  #leave(): void {
+    if (!this.#live) return;
+    this.#live = false;
+    this.#options.topics.remove(this);
+  }
+
+  #fallBehind(position: bigint): void {
+    this.#leave();
+    this.#position = position;
+    if (this.#waiters.length > 0) void this.#catchUp();
+  }
+
+  async #catchUp(): Promise<void> {
+    this.#catchingUp = true;
+    let retryMs = FIRST_RETRY_MS;
+    while (!this.#live && !this.#ended && this.#waiters.length > 0) {
+      try {
+        await this.#step();
+        retryMs = FIRST_RETRY_MS;
+      } catch (error) {
+        if (error instanceof EventLogExpiredError) {
+          this.fail(error);
+        } else {
+          await setTimeout(retryMs, undefined, { ref: false });
+          retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
+        }
+      }
+    }
+    this.#catchingUp = false;
+  }
+
+  async #step(): Promise<void> {
+    const { source, bufferSize, topics } = this.#options;
+    const end = source.position;
+    if (this.#matchesNothing && this.#position < end) this.#position = end;
+    if (this.#position >= end) {
+      this.#live = true;
+      topics.add(this);
+      return;
+    }
+    const recent = source.recent(this.#position);
+    if (recent !== null) {
+      await this.#take(recent, end);
+      return;
+    }
+    const window = this.#position + (this.followsChildren ? FOLLOW_WINDOW : WINDOW);
+    const through = window < end ? window : end;
+    const limit = this.followsChildren ? Number(FOLLOW_WINDOW) : bufferSize;
+    const { events, reached } = await source.read({ after: this.#position, through, limit }, this.#filter);
+    await this.#take(events, reached);
+  }
+
+  async #take(events: readonly StoredEvent[], reached: bigint): Promise<void> {
+    for (const event of events) {
+      if (this.followsChildren) await this.#follow(event);
+      if (this.#ended) return;
+      this.#position = event.seq;
+      if (this.#matches(event)) this.#offer(event);
+      if (this.#buffer.length >= this.#options.bufferSize) return;
+    }
+    this.#position = reached;
+  }
+
+  async #follow(event: StoredEvent): Promise<void> {
+    const sessions = this.#sessions;
+    const parent = linkedParent(event);
+    if (sessions === null || parent === null || !sessions.has(parent) || sessions.has(event.sessionId)) return;
+    const joined = event.type === 'CREATED' ? [event.sessionId] : await this.#options.source.withDescendants([event.sessionId], event.seq);
+    for (const id of joined) if (!sessions.has(id)) sessions.set(id, event.seq);
+  }
+}

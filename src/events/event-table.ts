@@ -1,0 +1,164 @@
+import { Pool, type QueryConfig, type QueryResult } from 'pg';
+import type { Logger } from '../log.ts';
+import { type EventRow, type StoredEvent, toStoredEvent } from './event-payload.ts';
+import { PostgresLink } from './postgres-link.ts';
+
+/** Every list is one of alternatives; null lets all pass. The three are joined by AND. */
+export interface EventTableFilter {
+  readonly sessionIds: readonly string[] | null;
+  readonly agentIds: readonly string[] | null;
+  readonly types: readonly string[] | null;
+}
+
+/** Events with `after < seq <= through`, in order, at most `limit`. */
+export interface EventRange {
+  readonly after: bigint;
+  readonly through: bigint;
+  readonly limit: number;
+}
+
+/** Part of the log. */
+export interface EventBatch {
+  readonly events: readonly StoredEvent[];
+  /** All that matched up to here is in `events`. */
+  readonly reached: bigint;
+}
+
+/** The log no longer reaches back to where a reader wants to continue: events between have been dropped. */
+export class EventLogExpiredError extends Error {
+  override readonly name = 'EventLogExpiredError';
+
+  constructor(after: bigint) {
+    super(`The event log no longer reaches back to ${after}.`);
+  }
+}
+
+/** Reads sequenced events, and what of the sessions decides who gets them. All methods throw the errors of pg. */
+export interface EventTable {
+  /**
+   * The newest events, for the one reader of this process, on a connection of its own.
+   * @throws EventLogExpiredError
+   */
+  readNew(after: bigint, limit: number): Promise<EventBatch>;
+  /**
+   * Events for one subscription, on a small pool that all of them share.
+   * @throws EventLogExpiredError
+   */
+  read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
+  /** Up to where the log has been dropped. */
+  expiredSeq(): Promise<bigint>;
+  /**
+   * These sessions and all their descendants, trashed ones included, as the tree was at a place of the log; those removed for good
+   * since are not found.
+   */
+  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
+const SHARED_CONNECTIONS = 2;
+const CONNECT_TIMEOUT_MS = 5_000;
+const STATEMENT_TIMEOUT_MS = 30_000;
+const ANSWER_TIMEOUT_MS = 35_000;
+
+const END_OF_LOG = 2n ** 63n - 1n;
+
+// Always by index on seq, partition by partition, whatever the statistics say; no JIT over costs that mean nothing then.
+const SETTINGS = { jit: 'off', plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', enable_bitmapscan: 'off', enable_sort: 'off' };
+
+// Expiry is read by the same statement: it is recorded before a partition goes, so that no gap is taken for the end of the log.
+const READ = `
+select state.expired_seq as "expiredSeq", e.*
+from aria_engine.event_log_state state left join lateral (
+  select seq, id, (extract(epoch from occurred_at) * 1000)::bigint as "occurredAtMs", session_id as "sessionId", agent_id as "agentId",
+    type, payload
+  from aria_engine.session_events
+  where seq > $1 and seq <= $2 and ($4::uuid[] is null or session_id = any ($4)) and ($5::text[] is null or agent_id = any ($5))
+    and ($6::text[] is null or type::text = any ($6))
+  order by seq limit $3
+) e on true`;
+
+// A parent is set once: who got it after that place of the log, or is getting it just now, was no descendant then.
+const TREE = `
+with recursive later as materialized (
+  select session_id from aria_engine.session_events
+  where seq > $2 and type in ('CREATED', 'UPDATED') and payload ? 'parentId'
+  union all
+  select session_id from aria_engine.session_events
+  where seq is null and type in ('CREATED', 'UPDATED') and payload ? 'parentId'
+), tree as (
+  select unnest($1::uuid[]) as id
+  union
+  select child.id from tree join aria_engine.chat_sessions child on child.parent_id = tree.id
+  where not exists (select from later where later.session_id = child.id)
+)
+select id from tree`;
+
+type Row = { readonly expiredSeq: string } & (EventRow | { readonly seq: null });
+
+/** Opens the table for reading; connections are made when first needed. */
+export function createEventTable({ url, log }: { readonly url: string; readonly log: Logger }): EventTable {
+  const settings = Object.entries(SETTINGS);
+  const link = new PostgresLink({
+    url,
+    log,
+    name: 'sessiongraph event reader',
+    setup: settings.map(([name, value]) => `set ${name} = ${value}`).join(';'),
+  });
+  const pool = new Pool({
+    connectionString: url,
+    application_name: 'sessiongraph event catch-up',
+    max: SHARED_CONNECTIONS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    options: settings.map(([name, value]) => `-c ${name}=${value}`).join(' '),
+  });
+  pool.on('error', error => log.warn({ reason: error.message }, 'lost an idle connection to Postgres'));
+
+  async function read(
+    send: (query: QueryConfig) => Promise<QueryResult | undefined>,
+    { after, through, limit }: EventRange,
+    { sessionIds, agentIds, types }: EventTableFilter,
+  ): Promise<EventBatch> {
+    const values = [String(after), String(through), limit, sessionIds, agentIds, types];
+    const result = await send({ name: 'read_events', text: READ, values });
+    const rows: readonly Row[] = result?.rows ?? [];
+    const first = rows[0];
+    if (first === undefined) throw new Error('aria_engine.event_log_state has lost its row.');
+    if (BigInt(first.expiredSeq) > after) throw new EventLogExpiredError(after);
+    const events: StoredEvent[] = [];
+    let last = after;
+    let number = 0;
+    for (const row of rows) {
+      if (row.seq === null) continue;
+      number += 1;
+      last = BigInt(row.seq);
+      const event = toStoredEvent(row);
+      if (event === null) log.debug({ seq: row.seq, type: row.type }, 'skipped an event that is not known here');
+      else events.push(event);
+    }
+    return { events, reached: number < limit && through !== END_OF_LOG ? through : last };
+  }
+
+  return {
+    readNew: (after, limit) =>
+      read(
+        async query => (await link.query(query))[0],
+        { after, through: END_OF_LOG, limit },
+        { sessionIds: null, agentIds: null, types: null },
+      ),
+    read: (range, filter) => read(query => pool.query(query), range, filter),
+    async expiredSeq() {
+      const { rows } = await pool.query<{ seq: string }>('select expired_seq as seq from aria_engine.event_log_state');
+      return BigInt(rows[0]?.seq ?? 0);
+    },
+    async withDescendants(sessionIds, asOf) {
+      const { rows } = await pool.query<{ id: string }>({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
+      return rows.map(row => row.id);
+    },
+    async close() {
+      await Promise.all([link.close(), pool.end()]);
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import { createReadStream } from 'node:fs';
+
+const NEWLINE = 0x0a;
+
+/** A longer line could not be held as one string, nor sent to the database as one value. */
+const LONGEST_LINE_BYTES = 128 * 1024 * 1024;
+
+/** One physical line of a file, without its line feed. */
+export interface FileLine {
+  /** 1-based. */
+  readonly line: number;
+  /** Null where the line is longer than 128 MiB; it is read over. */
+  readonly bytes: Buffer | null;
+  /** False for a last line that no line feed closes: its writer may still be at it. */
+  readonly closed: boolean;
+}
+
+/**
+ * The lines of a file, one in memory at a time.
+ * @param longest bytes of the longest line that is handed over
+ */
+export async function* readLines(path: string, longest: number = LONGEST_LINE_BYTES): AsyncGenerator<FileLine> {
+  let line = 0;
+  let pending: Buffer[] = [];
+  let length = 0;
+  const keep = (piece: Buffer): void => {
+    length += piece.length;
+    if (length > longest) pending = [];
+    else if (piece.length > 0) pending.push(piece);
+  };
+  const take = (closed: boolean): FileLine => {
+    line++;
+    const bytes = length > longest ? null : pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending);
+    pending = [];
+    length = 0;
+    return { line, bytes, closed };
+  };
+  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) {
+    const data: Buffer = chunk;
+    let start = 0;
+    for (let end = data.indexOf(NEWLINE); end !== -1; end = data.indexOf(NEWLINE, start)) {
+      keep(data.subarray(start, end));
+      yield take(true);
+      start = end + 1;
+    }
+    keep(data.subarray(start));
+  }
+  if (length > 0) yield take(false);
+}

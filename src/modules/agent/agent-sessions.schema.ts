@@ -1,0 +1,26 @@
+import { readWindow } from '../../database/paging.ts';
+import { builder } from '../../schema/builder.ts';
+import { connectionGroups, pagingArguments } from '../../schema/connection.ts';
+import { SESSION_PAGE, SessionConnection } from '../session/session.schema.ts';
+import { sessionConditions, sessionOrdering } from '../session-filter/session-filter.rules.ts';
+import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';
+import { Agent } from './agent.schema.ts';
+
+// Apart from agent.schema.ts, which the type Session needs: types that refer to each other are tied here.
+builder.objectField(Agent, 'sessions', t =>
+  t.field({
+    type: SessionConnection,
+    description: "The agent's sessions. Default order: last activity, newest first.",
+    args: { ...pagingArguments(SESSION_PAGE), filter: t.arg({ type: SessionFilterInput }), orderBy: t.arg({ type: [SessionOrderInput] }) },
+    extensions: { pageSize: SESSION_PAGE },
+    resolve: async (row, args, context, info) => {
+      const ordering = sessionOrdering(args.orderBy, ['agent.sessions', args.filter]);
+      const list = { by: 'agent', conditions: sessionConditions(args.filter), ordering } as const;
+      const window = readWindow(args, SESSION_PAGE, ordering);
+      return {
+        page: await context.load.sessions.pageOf(row.agentId, list, window, connectionGroups(info)),
+        count: () => context.load.sessions.countOf(row.agentId, list),
+      };
+    },
+  }),
+);

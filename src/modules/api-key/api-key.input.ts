@@ -1,0 +1,59 @@
+import { badInput } from '../../errors.ts';
+import { RATE_CLASSES, type RateClass } from '../rate-limit/rate-limit.rules.ts';
+import { normalizeAgentId } from '../session-key/session-key.rules.ts';
+import { assertStorable, readName } from '../text/text.input.ts';
+import { API_SCOPES, type ApiScope } from '../viewer/viewer.rules.ts';
+
+export interface CreateApiKeyInput {
+  readonly name: string;
+  readonly scopes: readonly ApiScope[];
+  readonly agentIds?: readonly string[] | null;
+  readonly expiresAt?: Date | null;
+  readonly rateLimits?: RateLimitInput | null;
+}
+
+/** Limits of one key; what is left out or null is the server's. */
+export type RateLimitInput = { readonly [Name in RateClass]?: number | null };
+
+/** What a new key is to be, checked. */
+export interface CheckedApiKey {
+  readonly name: string;
+  /** Lowest first, each once. */
+  readonly scopes: readonly ApiScope[];
+  /** Normalised, each once; null where none are named. */
+  readonly agentIds: readonly string[] | null;
+  readonly expiresAt: Date | null;
+  /** Null where the server's limit holds. */
+  readonly rateLimits: Readonly<Record<RateClass, number | null>>;
+}
+
+const MAX_NAME_LENGTH = 200;
+const MAX_AGENTS = 1_000;
+
+/** @throws DomainError BAD_USER_INPUT */
+export function readApiKey(input: CreateApiKeyInput, now: number = Date.now()): CheckedApiKey {
+  assertStorable(input, 'input');
+  const name = readName(input.name, 'input.name', MAX_NAME_LENGTH);
+  if (input.scopes.length === 0) throw badInput('input.scopes', 'must not be empty');
+  const expiresAt = input.expiresAt ?? null;
+  if (expiresAt !== null && expiresAt.getTime() <= now) throw badInput('input.expiresAt', 'must lie in the future');
+  return {
+    name,
+    scopes: API_SCOPES.filter(scope => input.scopes.includes(scope)),
+    agentIds: input.agentIds == null ? null : readAgents(input.agentIds),
+    expiresAt,
+    rateLimits: readRateLimits(input.rateLimits ?? {}),
+  };
+}
+
+function readRateLimits(given: RateLimitInput): CheckedApiKey['rateLimits'] {
+  for (const name of RATE_CLASSES) if ((given[name] ?? 0) < 0) throw badInput(`input.rateLimits.${name}`, 'must not be negative');
+  const { requests = null, writes = null, creations = null, management = null } = given;
+  return { requests, writes, creations, management };
+}
+
+function readAgents(agentIds: readonly string[]): readonly string[] {
+  if (agentIds.length === 0) throw badInput('input.agentIds', 'must not be empty; leave it out for all agents');
+  if (agentIds.length > MAX_AGENTS) throw badInput('input.agentIds', `must not have more than ${MAX_AGENTS} agents`);
+  return [...new Set(agentIds.map((agentId, index) => normalizeAgentId(readName(agentId, `input.agentIds.${index}`, MAX_NAME_LENGTH))))];
+}

@@ -1,0 +1,184 @@
+import type { GraphQLResolveInfo } from 'graphql';
+import type { Context } from '../../context.ts';
+import { builder } from '../../schema/builder.ts';
+import { columnGroups } from '../../schema/look-ahead.ts';
+import { messageGlobalId } from '../global-id/global-id.rules.ts';
+import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
+import { Session } from '../session/session.schema.ts';
+import { writtenSession } from '../session/session-mutation.schema.ts';
+import { TokenUsageInput } from '../usage/usage.schema.ts';
+import type { MessageInput, MessagePartInput } from './message.input.ts';
+import type { MessageRow } from './message.loader.ts';
+import { Message, MessageRoleEnum } from './message.schema.ts';
+import {
+  type Appended,
+  type AppendMessageInput,
+  type AppendMessagesInput,
+  appendMessage,
+  appendMessages,
+  type DeleteMessageInput,
+  deleteMessage,
+  messageNotFound,
+  WRITTEN_COLUMNS,
+} from './message.service.ts';
+
+type PartInput<Name extends keyof MessagePartInput> = NonNullable<MessagePartInput[Name]>;
+
+const TextPartInput = builder.inputRef<PartInput<'text'>>('TextPartInput').implement({
+  fields: t => ({ text: t.string({ required: true }) }),
+});
+
+const ThinkingPartInput = builder.inputRef<PartInput<'thinking'>>('ThinkingPartInput').implement({
+  fields: t => ({ text: t.string({ required: true }), redacted: t.boolean({ defaultValue: false }) }),
+});
+
+const ToolCallPartInput = builder.inputRef<PartInput<'toolCall'>>('ToolCallPartInput').implement({
+  fields: t => ({
+    callId: t.string({ required: true }),
+    name: t.string({ required: true }),
+    arguments: t.field({ type: 'JSON', required: true }),
+  }),
+});
+
+const ToolResultPartInput = builder.inputRef<PartInput<'toolResult'>>('ToolResultPartInput').implement({
+  fields: t => ({
+    callId: t.string({ required: true }),
+    name: t.string(),
+    content: t.string({ required: true }),
+    isError: t.boolean({ defaultValue: false }),
+    details: t.field({ type: 'JSON' }),
+  }),
+});
+
+const ImagePartInput = builder.inputRef<PartInput<'image'>>('ImagePartInput').implement({
+  description: 'Exactly one of `url` and base64 `data`.',
+  fields: t => ({ mimeType: t.string({ required: true }), url: t.string(), data: t.string() }),
+});
+
+const MessagePartInputType = builder.inputRef<MessagePartInput>('MessagePartInput').implement({
+  description: 'One part of a message: exactly one field.',
+  isOneOf: true,
+  fields: t => ({
+    text: t.field({ type: TextPartInput }),
+    thinking: t.field({ type: ThinkingPartInput }),
+    toolCall: t.field({ type: ToolCallPartInput }),
+    toolResult: t.field({ type: ToolResultPartInput }),
+    image: t.field({ type: ImagePartInput }),
+    other: t.field({ type: 'JSON', description: 'An object with a string `type`.' }),
+  }),
+});
+
+const MessageInputType = builder.inputRef<MessageInput>('MessageInput').implement({
+  description: 'A message: at least one of content and parts; with both, content is a text part before the others.',
+  fields: t => ({
+    role: t.field({ type: MessageRoleEnum, required: true }),
+    content: t.string({ description: 'At most 100,000 characters.' }),
+    parts: t.field({ type: [MessagePartInputType] }),
+    agentId: t.string(),
+    model: t.string(),
+    provider: t.string(),
+    usage: t.field({ type: TokenUsageInput, description: "Kept with the message and added to the session's totals." }),
+    latencyMs: t.int(),
+    stopReason: t.string(),
+    metadata: t.field({ type: 'JSON', description: 'A JSON object of at most 64 KiB.' }),
+    parentId: t.id({ description: 'The message it answers. Left out: the current leaf. Not of this session: MESSAGE_NOT_FOUND.' }),
+    createdAt: t.field({ type: 'DateTime', description: 'Now where left out.' }),
+  }),
+});
+
+const AppendMessageInputType = builder.inputRef<AppendMessageInput>('AppendMessageInput').implement({
+  fields: t => ({
+    sessionId: t.id({ required: true, description: 'Global id or bare UUID.' }),
+    message: t.field({ type: MessageInputType, required: true }),
+    idempotencyKey: t.string({ description: IDEMPOTENCY_KEY }),
+  }),
+});
+
+const AppendMessagesInputType = builder.inputRef<AppendMessagesInput>('AppendMessagesInput').implement({
+  description: '1 to 100 messages, all or none, in this order.',
+  fields: t => ({
+    sessionId: t.id({ required: true, description: 'Global id or bare UUID.' }),
+    messages: t.field({ type: [MessageInputType], required: true }),
+    idempotencyKey: t.string({ description: IDEMPOTENCY_KEY }),
+  }),
+});
+
+const DeleteMessageInputType = builder.inputRef<DeleteMessageInput>('DeleteMessageInput').implement({
+  fields: t => ({
+    id: t.id({ required: true, description: 'Global id or bare UUID.' }),
+    sessionId: t.id({ required: true, description: 'Must be the session it belongs to.' }),
+  }),
+});
+
+const AppendMessagePayload = builder.objectRef<Appended>('AppendMessagePayload').implement({
+  fields: t => ({
+    message: t.field({
+      type: Message,
+      resolve: (payload, _args, context, info) => {
+        const [message] = payload.messages;
+        if (message === undefined) throw new Error('Nothing was appended.');
+        return appended(message, context, info);
+      },
+    }),
+    session: t.field({ type: Session, resolve: (payload, _args, context, info) => writtenSession(payload, context, info) }),
+  }),
+});
+
+const AppendMessagesPayload = builder.objectRef<Appended>('AppendMessagesPayload').implement({
+  fields: t => ({
+    messages: t.field({
+      type: [Message],
+      resolve: (payload, _args, context, info) => Promise.all(payload.messages.map(message => appended(message, context, info))),
+    }),
+    session: t.field({ type: Session, resolve: (payload, _args, context, info) => writtenSession(payload, context, info) }),
+  }),
+});
+
+/** A message just written, read again only for columns that the write did not give. */
+async function appended(written: MessageRow, context: Context, info: GraphQLResolveInfo): Promise<MessageRow> {
+  const groups = columnGroups(info, [[]]);
+  if (groups.every(group => WRITTEN_COLUMNS.includes(group))) return written;
+  const message = await context.load.messages.byPlace(written, groups);
+  // Another has deleted it, or its session for good, since it was written.
+  if (message === null) throw messageNotFound(written.id);
+  return message;
+}
+
+interface Deleted {
+  readonly sessionId: string;
+  readonly messageId: string;
+}
+
+const DeleteMessagePayload = builder.objectRef<Deleted>('DeleteMessagePayload').implement({
+  fields: t => ({
+    deletedId: t.id({
+      description: 'Global id of the message.',
+      resolve: deleted => messageGlobalId(deleted.sessionId, deleted.messageId),
+    }),
+    session: t.field({ type: Session, resolve: (deleted, _args, context, info) => writtenSession(deleted, context, info) }),
+  }),
+});
+
+builder.mutationFields(t => ({
+  appendMessage: t.field({
+    type: AppendMessagePayload,
+    description: 'Appends one message behind the current leaf, or behind the message it names.',
+    args: { input: t.arg({ type: AppendMessageInputType, required: true }) },
+    extensions: { scope: 'WRITE' },
+    resolve: (_root, { input }, context) => appendMessage(context.caller, input),
+  }),
+  appendMessages: t.field({
+    type: AppendMessagesPayload,
+    description: 'Appends messages, all or none; each follows the one before unless it names a parent.',
+    args: { input: t.arg({ type: AppendMessagesInputType, required: true }) },
+    extensions: { scope: 'WRITE' },
+    resolve: (_root, { input }, context) => appendMessages(context.caller, input),
+  }),
+  deleteMessage: t.field({
+    type: DeleteMessagePayload,
+    description: 'Deletes a message; those that answer it answer its parent from then on, and its usage stays counted.',
+    args: { input: t.arg({ type: DeleteMessageInputType, required: true }) },
+    extensions: { scope: 'MANAGE' },
+    resolve: (_root, { input }, context) => deleteMessage(context.caller, input),
+  }),
+}));

@@ -1,0 +1,187 @@
+import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import {
+  allOf,
+  emptyPage,
+  keysetConditions,
+  type Ordering,
+  orderList,
+  type Page,
+  type PageWindow,
+  pageColumns,
+  rowsToRead,
+  type WithCursor,
+} from '../../database/paging.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { StoredPart } from './message.rules.ts';
+
+export type MessageRole = 'USER' | 'ASSISTANT' | 'SYSTEM' | 'TOOL' | 'OTHER';
+
+/** A message as read, columns of groups that were not asked for being absent. Instants are Postgres' text in UTC. */
+export interface MessageRow extends Partial<MessageDetails> {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly position: number;
+  readonly role: MessageRole;
+  readonly createdAt: string;
+}
+
+interface MessageDetails {
+  readonly parentPosition: number | null;
+  readonly active: boolean;
+  readonly content: string;
+  readonly parts: readonly StoredPart[] | null;
+  readonly externalId: string | null;
+  readonly agentId: string | null;
+  readonly model: string | null;
+  readonly provider: string | null;
+  readonly latencyMs: number | null;
+  readonly stopReason: string | null;
+  readonly metadata: unknown;
+  readonly inputTokens: number | null;
+  readonly outputTokens: number | null;
+  readonly cacheReadTokens: number | null;
+  readonly cacheWriteTokens: number | null;
+  readonly totalTokens: number | null;
+  readonly costNanoUsd: number | null;
+}
+
+const CORE = Prisma.sql`m.id, m.session_id as "sessionId", m.position::float8 as "position", m.role, m.created_at::text as "createdAt"`;
+
+/** The column groups of a message beyond the core. The set is closed, so that the texts of the loaders' statements are. */
+const GROUPS = {
+  tree: Prisma.sql`m.parent_position::float8 as "parentPosition", m.on_branch and m.position > s.compacted_through as "active"`,
+  content: Prisma.sql`m.content`,
+  parts: Prisma.sql`m.parts`,
+  details: Prisma.sql`m.external_id as "externalId", m.agent_id as "agentId", m.model, m.provider, m.latency_ms as "latencyMs",
+  m.stop_reason as "stopReason", m.metadata, m.input_tokens::float8 as "inputTokens", m.output_tokens::float8 as "outputTokens",
+  m.cache_read_tokens::float8 as "cacheReadTokens", m.cache_write_tokens::float8 as "cacheWriteTokens",
+  m.total_tokens::float8 as "totalTokens", m.cost_nano_usd::float8 as "costNanoUsd"`,
+} as const;
+
+/** Name of a column group of a message; fields name theirs in the `columns` extension. */
+export type MessageColumns = keyof typeof GROUPS;
+
+/** The columns of messages for these groups, on the tables `m` (chat_messages) and `s` (their sessions). */
+export function messageColumns(groups: readonly string[]): Sql {
+  // Parts that are the text alone are not stored; they are made from the content.
+  const asked = Object.entries(GROUPS).flatMap(([name, list]) =>
+    groups.includes(name) || (name === 'content' && groups.includes('parts')) ? [list] : [],
+  );
+  return Prisma.join([CORE, ...asked]);
+}
+
+/** Messages of the active view, on the tables `m` and `s`. */
+export const ACTIVE_MESSAGE = Prisma.sql`m.on_branch and m.position > s.compacted_through`;
+
+/** A list of a session's messages: what it holds, in what order. Conditions are on the tables `m` and `s`. */
+export interface MessageList {
+  readonly conditions: readonly Sql[];
+  readonly ordering: Ordering;
+}
+
+/** A message's place: its primary key. */
+export interface MessagePlace {
+  readonly sessionId: string;
+  readonly position: number;
+}
+
+type ReadMessage = MessageRow & WithCursor;
+
+/** Reads messages for one request; equal loads within it share a statement. */
+export class MessageLoader {
+  readonly #database: Database;
+  readonly #visible: Sql;
+  readonly #byId = new LoaderSet<string, MessageRow | null>();
+  readonly #byPlace = new LoaderSet<MessagePlace, MessageRow | null>();
+  readonly #last = new LoaderSet<string, MessageRow | null>();
+  readonly #ofSession = new LoaderSet<string, Page<MessageRow>>();
+  readonly #counts = new LoaderSet<string, number>();
+
+  constructor(database: Database, viewer: Viewer) {
+    this.#database = database;
+    this.#visible = visibleAgents(viewer, Prisma.sql`s.agent_id`);
+  }
+
+  /** A message by its UUID; null where there is none or its session may not be seen. */
+  byId(id: string, groups: readonly string[]): Promise<MessageRow | null> {
+    return this.#byId
+      .of(groups.join(), async ids => {
+        const rows = await this.#database.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
+          from aria_engine.chat_messages m join aria_engine.chat_sessions s on s.id = m.session_id
+          where m.id = any(${[...ids]}::uuid[]) and ${this.#visible}`);
+        return byKey(ids, rows, row => row.id);
+      })
+      .load(id);
+  }
+
+  /** A message by its session and position; null where there is none or its session may not be seen. */
+  byPlace(place: MessagePlace, groups: readonly string[]): Promise<MessageRow | null> {
+    return this.#byPlace
+      .of(groups.join(), async places => {
+        const rows = await this.#database.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
+          from unnest(${places.map(each => each.sessionId)}::uuid[], ${places.map(each => each.position)}::bigint[]) place(session_id, position)
+          join aria_engine.chat_messages m on m.session_id = place.session_id and m.position = place.position
+          join aria_engine.chat_sessions s on s.id = m.session_id where ${this.#visible}`);
+        return byKey(places.map(placeKey), rows, placeKey);
+      })
+      .load(place);
+  }
+
+  /** The last active message of a session, null where it has none; one statement for all sessions asked. */
+  lastActive(sessionId: string, groups: readonly string[]): Promise<MessageRow | null> {
+    return this.#last
+      .of(groups.join(), async ids => {
+        const rows = await this.#database.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select message.*
+          from ${parents(ids)} cross join lateral (
+            select ${messageColumns(groups)} from aria_engine.chat_messages m
+            where m.session_id = s.id and ${ACTIVE_MESSAGE} order by m.position desc limit 1
+          ) message where ${this.#visible}`);
+        return byKey(ids, rows, row => row.sessionId);
+      })
+      .load(sessionId);
+  }
+
+  /** A page of one session's messages; one statement for all sessions asked with the same list and window. */
+  ofSession(sessionId: string, list: MessageList, window: PageWindow, groups: readonly string[]): Promise<Page<MessageRow>> {
+    if (window.limit === 0) return Promise.resolve(emptyPage(window));
+    const variant = JSON.stringify([list.ordering.fingerprint, window, groups]);
+    return this.#ofSession
+      .of(variant, async ids => {
+        const conditions = allOf([Prisma.sql`m.session_id = s.id`, ...list.conditions, ...keysetConditions(list.ordering, window)]);
+        const rows = await this.#database.rows<ReadMessage & OfParent>(Prisma.sql`${Prisma.raw(PREPARED)}
+          select message.*, s.id as "listParent" from ${parents(ids)} cross join lateral (
+            select ${pageColumns(messageColumns(groups), list.ordering, groups)} from aria_engine.chat_messages m
+            where ${conditions} order by ${orderList(list.ordering, window)} limit (select ${rowsToRead(window)}::int)
+          ) message where ${this.#visible}`);
+        return pagesByParent(ids, rows, window, list.ordering);
+      })
+      .load(sessionId);
+  }
+
+  /** How many messages a session's list holds; one statement for all sessions asked with the same list. */
+  count(sessionId: string, list: MessageList): Promise<number> {
+    return this.#counts
+      .of(list.ordering.fingerprint, async ids => {
+        const rows = await this.#database.rows<{ id: string; count: number }>(Prisma.sql`select s.id, count(*)::int as count
+          from aria_engine.chat_sessions s join aria_engine.chat_messages m on m.session_id = s.id
+          where ${allOf([Prisma.sql`s.id = any(${[...ids]}::uuid[])`, this.#visible, ...list.conditions])} group by s.id`);
+        return byKey(ids, rows, row => row.id).map(row => row?.count ?? 0);
+      })
+      .load(sessionId);
+  }
+}
+
+/**
+ * The sessions `s` that messages are read for, to be joined by a lateral subquery over the messages alone: with the session inside
+ * it the planner may read and sort all of a session's messages, however many, for want of seeing that the index orders them. It may
+ * as well where a page is larger than the average session; a limit it cannot see through, `(select ...)`, keeps it to the index.
+ */
+function parents(ids: readonly string[]): Sql {
+  return Prisma.sql`unnest(${[...ids]}::uuid[]) parent(id) join aria_engine.chat_sessions s on s.id = parent.id`;
+}
+
+function placeKey(place: MessagePlace): string {
+  return `${place.sessionId}:${place.position}`;
+}

@@ -1,0 +1,41 @@
+import { readWindow } from '../../database/paging.ts';
+import { builder } from '../../schema/builder.ts';
+import { connectionGroups, pagingArguments } from '../../schema/connection.ts';
+import { columnGroups } from '../../schema/look-ahead.ts';
+import { parseSessionId } from '../global-id/global-id.rules.ts';
+import { sessionConditions, sessionOrdering, sessionSearch } from '../session-filter/session-filter.rules.ts';
+import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';
+import { SESSION_PAGE, Session, SessionConnection } from './session.schema.ts';
+
+builder.queryFields(t => ({
+  session: t.field({
+    type: Session,
+    nullable: true,
+    description: 'A session by its id, in the trash or not; null where there is none or it may not be seen.',
+    args: { id: t.arg.id({ required: true, description: 'Global id or bare UUID.' }) },
+    extensions: { scope: 'READ' },
+    resolve: (_root, { id }, context, info) => {
+      const sessionId = parseSessionId(id);
+      return sessionId === null ? null : context.load.sessions.byId(sessionId, columnGroups(info, [[]]));
+    },
+  }),
+  sessions: t.field({
+    type: SessionConnection,
+    description: 'All sessions that match. Default order: last activity, newest first.',
+    args: { ...pagingArguments(SESSION_PAGE), filter: t.arg({ type: SessionFilterInput }), orderBy: t.arg({ type: [SessionOrderInput] }) },
+    extensions: { scope: 'READ', pageSize: SESSION_PAGE },
+    resolve: async (_root, args, context, info) => {
+      const ordering = sessionOrdering(args.orderBy, ['sessions', args.filter]);
+      const window = readWindow(args, SESSION_PAGE, ordering);
+      const conditions = sessionConditions(args.filter);
+      return {
+        page: await context.load.sessions.page(
+          { conditions, ordering, search: sessionSearch(args.filter) },
+          window,
+          connectionGroups(info),
+        ),
+        count: () => context.load.sessions.count({ conditions }),
+      };
+    },
+  }),
+}));

@@ -1,0 +1,102 @@
+import { DomainError } from '../../errors.ts';
+import { insertEvents } from '../../events/event-write.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import type { Caller } from '../caller.ts';
+import { isMainSessionKey } from '../session-key/session-key.rules.ts';
+import { assertScope } from '../viewer/viewer.rules.ts';
+import type { DeleteSessionInput, RestoreSessionInput } from './session.input.ts';
+import { type LockedSession, lockSession } from './session-lock.service.ts';
+import { takenOr } from './session-names.service.ts';
+
+/** What changes about the children of a session that is gone: they become roots. */
+const CHILD_CHANGED = JSON.stringify({ changed: ['parent', 'depth'] });
+
+/**
+ * Moves a session to the trash, or removes it for good with all its messages; its children become roots, and are told of as updated.
+ * @returns the session's UUID, and whether it is gone for good
+ * @throws DomainError SESSION_NOT_FOUND (with `details.trashed` where it lies in the trash already), MAIN_SESSION_PROTECTED, VERSION_CONFLICT,
+ * FORBIDDEN to remove for good without ADMIN
+ */
+export async function deleteSession(
+  caller: Caller,
+  input: DeleteSessionInput,
+): Promise<{ readonly id: string; readonly permanent: boolean }> {
+  const permanent = input.permanent ?? false;
+  if (permanent) assertScope(caller.viewer, 'ADMIN', 'to remove a session for good');
+  const id = await caller.database.transaction(async transaction => {
+    const session = await lockSession(transaction, caller.viewer, input.id, {
+      trashed: permanent,
+      forRemoval: permanent,
+      expectedVersion: input.expectedVersion,
+    });
+    if (isMainSessionKey(session.key, caller.settings) && session.agent_id === caller.settings.defaultAgent) {
+      throw new DomainError('MAIN_SESSION_PROTECTED', `${session.key} is the default agent's main session and cannot be deleted.`, {
+        key: session.key,
+      });
+    }
+    const event = insertEvents(session.id, session.agent_id, [{ type: 'DELETED', payload: { permanent } }]);
+    await transaction.rows(
+      permanent
+        ? Prisma.sql`
+          with child as (
+            update aria_engine.chat_sessions set parent_id = null, version = version + 1 where parent_id = ${session.id}::uuid
+            returning id, agent_id
+          ), child_activity as (
+            update aria_engine.chat_session_activity a set updated_at = clock_timestamp() from child where a.session_id = child.id
+          ), child_event as (
+            insert into aria_engine.session_events (session_id, agent_id, type, payload)
+            select id, agent_id, 'UPDATED', ${CHILD_CHANGED}::jsonb from child
+          ), session as (
+            delete from aria_engine.chat_sessions where id = ${session.id}::uuid
+          ), source as (
+            delete from aria_engine.import_sources where session_id = ${session.id}::uuid
+          ), line as (
+            delete from aria_engine.import_lines where session_id = ${session.id}::uuid
+          ), tombstone as (
+            insert into aria_engine.session_tombstones (session_id, agent_id) values (${session.id}::uuid, ${session.agent_id})
+            on conflict (session_id) do nothing
+          ) ${event}`
+        : Prisma.sql`
+          with session as (
+            update aria_engine.chat_sessions set deleted_at = clock_timestamp(), version = version + 1 where id = ${session.id}::uuid
+          ), activity as (
+            update aria_engine.chat_session_activity set listed = false, updated_at = clock_timestamp() where session_id = ${session.id}::uuid
+          ) ${event}`,
+    );
+    return session.id;
+  });
+  caller.eventsWritten();
+  return { id, permanent };
+}
+
+/**
+ * Takes a session out of the trash; one that does not lie there stays as it is.
+ * @returns the session's UUID
+ * @throws DomainError SESSION_NOT_FOUND, KEY_TAKEN or LABEL_TAKEN where another took the name meanwhile
+ */
+export async function restoreSession(caller: Caller, input: RestoreSessionInput): Promise<string> {
+  let names: Pick<LockedSession, 'key' | 'label'> = { key: null, label: null };
+  try {
+    const { id, restored } = await caller.database.transaction(async transaction => {
+      const session = await lockSession(transaction, caller.viewer, input.id, { trashed: true });
+      if (session.deleted_at === null) return { id: session.id, restored: false };
+      names = session;
+      const dropKey = input.dropKey === true && session.key !== null;
+      const dropLabel = input.dropLabel === true && session.label !== null;
+      await transaction.rows(Prisma.sql`
+        with session as (
+          update aria_engine.chat_sessions set deleted_at = null, version = version + 1
+            ${dropKey ? Prisma.sql`, key = null, kind = 'OTHER'` : Prisma.empty} ${dropLabel ? Prisma.sql`, label = null` : Prisma.empty}
+          where id = ${session.id}::uuid
+        ), activity as (
+          update aria_engine.chat_session_activity set listed = ${session.superseded_at === null}, updated_at = clock_timestamp()
+          where session_id = ${session.id}::uuid
+        ) ${insertEvents(session.id, session.agent_id, [{ type: 'RESTORED', payload: {} }])}`);
+      return { id: session.id, restored: true };
+    });
+    if (restored) caller.eventsWritten();
+    return id;
+  } catch (error) {
+    throw takenOr(error, names);
+  }
+}

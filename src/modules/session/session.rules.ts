@@ -1,0 +1,100 @@
+/** Open: SPAWNING, ACTIVE, WORKING, STALLED. Terminal: the rest. */
+export type SessionStatus = 'SPAWNING' | 'ACTIVE' | 'WORKING' | 'STALLED' | 'COMPLETED' | 'FAILED' | 'TERMINATED' | 'ENDED';
+
+export type SessionPriority = 'LOW' | 'NORMAL' | 'HIGH' | 'CRITICAL';
+
+/** Why a session fails by itself when its usage nears its token limit. */
+export const TOKEN_LIMIT_REASON = 'Token limit exceeded';
+
+export const MAX_TITLE_LENGTH = 200;
+export const MAX_LABEL_LENGTH = 64;
+export const MAX_NAME_LENGTH = 200;
+export const MAX_TAGS = 50;
+export const MAX_TAG_LENGTH = 64;
+
+const TERMINAL: ReadonlySet<SessionStatus> = new Set(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED']);
+
+const TRANSITIONS: Readonly<Record<SessionStatus, readonly SessionStatus[]>> = {
+  SPAWNING: ['ACTIVE', 'WORKING', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  ACTIVE: ['WORKING', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  WORKING: ['ACTIVE', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  STALLED: ['ACTIVE', 'WORKING', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  COMPLETED: ['ACTIVE'],
+  ENDED: ['ACTIVE'],
+  FAILED: [],
+  TERMINATED: [],
+};
+
+/** True for a status that takes no more messages, logs and progress. */
+export function isTerminal(status: SessionStatus): boolean {
+  return TERMINAL.has(status);
+}
+
+/** Whether a session may go from one status to another; the same again is no transition and always allowed. */
+export function canTransition(from: SessionStatus, to: SessionStatus): boolean {
+  return from === to || TRANSITIONS[from].includes(to);
+}
+
+/** What a status may become, for messages to callers. */
+export function transitionsFrom(status: SessionStatus): readonly SessionStatus[] {
+  return TRANSITIONS[status];
+}
+
+const STATUS_WORDS: Readonly<Record<string, SessionStatus>> = {
+  working: 'WORKING',
+  running: 'WORKING',
+  error: 'FAILED',
+  failed: 'FAILED',
+  timeout: 'FAILED',
+  completed: 'COMPLETED',
+  done: 'COMPLETED',
+  ended: 'ENDED',
+  killed: 'TERMINATED',
+  terminated: 'TERMINATED',
+  spawning: 'SPAWNING',
+  starting: 'SPAWNING',
+};
+
+/** The status another system's word stands for; `active` and unknown words are ACTIVE where it never ended, else ENDED. */
+export function statusFromWord(word: string, everEnded: boolean): SessionStatus {
+  const key = word.trim().toLowerCase();
+  const known = Object.hasOwn(STATUS_WORDS, key) ? STATUS_WORDS[key] : undefined;
+  return known ?? (everEnded ? 'ENDED' : 'ACTIVE');
+}
+
+const DERIVED_TITLE_LENGTH = 60;
+const EARLIEST_WORD_CUT = 36;
+
+/**
+ * The title a first user message gives: white space folded, at most 60 characters, cut at a word with `…`.
+ * Null where the text is blank. Rule: OpenClaw's deriveSessionTitle.
+ */
+export function deriveTitle(text: string): string | null {
+  const folded = text.replace(/\s+/gu, ' ').trim();
+  if (folded === '') return null;
+  const characters = [...folded];
+  if (characters.length <= DERIVED_TITLE_LENGTH) return folded;
+  const kept = characters.slice(0, DERIVED_TITLE_LENGTH - 1);
+  const lastSpace = kept.lastIndexOf(' ');
+  return `${kept.slice(0, lastSpace > EARLIEST_WORD_CUT ? lastSpace : kept.length).join('')}…`;
+}
+
+/** What a title is chosen from. */
+export interface TitleSources {
+  readonly id: string;
+  readonly givenTitle: string | null;
+  readonly displayName: string | null;
+  readonly subject: string | null;
+  readonly derivedTitle: string | null;
+}
+
+/** The title shown: given, else display name, else subject, else derived, else `Session <first 8 of id>`; blank ones count as absent. */
+export function effectiveTitle(sources: TitleSources): string {
+  const named = [sources.givenTitle, sources.displayName, sources.subject, sources.derivedTitle].find(text => text?.trim());
+  return named ?? `Session ${sources.id.slice(0, 8)}`;
+}
+
+/** 100 for COMPLETED, else as last reported. */
+export function shownPercent(status: SessionStatus, reported: number): number {
+  return status === 'COMPLETED' ? 100 : reported;
+}

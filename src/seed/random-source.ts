@@ -1,0 +1,55 @@
+/** A stream of numbers that depends on nothing but its seed: the same seed gives the same stream on every machine. */
+export interface RandomSource {
+  /** From 0 up to, not including, 1. */
+  fraction(): number;
+  /** A whole number from `lowest` to `highest`, both included. */
+  integer(lowest: number, highest: number): number;
+  /** True in `probability` (0 to 1) of the calls. */
+  chance(probability: number): boolean;
+  /** One of `choices`, each as likely as the others. */
+  pick<T>(choices: readonly [T, ...T[]]): T;
+  /** One of `choices`, as likely as its weight is of their sum. */
+  weighted<T>(choices: readonly [Weighted<T>, ...Weighted<T>[]]): T;
+}
+
+/** A choice and how often it is drawn, relative to the others. */
+type Weighted<T> = readonly [choice: T, weight: number];
+
+/**
+ * A random source (sfc32) of its own for each pair of numbers.
+ * @param seed a whole number
+ * @param stream tells apart the streams of one seed
+ */
+export function createRandomSource(seed: number, stream: number): RandomSource {
+  let a = seed | 0;
+  let b = stream | 0;
+  let c = 0x9e3779b9;
+  let counter = 1;
+
+  const word = (): number => {
+    const sum = (((a + b) | 0) + counter) | 0;
+    counter = (counter + 1) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = (((c << 21) | (c >>> 11)) + sum) | 0;
+    return sum >>> 0;
+  };
+  // Neighbouring seeds differ in a few bits; a dozen rounds spread them over the whole state.
+  for (let round = 0; round < 15; round += 1) word();
+
+  const fraction = () => word() / 0x1_0000_0000;
+  return {
+    fraction,
+    integer: (lowest, highest) => lowest + Math.floor(fraction() * (highest - lowest + 1)),
+    chance: probability => fraction() < probability,
+    pick: choices => choices[Math.floor(fraction() * choices.length)] ?? choices[0],
+    weighted: choices => {
+      let rest = fraction() * choices.reduce((sum, [, weight]) => sum + weight, 0);
+      for (const [choice, weight] of choices) {
+        rest -= weight;
+        if (rest < 0) return choice;
+      }
+      return choices[0][0];
+    },
+  };
+}

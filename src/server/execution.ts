@@ -1,0 +1,202 @@
+import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute } from 'graphql';
+import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
+import type { Access } from './authenticate.ts';
+import { type ErrorModel, requestTimeout } from './error-model.ts';
+import type { WatchedOperation } from './operation-watch.ts';
+import { findVariableErrors } from './variable-errors.ts';
+
+/** Where an operation comes from, the same for every transport. */
+export interface OperationOrigin {
+  /** Names the request in the log and in the `x-request-id` header. */
+  readonly requestId: string;
+  /** Aborts when the client has gone, has unsubscribed, or the server drains. */
+  readonly signal: AbortSignal;
+  /** Who was let in, and until when. */
+  readonly access: Access;
+  /** Told of how it goes. */
+  readonly watch?: WatchedOperation;
+  /** Told where the caller stands, once the operation has been counted. */
+  readonly onRateLimits?: (states: readonly RateLimitState[], isRefused: boolean) => void;
+}
+
+/** Makes the context of one execution; a subscription gets a new one for every event, so that its loaders forget. */
+export type ContextFactory = (origin: OperationOrigin) => object | Promise<object>;
+
+/** How operations are run. */
+export interface ExecutionOptions {
+  readonly createContext: ContextFactory;
+  readonly errors: ErrorModel;
+  /** An execution that takes longer is answered with REQUEST_TIMEOUT. */
+  readonly timeoutMs: number;
+}
+
+/** What is run, without a context: each execution makes its own. */
+export type Operation = Omit<ExecutionArgs, 'contextValue'>;
+
+/** graphql-js says of the variables only that they do not fit; a response without `data` and without a path is about the request. */
+function explain(result: ExecutionResult, operation: Operation): ExecutionResult {
+  if ('data' in result || result.errors === undefined) return result;
+  const errors = findVariableErrors(operation);
+  return errors.length === 0 ? result : { errors };
+}
+
+function withinTime<Value>(work: Promise<Value>, timeoutMs: number): Promise<Value> {
+  return new Promise<Value>((resolve, reject) => {
+    const timer = setTimeout(() => reject(requestTimeout()), timeoutMs);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+function aboutOf(operation: Operation, origin: OperationOrigin) {
+  return { requestId: origin.requestId, operation: operation.operationName ?? undefined };
+}
+
+/**
+ * Runs a query, a mutation, or a subscription's answer to one event (its `rootValue`), in a context of its own.
+ * Never rejects: errors are in the result, in their public form.
+ */
+export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
+  const about = aboutOf(operation, origin);
+  const run = async () => execute({ ...operation, contextValue: await options.createContext(origin) });
+  try {
+    const result = await withinTime(run(), options.timeoutMs);
+    return options.errors.presentResult(explain(result, operation), about);
+  } catch (error) {
+    return { errors: [options.errors.present(error, about)] };
+  }
+}
+
+/**
+ * Starts a subscription. The stream of its results ends when the source does, when it is returned, and when the origin's signal
+ * or `ending` aborts, at once even where the source is waiting; the source is returned then. A source that throws makes the stream throw.
+ * Where the access ends, the stream ends with a last result, whose error is FORBIDDEN.
+ * A result with errors in place of the stream where it cannot start. All errors are in their public form.
+ */
+export async function subscribeOperation(
+  operation: Operation,
+  origin: OperationOrigin,
+  options: ExecutionOptions,
+  ending?: AbortSignal,
+): Promise<AsyncGenerator<ExecutionResult, undefined> | ExecutionResult> {
+  const about = aboutOf(operation, origin);
+  const ended = new AbortController();
+  const end = () => ended.abort();
+  const causes = ending === undefined ? [origin.signal] : [origin.signal, ending];
+  const release = () => {
+    for (const cause of causes) cause.removeEventListener('abort', end);
+    end();
+  };
+  const own: OperationOrigin = { ...origin, signal: ended.signal };
+  const start = async () => createSourceEventStream({ ...operation, contextValue: await options.createContext(own) });
+  for (const cause of causes) {
+    cause.addEventListener('abort', end, { once: true });
+    if (cause.aborted) end();
+  }
+  const starting = start();
+  try {
+    const source = await withinTime(starting, options.timeoutMs);
+    if (Symbol.asyncIterator in source) {
+      return mapStream(source[Symbol.asyncIterator](), {
+        toResult: event => executeOperation({ ...operation, rootValue: event }, own, options),
+        toError: error => options.errors.present(error, about),
+        ended: ended.signal,
+        onLast: listener => origin.access.onEnd(reason => listener({ errors: [options.errors.present(reason, about)] })),
+        release,
+      });
+    }
+    release();
+    return options.errors.presentResult(explain(source, operation), about);
+  } catch (error) {
+    release();
+    // It may have begun after all once the time was up.
+    void starting.then(late => (Symbol.asyncIterator in late ? late[Symbol.asyncIterator]().return?.() : undefined)).catch(() => undefined);
+    return { errors: [options.errors.present(error, about)] };
+  }
+}
+
+interface StreamOptions<Value> {
+  readonly toResult: (event: unknown) => Promise<Value>;
+  readonly toError: (error: unknown) => Error;
+  /** Ends the stream. */
+  readonly ended: AbortSignal;
+  /** Calls the listener, at once or later, with the result that is to be the last; gives the function that takes it away. */
+  readonly onLast: (listener: (result: Value) => void) => () => void;
+  /** Called once, when the stream has ended. */
+  readonly release: () => void;
+}
+
+/** A generator by hand: an `async function*` cannot be returned while it waits for the next event. */
+function mapStream<Value>(source: AsyncIterator<unknown>, options: StreamOptions<Value>): AsyncGenerator<Value, undefined> {
+  const waiting = new Set<(last?: Value) => void>();
+  let open = true;
+  /** The last result, while nobody has taken it. */
+  let last: Value | null = null;
+  let disregard: () => void = () => undefined;
+  const done = { done: true, value: undefined } as const;
+  async function close(): Promise<void> {
+    if (!open) return;
+    open = false;
+    for (const wake of waiting) wake();
+    disregard();
+    options.release();
+    // A source may be busy and return only later: nobody waits for it, and nobody hears of its failure.
+    await Promise.resolve(source.return?.()).catch(() => undefined);
+  }
+  const closeUnheard = () => void close().catch(() => undefined);
+  function endWith(result: Value): void {
+    if (!open) return;
+    const [first] = waiting;
+    if (first === undefined) last = result;
+    else first(result);
+    closeUnheard();
+  }
+  if (options.ended.aborted) closeUnheard();
+  else options.ended.addEventListener('abort', closeUnheard, { once: true });
+  const release = options.onLast(endWith);
+  if (open) disregard = release;
+  else release();
+
+  async function pull(): Promise<IteratorResult<Value, undefined>> {
+    const next = await source.next();
+    return next.done === true ? done : { done: false, value: await options.toResult(next.value) };
+  }
+
+  return {
+    next() {
+      if (last !== null) {
+        const value = last;
+        last = null;
+        return Promise.resolve({ done: false, value });
+      }
+      if (!open) return Promise.resolve(done);
+      return new Promise((resolve, reject) => {
+        const wake = (value?: Value) => resolve(value === undefined ? done : { done: false, value });
+        waiting.add(wake);
+        pull().then(
+          result => {
+            waiting.delete(wake);
+            if (result.done === true) closeUnheard();
+            resolve(result);
+          },
+          (error: unknown) => {
+            waiting.delete(wake);
+            if (!open) return;
+            closeUnheard();
+            reject(options.toError(error));
+          },
+        );
+      });
+    },
+    return() {
+      closeUnheard();
+      return Promise.resolve(done);
+    },
+    throw(error) {
+      closeUnheard();
+      return Promise.reject(error);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}

@@ -1,0 +1,333 @@
+import { randomUUID } from 'node:crypto';
+import { once, setMaxListeners } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { GraphQLSchema } from 'graphql';
+import { type Config, isLoopback } from '../config.ts';
+import { DomainError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
+import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
+import { createErrorModel, type ErrorModel, statusOf, toErrorAnswer } from './error-model.ts';
+import type { ContextFactory, OperationOrigin } from './execution.ts';
+import { GRAPHIQL_POLICY, loadGraphiQL } from './graphiql.ts';
+import { createHealth } from './health.ts';
+import type { Metrics } from './metrics.ts';
+import { createOperationWatch, type WatchOperation } from './operation-watch.ts';
+import { createPersistedDocuments, type PersistedDocuments } from './persisted-documents.ts';
+import type { TransportContext } from './plugins/use-execution.ts';
+import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { isGraphQLContent, readRequestBody } from './request-body.ts';
+import { createRequestGuard, isLocalPeer } from './request-guard.ts';
+import { createRequestLog } from './request-log.ts';
+import { setSecurityHeaders } from './security-headers.ts';
+import { createWebSocketTransport, type WebSocketOptions } from './ws.ts';
+import { createGraphQLYoga, GRAPHQL_PATH, type GraphQLYoga } from './yoga.ts';
+
+/** What the server is made of. */
+export interface HttpServerOptions {
+  readonly schema: GraphQLSchema;
+  readonly createContext: ContextFactory;
+  readonly authenticator: Authenticator;
+  readonly config: Pick<Config, 'host' | 'limits' | 'graphiql' | 'introspection' | 'corsOrigins'>;
+  /** Trusted documents; none where left out. */
+  readonly documents?: PersistedDocuments;
+  /** Left out, callers may do as much as they like. */
+  readonly rateLimiter?: RateLimiter;
+  readonly log: Logger;
+  /** Whether the database answers; `/readyz` asks it. */
+  readonly isReady: () => boolean | Promise<boolean>;
+  /** Counts, and is served at `/metrics`. */
+  readonly metrics?: Metrics;
+  /** What is still open so long after `close()` is cut. */
+  readonly drainTimeoutMs?: number;
+  /** How soon a WebSocket must be initialised, and how often it is pinged. */
+  readonly webSockets?: Pick<WebSocketOptions, 'initTimeoutMs' | 'pingMs'>;
+}
+
+/** The server: GraphQL over HTTP, SSE and WebSocket and GraphiQL at `/graphql`; `/livez`, `/readyz` (also `/health`) and `/metrics`. */
+export interface HttpServer {
+  /**
+   * Starts to take connections.
+   * @param port 0 takes a free one
+   * @returns the address as a URL without path, such as `http://127.0.0.1:4000`
+   * @throws the error of node, such as EADDRINUSE
+   */
+  listen(port: number, host: string): Promise<string>;
+  /** From now on `/readyz` is 503, while requests are still taken: for balancers to look elsewhere before `close` begins. */
+  withdraw(): void;
+  /**
+   * Drains: takes no new connections, lets requests under way finish, ends SSE streams, closes WebSockets with 1001, and cuts
+   * what is left when the time is up. Resolves when nothing is open any more.
+   */
+  close(): Promise<void>;
+}
+
+const METRICS_PATH = '/metrics';
+
+const LINGER_MS = 500;
+
+const REQUEST_ID = /^[\w.:-]{1,128}$/;
+
+/** The request's own name for itself where it has a sane one. */
+function requestIdOf(request: IncomingMessage): string {
+  const given = request.headers['x-request-id'];
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '/').split('?', 1).join();
+}
+
+function sendText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text);
+}
+
+/** A failure told before GraphQL is reached; the status is the failure's, as for any request that is not well formed. */
+function sendFailure(request: IncomingMessage, response: ServerResponse, failure: DomainError, status = statusOf(failure.code)): void {
+  const type = request.headers.accept?.includes('application/graphql-response+json')
+    ? 'application/graphql-response+json'
+    : 'application/json';
+  response.writeHead(status, { 'content-type': `${type}; charset=utf-8` }).end(JSON.stringify(toErrorAnswer(failure)));
+}
+
+async function sendGraphiQL(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { html, gzipped, etag } = await loadGraphiQL();
+  const headers = {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': GRAPHIQL_POLICY,
+    'cache-control': 'no-cache',
+    etag,
+    vary: 'accept, accept-encoding',
+  };
+  if (request.headers['if-none-match'] === etag) response.writeHead(304, headers).end();
+  else if (/\bgzip\b/.test(String(request.headers['accept-encoding'])))
+    response.writeHead(200, { ...headers, 'content-encoding': 'gzip' }).end(gzipped);
+  else response.writeHead(200, headers).end(html);
+}
+
+interface GraphQLServing {
+  readonly yoga: GraphQLYoga;
+  readonly errors: ErrorModel;
+  readonly watch: WatchOperation;
+  readonly ending: AbortSignal;
+  readonly authenticator: Authenticator;
+}
+
+/** Hands a request to Yoga, a POST with its body read. */
+async function serveGraphQL(
+  { yoga, errors, watch, ending, authenticator }: GraphQLServing,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const requestId = requestIdOf(request);
+  response.setHeader('x-request-id', requestId);
+  const watched = watch({ requestId, transport: 'http' });
+  const refuse = (failure: DomainError, status?: number) => {
+    watched.ends([failure]);
+    sendFailure(request, response, failure, status);
+  };
+  if (request.method === 'POST') {
+    if (!isGraphQLContent(request)) {
+      request.resume();
+      return refuse(new DomainError('BAD_USER_INPUT', 'Send the request as application/json.'), 415);
+    }
+    try {
+      Object.assign(request, { body: await readRequestBody(request) });
+    } catch (error) {
+      if (error instanceof DomainError) return refuse(error);
+      // The client went away while it sent.
+      response.destroy();
+      return undefined;
+    }
+  }
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  let access: Access = NO_ACCESS;
+  let refusal: unknown;
+  try {
+    access = await authenticator.authenticate(request.headers.authorization ?? null);
+  } catch (error) {
+    refusal = error;
+  }
+  const onRateLimits: OperationOrigin['onRateLimits'] = (states, isRefused) => setRateLimitHeaders(response, states, isRefused);
+  const origin: OperationOrigin = { requestId, signal: gone.signal, access, watch: watched, onRateLimits };
+  const context: TransportContext = { origin, refusal, ending };
+  try {
+    await yoga(request, response, context);
+  } catch (error) {
+    const failure = errors.present(error, { requestId });
+    watched.ends([failure]);
+    const { message, extensions } = failure;
+    if (response.headersSent) response.destroy();
+    else sendText(response, 500, `${message} ${String(extensions.errorId)}`);
+  }
+  return undefined;
+}
+
+/** Figures are for those who run the server: they are served to programs on this machine, and not to what a proxy here sends on. */
+async function sendMetrics(request: IncomingMessage, response: ServerResponse, metrics: Metrics): Promise<void> {
+  if (!isLocalPeer(request))
+    return sendFailure(request, response, new DomainError('FORBIDDEN', 'Metrics are served on this machine only.'));
+  const { contentType, text } = await metrics.render();
+  response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text);
+}
+
+/** Lets the operation's watch know for whom it is. */
+function tellingViewer(createContext: ContextFactory): ContextFactory {
+  return async origin => {
+    const context = await createContext(origin);
+    if ('viewer' in context) origin.watch?.seenBy(nameOf(context.viewer));
+    return context;
+  };
+}
+
+function nameOf(viewer: unknown): string {
+  return typeof viewer === 'object' && viewer !== null && 'name' in viewer ? String(viewer.name) : 'unknown';
+}
+
+/** Puts the transports together; importing this file does nothing. */
+export function createHttpServer({
+  schema,
+  createContext,
+  authenticator,
+  config,
+  log,
+  isReady,
+  metrics,
+  documents = createPersistedDocuments(new Map(), false),
+  rateLimiter,
+  drainTimeoutMs = 10_000,
+  webSockets: pace,
+}: HttpServerOptions): HttpServer {
+  const errors = createErrorModel(log);
+  const health = createHealth({ isReachable: isReady });
+  const watch = createOperationWatch([createRequestLog(log), ...(metrics === undefined ? [] : [metrics])]);
+  let withdrawn = false;
+  const draining = new AbortController();
+  // Each stream listens.
+  setMaxListeners(0, draining.signal);
+  const execution = { createContext: tellingViewer(createContext), errors, timeoutMs: config.limits.requestTimeoutMs };
+  const guard = createRequestGuard({
+    loopback: isLoopback(config.host),
+    authenticated: () => !isLoopback(config.host) || !authenticator.isOpen(),
+    origins: config.corsOrigins,
+  });
+  const yoga = createGraphQLYoga({
+    schema,
+    limits: config.limits,
+    errors,
+    execution,
+    guard,
+    documents,
+    rateLimiter,
+    introspection: config.introspection,
+  });
+  const webSockets = createWebSocketTransport({ ...pace, authenticator, yoga, errors, log, watch, documents });
+
+  async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (draining.signal.aborted) response.setHeader('connection', 'close');
+    setSecurityHeaders(response);
+    const path = pathOf(request);
+    if (path === '/livez') return sendText(response, 200, 'ok\n');
+    if (path === '/readyz' || path === '/health') {
+      const state = await health.state();
+      return sendText(response, state === 'ready' ? 200 : 503, `${state}\n`);
+    }
+    const stranger = guard.findStranger(request);
+    if (stranger !== null) {
+      request.resume();
+      return sendFailure(request, response, new DomainError('FORBIDDEN', stranger));
+    }
+    if (path === METRICS_PATH && metrics !== undefined) return sendMetrics(request, response, metrics);
+    if (path === GRAPHQL_PATH) {
+      const wantsPage = request.method === 'GET' && request.headers.accept?.includes('text/html') === true;
+      if (wantsPage && config.graphiql) return sendGraphiQL(request, response);
+      return serveGraphQL({ yoga, errors, watch, ending: draining.signal, authenticator }, request, response);
+    }
+    if (path === '/' && request.method === 'GET') {
+      response.writeHead(302, { location: GRAPHQL_PATH }).end();
+      return undefined;
+    }
+    request.resume();
+    return sendText(response, 404, `There is nothing here; GraphQL is at ${GRAPHQL_PATH}.\n`);
+  }
+
+  // Some clients offer HTTP/2 with every request; from Node 24.9 on such an offer may be passed over, before it ends the connection.
+  const serverOptions: ServerOptions & { shouldUpgradeCallback(request: IncomingMessage): boolean } = {
+    shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+  };
+  const server: Server = createServer(serverOptions, (request, response) => {
+    route(request, response).catch((error: unknown) => {
+      log.error({ err: error }, 'a request could not be served');
+      response.destroy();
+    });
+    response.once('close', () => {
+      if (draining.signal.aborted) setImmediate(closeUnused);
+    });
+  });
+
+  const sockets = new Set<Socket>();
+  server.on('connection', socket => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+
+  /** A client may be about to send on a connection it has: for a moment none is closed but with an answer. */
+  let lingers = false;
+
+  /** Node takes a connection on which nothing has come yet for a busy one; browsers open such in advance. */
+  function closeUnused(): void {
+    if (lingers) return;
+    server.closeIdleConnections();
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+  }
+
+  function refusalOf(request: IncomingMessage): string | null {
+    if (draining.signal.aborted) return '503 Service Unavailable';
+    if (pathOf(request) !== GRAPHQL_PATH) return '404 Not Found';
+    return guard.findStranger(request) === null ? null : '403 Forbidden';
+  }
+
+  server.on('upgrade', (request, socket, head) => {
+    const refusal = refusalOf(request);
+    if (refusal === null) return webSockets.upgrade(request, socket, head);
+    socket.on('error', () => socket.destroy());
+    socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    return undefined;
+  });
+
+  return {
+    async listen(port, host) {
+      server.listen(port, host);
+      await once(server, 'listening');
+      const { address, port: taken, family } = server.address() as AddressInfo;
+      return `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`;
+    },
+    withdraw() {
+      withdrawn = true;
+      health.drain();
+    },
+    async close() {
+      health.drain();
+      draining.abort();
+      const cut = setTimeout(() => {
+        webSockets.terminate();
+        server.closeAllConnections();
+      }, drainTimeoutMs);
+      const webSocketsClosed = webSockets.close();
+      const closed = server.listening ? once(server, 'close') : Promise.resolve();
+      lingers = withdrawn;
+      // The listener only: node's own would close idle connections at once.
+      NetServer.prototype.close.call(server);
+      if (lingers) await Promise.race([closed, delay(LINGER_MS, undefined, { ref: false })]);
+      lingers = false;
+      closeUnused();
+      await Promise.all([closed, webSocketsClosed]);
+      clearTimeout(cut);
+    },
+  };
+}

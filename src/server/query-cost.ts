@@ -1,0 +1,199 @@
+import {
+  type ArgumentNode,
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLCompositeType,
+  type GraphQLField,
+  type GraphQLInputType,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  isCompositeType,
+  isInputObjectType,
+  isInterfaceType,
+  isLeafType,
+  isListType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+  typeFromAST,
+  type ValueNode,
+  valueFromASTUntyped,
+} from 'graphql';
+
+/** What a connection field says of itself in its `extensions`. */
+interface PageSizeExtension {
+  readonly pageSize?: { readonly default: number; readonly max: number };
+}
+
+const DEFAULT_PAGE = { default: 20, max: 100 };
+const TOTAL_COUNT = 10;
+const SEARCH = 50;
+
+/** Sums stay below this, so that fragments multiplied beyond all measure cannot end as Infinity x 0. */
+const CEILING = 1e15;
+
+const sum = (a: number, b: number) => Math.min(a + b, CEILING);
+const times = (a: number, b: number) => Math.min(a * b, CEILING);
+
+/** Cost of a selection set: what each item of the page costs that the set stands in, and what is paid once. */
+interface Cost {
+  readonly perItem: number;
+  readonly once: number;
+}
+
+const FREE: Cost = { perItem: 0, once: 0 };
+
+function isConnection(type: unknown): boolean {
+  return isObjectType(type) && type.name.endsWith('Connection') && 'pageInfo' in type.getFields();
+}
+
+function isEdge(type: unknown): boolean {
+  return isObjectType(type) && type.name.endsWith('Edge') && 'node' in type.getFields();
+}
+
+/**
+ * Of `search` in an argument or its input objects, however deep; within `or` and `not` an index cannot serve it alone, so it is charged twice.
+ * Data of the caller's own, such as `metadata`, is not looked into.
+ */
+function searchCost(name: string, value: unknown, type: GraphQLInputType, factor = 1): number {
+  if (value === null || value === undefined) return 0;
+  if (Array.isArray(value)) return value.reduce<number>((cost, item) => sum(cost, searchCost(name, item, type, factor)), 0);
+  const named = getNamedType(type);
+  if (name === 'search' && isLeafType(named)) return SEARCH * factor;
+  if (!isInputObjectType(named) || typeof value !== 'object') return 0;
+  const inside = name === 'or' || name === 'not' ? 2 : factor;
+  const fields = named.getFields();
+  return Object.entries(value).reduce((cost, [key, inner]) => {
+    const field = fields[key];
+    return field === undefined ? cost : sum(cost, searchCost(key, inner, field.type, inside));
+  }, 0);
+}
+
+class CostMeter {
+  /** Whether the cost so far depends on the variables. */
+  variablesUsed = false;
+  readonly #schema: GraphQLSchema;
+  readonly #variables: Readonly<Record<string, unknown>>;
+  readonly #fragments = new Map<string, FragmentDefinitionNode>();
+  readonly #measured = new Map<string, Cost>();
+
+  constructor(schema: GraphQLSchema, document: DocumentNode, variables: Readonly<Record<string, unknown>>) {
+    this.#schema = schema;
+    this.#variables = variables;
+    for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) this.#fragments.set(node.name.value, node);
+  }
+
+  ofOperation(operation: OperationDefinitionNode): number {
+    const root = this.#schema.getRootType(operation.operation);
+    return root ? sum(1, this.#ofSet(operation.selectionSet, root).once) : 1;
+  }
+
+  #ofSet(set: SelectionSetNode, parent: GraphQLCompositeType): Cost {
+    let perItem = 0;
+    let once = 0;
+    for (const selection of set.selections) {
+      let cost = FREE;
+      if (selection.kind === Kind.FIELD) cost = this.#ofField(selection, parent);
+      else if (selection.kind === Kind.FRAGMENT_SPREAD) cost = this.#ofFragment(selection.name.value);
+      else {
+        const type = selection.typeCondition ? typeFromAST(this.#schema, selection.typeCondition) : parent;
+        if (isCompositeType(type)) cost = this.#ofSet(selection.selectionSet, type);
+      }
+      perItem = sum(perItem, cost.perItem);
+      once = sum(once, cost.once);
+    }
+    return { perItem, once };
+  }
+
+  #ofFragment(name: string): Cost {
+    const fragment = this.#fragments.get(name);
+    const type = fragment && typeFromAST(this.#schema, fragment.typeCondition);
+    if (fragment === undefined || !isCompositeType(type)) return FREE;
+    const known = this.#measured.get(name);
+    if (known !== undefined) return known;
+    this.#measured.set(name, FREE);
+    const cost = this.#ofSet(fragment.selectionSet, type);
+    this.#measured.set(name, cost);
+    return cost;
+  }
+
+  #ofField(node: FieldNode, parent: GraphQLCompositeType): Cost {
+    const name = node.name.value;
+    const field = isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
+    // Introspection: `__schema` and `__type` stand in no type's fields.
+    if (field === undefined) return FREE;
+    const type = getNamedType(field.type);
+    if (isLeafType(type)) return isConnection(parent) && name === 'totalCount' ? { perItem: 0, once: TOTAL_COUNT } : FREE;
+    const inner = node.selectionSet && isCompositeType(type) ? this.#ofSet(node.selectionSet, type) : FREE;
+    if (isConnection(parent)) return name === 'pageInfo' ? FREE : { perItem: sum(inner.perItem, inner.once), once: 0 };
+    if (isEdge(parent) && name === 'node') return inner;
+    const search = this.#searchOf(node, field);
+    if (!isConnection(type)) return { perItem: 0, once: sum(search, times(this.#lengthOf(node, field), sum(1, inner.once))) };
+    return { perItem: 0, once: sum(sum(search, inner.once), times(this.#pageSizeOf(node, field), sum(1, inner.perItem))) };
+  }
+
+  /** What is over the most a page may have counts as the most: the field itself refuses it, with the better error. */
+  #pageSizeOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
+    const page = (field.extensions as PageSizeExtension).pageSize ?? DEFAULT_PAGE;
+    const sizes = ['first', 'last'].map(name => this.#argument(node, name)).filter(size => typeof size === 'number');
+    return sizes.length === 0 ? page.default : Math.min(page.max, Math.max(0, ...sizes));
+  }
+
+  /** A list of objects asked for by a list, such as `nodes(ids:)`, has as many; of others the length is not known beforehand. */
+  #lengthOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
+    if (!isListType(getNullableType(field.type))) return 1;
+    const keys = field.args.find(argument => isListType(getNullableType(argument.type)));
+    const value = keys && this.#argument(node, keys.name);
+    return Array.isArray(value) ? value.length : 1;
+  }
+
+  #searchOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
+    const own = field.name === 'searchMessages' ? SEARCH : 0;
+    return (node.arguments ?? []).reduce((cost, { name, value }) => {
+      const argument = field.args.find(known => known.name === name.value);
+      return argument === undefined ? cost : sum(cost, searchCost(argument.name, this.#value(value), argument.type));
+    }, own);
+  }
+
+  #argument(node: FieldNode, name: string): unknown {
+    const argument: ArgumentNode | undefined = node.arguments?.find(given => given.name.value === name);
+    return argument && this.#value(argument.value);
+  }
+
+  #value(node: ValueNode): unknown {
+    // A list or an object may have variables inside; whether it has is not worth finding out.
+    this.variablesUsed ||= node.kind === Kind.VARIABLE || node.kind === Kind.LIST || node.kind === Kind.OBJECT;
+    return valueFromASTUntyped(node, this.#variables);
+  }
+}
+
+/** A cost that holds for all variables. */
+const settled = new WeakMap<OperationDefinitionNode, number>();
+
+/**
+ * The cost of an operation of a valid document: 1, plus 1 an object, a connection its page size x (1 + its node's cost), `totalCount` 10,
+ * a search 50, scalars nothing. An upper bound: what is selected twice counts twice, @skip and @include count as included.
+ * Takes time linear in the document.
+ * @param variables as sent; values left out take the operation's defaults
+ */
+export function measureCost(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  variables: Readonly<Record<string, unknown>>,
+): number {
+  const known = settled.get(operation);
+  if (known !== undefined) return known;
+  const withDefaults: Record<string, unknown> = {};
+  for (const { variable, defaultValue } of operation.variableDefinitions ?? []) {
+    const name = variable.name.value;
+    withDefaults[name] = Object.hasOwn(variables, name) || defaultValue === undefined ? variables[name] : valueFromASTUntyped(defaultValue);
+  }
+  const meter = new CostMeter(schema, document, withDefaults);
+  const cost = meter.ofOperation(operation);
+  if (!meter.variablesUsed) settled.set(operation, cost);
+  return cost;
+}
