@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { StartError } from '../../../src/database/start-error.ts';
+import { createPersistedDocuments, loadPersistedDocuments } from '../../../src/server/persisted-documents.ts';
+import { post } from '../../support/http-client.ts';
+import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+
+const HELLO = 'query Hello($name: String) { hello(name: $name) }';
+const TICKS = 'subscription Ticks { ticks(upTo: 2) { n } }';
+const HASH = createHash('sha256').update(HELLO).digest('hex');
+const TEXTS = new Map([
+  [HASH, HELLO],
+  ['ticks', TICKS],
+]);
+const BY_HASH = { persistedQuery: { version: 1, sha256Hash: HASH } };
+
+let strict: SmallServer;
+let lenient: SmallServer;
+beforeAll(async () => {
+  strict = await startSmallServer({ documents: createPersistedDocuments(TEXTS, true) });
+  lenient = await startSmallServer({ documents: createPersistedDocuments(TEXTS, false) });
+});
+afterAll(() => Promise.all([strict.close(), lenient.close()]));
+
+describe('a document known beforehand', () => {
+  it.each([
+    ['its hash in the extensions', { extensions: BY_HASH }],
+    ['documentId', { documentId: HASH }],
+    ['its text', { query: HELLO }],
+    ['text and documentId', { query: HELLO, documentId: HASH }],
+  ])('is run by %s', async (_how, named) => {
+    for (const server of [strict, lenient]) {
+      const { status, body } = await post(server.url, { ...named, variables: { name: 'you' } });
+      expect([status, body.data]).toEqual([200, { hello: 'hello you' }]);
+    }
+  });
+
+  it.each([`documentId=${HASH}`, `extensions=${encodeURIComponent(JSON.stringify(BY_HASH))}`])('is run by GET ?%.20s', async parameters => {
+    const response = await fetch(`${strict.url}?${parameters}`, { headers: { accept: 'application/json' } });
+    expect(await response.json()).toMatchObject({ data: { hello: 'hello world' } });
+  });
+
+  it('is run over SSE', async () => {
+    const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
+    const response = await fetch(strict.url, { method: 'POST', headers, body: JSON.stringify({ documentId: 'ticks' }) });
+    const text = await response.text();
+    expect(text).toContain('{"data":{"ticks":{"n":1}}}');
+    expect(text).toContain('{"data":{"ticks":{"n":2}}}');
+  });
+
+  it.each([{ documentId: HASH }, { extensions: BY_HASH }])('is run over WebSocket by %j', async named => {
+    const socket = await openAcknowledged(strict.webSocketUrl);
+    socket.send({ id: '1', type: 'subscribe', payload: { query: '', ...named } });
+    expect(await socket.next()).toMatchObject({ type: 'next', payload: { data: { hello: 'hello world' } } });
+    socket.close();
+  });
+});
+
+describe('where only such are run', () => {
+  it.each([
+    ['another text', { query: '{ hello }' }],
+    ['the same with a blank more', { query: `${HELLO} ` }],
+    ['an unknown id', { documentId: 'other' }],
+    ['an unknown hash', { extensions: { persistedQuery: { version: 1, sha256Hash: 'f'.repeat(64) } } }],
+    ['another text under a known id', { query: '{ hello }', documentId: HASH }],
+    ['what cannot be parsed', { query: '{' }],
+    ['introspection', { query: '{ __schema { queryType { name } } }' }],
+  ])('%s is PERSISTED_QUERY_REQUIRED', async (_what, request) => {
+    const { status, body } = await post(strict.url, request);
+    expect([status, body.errors?.[0]?.extensions.code, body.data]).toEqual([400, 'PERSISTED_QUERY_REQUIRED', undefined]);
+    const socket = await openAcknowledged(strict.webSocketUrl);
+    socket.send({ id: '1', type: 'subscribe', payload: { query: '', ...request } });
+    expect(await socket.next()).toMatchObject({ type: 'error', payload: [{ extensions: { code: 'PERSISTED_QUERY_REQUIRED' } }] });
+    socket.close();
+  });
+
+  it('a subscription of another text is, over SSE', async () => {
+    const headers = { accept: 'text/event-stream' };
+    const response = await fetch(`${strict.url}?query=${encodeURIComponent('subscription { ticks { n } }')}`, { headers });
+    expect(await response.text()).toContain('PERSISTED_QUERY_REQUIRED');
+    expect(strict.events).not.toContain('never started');
+  });
+});
+
+describe('where others are run, too', () => {
+  it('an unknown id is BAD_USER_INPUT', async () => {
+    const { status, body } = await post(lenient.url, { documentId: 'other' });
+    expect([status, body.errors?.[0]?.extensions]).toEqual([
+      400,
+      expect.objectContaining({ code: 'BAD_USER_INPUT', details: { field: 'documentId' } }),
+    ]);
+  });
+
+  it('another text is run', async () => {
+    expect((await post(lenient.url, { query: '{ hello }' })).body.data).toEqual({ hello: 'hello world' });
+  });
+});
+
+describe('the file of documents', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sessiongraph-documents-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  async function load(content: string) {
+    const documentsFile = join(folder, 'documents.json');
+    await writeFile(documentsFile, content);
+    return loadPersistedDocuments({ documentsFile, only: true });
+  }
+
+  it('is an object of texts by their ids', async () => {
+    const documents = await load(JSON.stringify({ [HASH]: HELLO }));
+    expect([documents.textFor({ documentId: HASH }), documents.has(HELLO), documents.has(TICKS)]).toEqual([HELLO, true, false]);
+  });
+
+  it('is a manifest of Apollo Client', async () => {
+    const operations = [{ id: HASH, body: HELLO, name: 'Hello', type: 'query' }];
+    const documents = await load(JSON.stringify({ format: 'apollo-persisted-query-manifest', version: 1, operations }));
+    expect(documents.textFor({ extensions: BY_HASH })).toBe(HELLO);
+  });
+
+  it.each(['', '[]', '{"a":1}', '{"format":"apollo-persisted-query-manifest"}'])('stops the start where it is %j', async content => {
+    const failure = load(content);
+    await expect(failure).rejects.toThrow(StartError);
+    await expect(failure).rejects.toThrow('PERSISTED_DOCUMENTS');
+  });
+
+  it('stops the start where it is not there', async () => {
+    await expect(loadPersistedDocuments({ documentsFile: join(folder, 'none'), only: true })).rejects.toThrow(StartError);
+  });
+});

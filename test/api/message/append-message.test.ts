@@ -1,0 +1,607 @@
+import { Client } from 'pg';
+import { describe, expect, it } from 'vitest';
+import { explain } from '../../performance/query-plan.ts';
+import { SESSION, type SessionView, typesOf, useWriteSide } from '../session/write-side.ts';
+
+const side = useWriteSide();
+const { append, create, refuse } = side;
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const NOBODY = '00000000-0000-7000-8000-000000000000';
+
+async function sessionIn(status: string, input: Record<string, unknown> = {}): Promise<SessionView> {
+  const session = await create(input);
+  await side.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [
+    session.sessionId,
+    status,
+  ]);
+  return session;
+}
+
+async function bySession(sessionId: string): Promise<SessionView> {
+  const session = await side.session(sessionId);
+  if (session === null) throw new Error(`The session ${sessionId} is gone.`);
+  return session;
+}
+
+describe('appendMessage', () => {
+  it('takes role and content, and fills in the rest', async () => {
+    const { id, sessionId } = await create();
+    const message = await append(id, { content: 'hello' });
+    const { messageId, createdAt } = message;
+    expect(messageId).toMatch(UUID_V7);
+    expect(Buffer.from(message.id, 'base64').toString()).toBe(`Message:${sessionId}:${messageId}`);
+    expect(message).toEqual({
+      id: message.id,
+      messageId,
+      position: 1,
+      role: 'USER',
+      content: 'hello',
+      agentId: null,
+      model: null,
+      provider: null,
+      latencyMs: null,
+      stopReason: null,
+      metadata: {},
+      active: true,
+      createdAt,
+      parent: null,
+      usage: null,
+      parts: [{ __typename: 'TextPart', type: 'text', text: 'hello' }],
+    });
+    expect(await bySession(id)).toMatchObject({
+      messageCount: 1,
+      lastMessageAt: createdAt,
+      lastActivityAt: createdAt,
+      updatedAt: createdAt,
+      status: 'ACTIVE',
+      version: 1,
+    });
+    expect((await side.events(sessionId)).slice(1)).toEqual([{ type: 'MESSAGE_ADDED', payload: { messageId, position: 1 } }]);
+  });
+
+  it('keeps every field', async () => {
+    const { id } = await create();
+    const fields = {
+      agentId: 'main',
+      model: 'm',
+      provider: 'p',
+      latencyMs: 1_234,
+      stopReason: 'end_turn',
+      metadata: { a: [null, { b: 1 }] },
+    };
+    const usage = { inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: 4, totalTokens: 99, costUsd: 0.000_000_001 };
+    const message = { ...fields, usage, role: 'ASSISTANT', content: ' as it is \n', createdAt: '2020-02-29T12:00:00.001+02:00' };
+    expect(await append(id, message)).toMatchObject({ ...message, createdAt: '2020-02-29T10:00:00.001Z' });
+    expect(await bySession(id)).toMatchObject({ lastMessageAt: '2020-02-29T10:00:00.001Z', usage });
+  });
+
+  it('takes explicit nulls for left out', async () => {
+    const { id } = await create();
+    const names = ['parts', 'agentId', 'model', 'provider', 'usage', 'latencyMs', 'stopReason', 'metadata', 'parentId', 'createdAt'];
+    const nulls = Object.fromEntries(names.map(name => [name, null]));
+    expect(await append(id, { content: 'one', ...nulls })).toMatchObject({ position: 1, metadata: {}, usage: null, parent: null });
+    expect(await append(id, { content: 'two', ...nulls })).toMatchObject({ position: 2, parent: { position: 1 } });
+  });
+
+  it('is one statement where only id, position and other core fields are asked for', async () => {
+    const { id } = await create();
+    const input = { sessionId: id, message: { role: 'USER', content: 'hello', usage: { inputTokens: 1 }, metadata: { a: 1 } } };
+    const core = await side.send('appendMessage', input, 'message { id messageId position role active createdAt }');
+    expect(core.sql).toHaveLength(1);
+    expect((await side.send('appendMessage', input, 'message { content parts { type } usage { totalTokens } }')).sql).toHaveLength(2);
+    expect((await side.send('appendMessage', input, 'message { id } session { status usage { totalTokens } }')).sql).toHaveLength(2);
+  });
+
+  it('answers with the session as it stands after the write', async () => {
+    const { id } = await create();
+    const { session } = await side.mutate<{ session: SessionView }>(
+      'appendMessage',
+      { sessionId: id, message: { role: 'USER', content: 'hello', usage: { outputTokens: 5 } } },
+      `session { ${SESSION} }`,
+    );
+    expect(session).toEqual(await side.session(id));
+    expect(session).toMatchObject({ messageCount: 1, usage: { outputTokens: 5, totalTokens: 5 } });
+  });
+
+  it('takes the bare UUID of a session, in any case', async () => {
+    const { sessionId } = await create();
+    expect(await append(sessionId.toUpperCase(), { content: 'hello' })).toMatchObject({ position: 1 });
+  });
+
+  it.each(['USER', 'ASSISTANT', 'SYSTEM', 'TOOL', 'OTHER'])('takes the role %s', async role => {
+    const { id } = await create();
+    expect(await append(id, { role, content: 'hello' })).toMatchObject({ role });
+  });
+
+  it('is SESSION_NOT_FOUND for what is no session', async () => {
+    const session = await create();
+    const message = await append(session.id, { content: 'hello' });
+    for (const sessionId of [NOBODY, 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
+      const error = await refuse('appendMessage', { sessionId, message: { role: 'USER', content: 'lost' } }, 'SESSION_NOT_FOUND');
+      expect(error.extensions.details).toEqual({ id: sessionId });
+    }
+  });
+
+  it.each(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'])('is SESSION_ENDED where the session is %s', async status => {
+    const { id, sessionId } = await create();
+    const first = await append(id, { content: 'hello' });
+    await side.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [sessionId, status]);
+    const before = await bySession(id);
+    for (const parentId of [undefined, first.id]) {
+      const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: 'late', parentId } }, 'SESSION_ENDED');
+      expect(error.extensions.details).toEqual({ status });
+    }
+    expect(await bySession(id)).toEqual(before);
+    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED']);
+  });
+});
+
+describe('activity', () => {
+  it.each([
+    ['SPAWNING', 'WORKING'],
+    ['STALLED', 'WORKING'],
+    ['ACTIVE', 'ACTIVE'],
+    ['WORKING', 'WORKING'],
+  ])('leaves a session that is %s as %s', async (from, to) => {
+    const { id, sessionId } = await sessionIn(from);
+    const moved = from !== to;
+    await append(id, { content: 'hello' });
+    expect(await bySession(id)).toMatchObject({ status: to, version: moved ? 2 : 1, endedAt: null, statusReason: null });
+    expect((await side.events(sessionId)).slice(1)).toEqual([
+      expect.objectContaining({ type: 'MESSAGE_ADDED' }),
+      ...(moved ? [{ type: 'STATUS_CHANGED', payload: expect.objectContaining({ from, to, reason: null }) }] : []),
+    ]);
+    await append(id, { content: 'again' });
+    expect(await bySession(id)).toMatchObject({ version: moved ? 2 : 1 });
+  });
+
+  it('never moves lastActivityAt back', async () => {
+    const { id, sessionId } = await create();
+    await side.rows(`update aria_engine.chat_session_activity set last_activity_at = '2100-01-01T00:00:00Z' where session_id = $1`, [
+      sessionId,
+    ]);
+    await append(id, { content: 'hello' });
+    expect(await bySession(id)).toMatchObject({ lastActivityAt: '2100-01-01T00:00:00.000Z' });
+  });
+});
+
+describe('what an append tells', () => {
+  it('is how long the session had been idle, where it changes the status', async () => {
+    const { id, sessionId } = await sessionIn('STALLED');
+    await side.rows(`update aria_engine.chat_session_activity set last_activity_at = now() - interval '7 minutes' where session_id = $1`, [
+      sessionId,
+    ]);
+    await append(id, { content: 'awake' });
+    const told = (await side.events(sessionId)).find(event => event.type === 'STATUS_CHANGED');
+    expect(Number(told?.payload.idleMs)).toBeGreaterThanOrEqual(7 * 60_000);
+  });
+
+  it('is the latest of the messages, whatever their order', async () => {
+    const { id } = await create();
+    await append(id, { content: 'late', createdAt: '2030-01-01T00:00:00.000Z' });
+    const early = await append(id, { content: 'early', createdAt: '2001-01-01T00:00:00.000Z' });
+    expect(await bySession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
+    await side.mutate('deleteMessage', { id: early.id, sessionId: id }, 'deletedId');
+    expect(await bySession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
+  });
+});
+
+describe('a parent that is named', () => {
+  it('costs no more in a long session than in a short one where it is the leaf', async () => {
+    const { id, sessionId } = await create();
+    await side.rows(
+      `with grown as (
+         insert into aria_engine.chat_messages (session_id, position, id, role, content, parent_position)
+         select $1::uuid, n, gen_random_uuid(), 'USER', 'm' || n, nullif(n - 1, 0) from generate_series(1, 20000) n
+       ) update aria_engine.chat_session_activity set message_count = 20000, next_position = 20001, leaf_position = 20000 where session_id = $1`,
+      [sessionId],
+    );
+    const [leaf] = await side.rows<{ id: string }>('select id from aria_engine.chat_messages where session_id = $1 and position = 20000', [
+      sessionId,
+    ]);
+    const answer = await side.send(
+      'appendMessage',
+      { sessionId: id, message: { role: 'USER', content: 'next', parentId: leaf?.id } },
+      'message { active position parent { position } }',
+    );
+    expect(answer.expectOk()).toMatchObject({ appendMessage: { message: { active: true, position: 20001, parent: { position: 20000 } } } });
+    const marking = answer.sql.filter(({ sql }) => sql.includes('with recursive path'));
+    expect(marking).toHaveLength(1);
+    const client = new Client({ connectionString: side.app.databaseUrl });
+    await client.connect();
+    try {
+      for (const statement of marking) expect((await explain(client, statement)).rowsRead).toBeLessThan(10);
+    } finally {
+      await client.end();
+    }
+  });
+});
+
+describe('the token limit', () => {
+  it('fails the session at 95 % of it, in the write that reached it, which is kept', async () => {
+    const { id, sessionId } = await create({ tokenLimit: 1_000 });
+    await append(id, { content: 'far', usage: { inputTokens: 949 } });
+    expect(await bySession(id)).toMatchObject({ status: 'ACTIVE', version: 1 });
+    const message = await append(id, { content: 'near', usage: { outputTokens: 1 } });
+    const session = await bySession(id);
+    expect(session).toMatchObject({ status: 'FAILED', statusReason: 'Token limit exceeded', version: 2, messageCount: 2 });
+    expect(session.endedAt).toBe(message.createdAt);
+    expect((await side.events(sessionId)).slice(2)).toEqual([
+      { type: 'MESSAGE_ADDED', payload: { messageId: message.messageId, position: 2 } },
+      {
+        type: 'STATUS_CHANGED',
+        payload: {
+          from: 'ACTIVE',
+          to: 'FAILED',
+          reason: 'Token limit exceeded',
+          idleMs: expect.any(Number),
+          usage: { inputTokens: 949, outputTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 950, costNanoUsd: 0 },
+        },
+      },
+    ]);
+    await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: 'late' } }, 'SESSION_ENDED');
+  });
+
+  it('fails one that is revived by the same write in one step, from the old status', async () => {
+    for (const from of ['SPAWNING', 'STALLED', 'WORKING']) {
+      const { id, sessionId } = await sessionIn(from, { tokenLimit: 10 });
+      await append(id, { content: 'all at once', usage: { totalTokens: 10 } });
+      expect(await bySession(id)).toMatchObject({ status: 'FAILED', version: 2 });
+      expect((await side.events(sessionId)).slice(1)).toMatchObject([
+        { type: 'MESSAGE_ADDED' },
+        { type: 'STATUS_CHANGED', payload: { from, to: 'FAILED' } },
+      ]);
+    }
+  });
+
+  it('counts the total as reported, and leaves alone what reports no usage or has no limit', async () => {
+    const limited = await create({ tokenLimit: 100 });
+    await append(limited.id, { content: 'much, but not in total', usage: { inputTokens: 5_000, totalTokens: 94 } });
+    await append(limited.id, { content: 'no usage' });
+    expect(await bySession(limited.id)).toMatchObject({ status: 'ACTIVE', usage: { inputTokens: 5_000, totalTokens: 94 } });
+    const free = await create();
+    await append(free.id, { content: 'much', usage: { totalTokens: 1_000_000_000_000 } });
+    expect(await bySession(free.id)).toMatchObject({ status: 'ACTIVE', usage: { totalTokens: 1_000_000_000_000 } });
+  });
+
+  it('is not reached by a message without usage where an import left the session over it', async () => {
+    const { id, sessionId } = await create({ tokenLimit: 100 });
+    await side.rows('update aria_engine.chat_session_activity set total_tokens = 500 where session_id = $1', [sessionId]);
+    await append(id, { content: 'no usage' });
+    expect(await bySession(id)).toMatchObject({ status: 'ACTIVE' });
+  });
+});
+
+describe('the usage of a message', () => {
+  it('is added to the session, its total being the sum of the four where left out', async () => {
+    const { id } = await create();
+    const first = await append(id, {
+      content: 'a',
+      usage: { inputTokens: 1, outputTokens: 20, cacheReadTokens: 300, cacheWriteTokens: 4_000, costUsd: 0.1 },
+    });
+    expect(first.usage).toEqual({
+      inputTokens: 1,
+      outputTokens: 20,
+      cacheReadTokens: 300,
+      cacheWriteTokens: 4_000,
+      totalTokens: 4_321,
+      costUsd: 0.1,
+    });
+    await append(id, { content: 'b', usage: { inputTokens: null, totalTokens: 7, costUsd: 0.2 } });
+    await append(id, { content: 'c', usage: {} });
+    await append(id, { content: 'd' });
+    expect((await bySession(id)).usage).toEqual({
+      inputTokens: 1,
+      outputTokens: 20,
+      cacheReadTokens: 300,
+      cacheWriteTokens: 4_000,
+      totalTokens: 4_328,
+      costUsd: 0.3,
+    });
+    const usages = (await side.messages(id)).map(({ usage }) => usage);
+    expect(usages.slice(2)).toEqual([
+      { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costUsd: 0 },
+      null,
+    ]);
+  });
+
+  it('keeps cost to billionths of a dollar, however it is summed', async () => {
+    const { id } = await create();
+    const costs = [0.000_000_001, 123_456.789_012_345, 0.000_000_000_4, 0.1, 0.1, 0.1];
+    for (const costUsd of costs)
+      expect((await append(id, { content: 'x', usage: { costUsd } })).usage).toMatchObject({ costUsd: Number(costUsd.toFixed(9)) });
+    expect((await bySession(id)).usage).toMatchObject({ costUsd: 123_457.089_012_346 });
+  });
+
+  it('stops at the largest integer of JSON, in the message, the session, its tree and its agent', async () => {
+    const { id, sessionId } = await create({ agentId: 'glutton' });
+    const most = Number.MAX_SAFE_INTEGER;
+    const usage = { inputTokens: most, outputTokens: most };
+    await append(id, { content: 'a', usage });
+    await append(id, { content: 'b', usage });
+    await append((await create({ agentId: 'glutton', parentId: id })).id, { content: 'c', usage });
+    const answer = await side.app.gql(
+      `query ($id: ID!) { session(id: $id) { agent { usage { totalTokens } } usage { inputTokens totalTokens } tree: usage(scope: TREE) { inputTokens }
+        messages { nodes { usage { totalTokens } } } } }`,
+      { id: sessionId },
+    );
+    expect(answer.expectOk().session).toEqual({
+      agent: { usage: { totalTokens: most } },
+      usage: { inputTokens: most, totalTokens: most },
+      tree: { inputTokens: most },
+      messages: { nodes: [{ usage: { totalTokens: most } }, { usage: { totalTokens: most } }] },
+    });
+  });
+
+  it('must not be negative or beyond reason', async () => {
+    const { id } = await create();
+    const counts = ['inputTokens', 'outputTokens', 'cacheReadTokens', 'cacheWriteTokens', 'totalTokens'];
+    for (const [field, value] of [...counts.map(count => [count, -1] as const), ['costUsd', -0.01], ['costUsd', 1e7]] as const) {
+      const input = { sessionId: id, message: { role: 'USER', content: 'x', usage: { [field]: value } } };
+      const error = await refuse('appendMessage', input, 'BAD_USER_INPUT');
+      expect(error.extensions.details).toEqual({ field: `input.message.usage.${field}` });
+    }
+    const error = await refuse(
+      'appendMessage',
+      { sessionId: id, message: { role: 'USER', content: 'x', latencyMs: -1 } },
+      'BAD_USER_INPUT',
+    );
+    expect(error.extensions.details).toEqual({ field: 'input.message.latencyMs' });
+  });
+});
+
+describe('the derived title', () => {
+  it('comes from the first user message with text, once, without event or version', async () => {
+    const { id, sessionId } = await create();
+    await append(id, { role: 'SYSTEM', content: 'You are an agent.' });
+    await append(id, { role: 'USER', content: ' \n ' });
+    await append(id, { role: 'USER', parts: [{ image: { mimeType: 'image/png', url: 'https://example.org/a.png' } }] });
+    expect(await bySession(id)).toMatchObject({ title: `Session ${sessionId.slice(0, 8)}` });
+    await append(id, { role: 'USER', content: '  Please\n\n write   a poem ' });
+    await append(id, { role: 'USER', content: 'Another.' });
+    expect(await bySession(id)).toMatchObject({ title: 'Please write a poem', givenTitle: null, version: 1 });
+    expect(new Set(typesOf(await side.events(sessionId)))).toEqual(new Set(['CREATED', 'MESSAGE_ADDED']));
+  });
+
+  it('is cut at a word behind 36 characters, else at 59', async () => {
+    const words = await create();
+    await append(words.id, { content: `${'abcd '.repeat(11)}abcdefghij` });
+    expect(await bySession(words.id)).toMatchObject({ title: `${'abcd '.repeat(11).trim()}…` });
+    const unbroken = await create();
+    await append(unbroken.id, { content: `short ${'💡'.repeat(100)}` });
+    expect(await bySession(unbroken.id)).toMatchObject({ title: `short ${'💡'.repeat(53)}…` });
+  });
+
+  it('stands behind title, display name and subject', async () => {
+    for (const field of ['title', 'displayName', 'subject']) {
+      const { id } = await create({ [field]: 'named' });
+      await append(id, { content: 'hello' });
+      expect(await bySession(id)).toMatchObject({ title: 'named' });
+    }
+  });
+});
+
+describe('the parts of a message', () => {
+  it('come back as they were given, content first', async () => {
+    const { id } = await create();
+    const message = await append(id, {
+      role: 'ASSISTANT',
+      content: 'first',
+      parts: [
+        { thinking: { text: 'hm', redacted: true } },
+        { thinking: { text: 'so' } },
+        { text: { text: 'second' } },
+        { toolCall: { callId: 'c1', name: 'search', arguments: { q: ['a', null], deep: { n: 1.5 } } } },
+        { toolCall: { callId: 'c2', name: 'search', arguments: 'raw' } },
+        { toolResult: { callId: 'c1', name: 'search', content: 'found', details: { hits: 0 } } },
+        { toolResult: { callId: 'c2', content: 'broken', isError: true } },
+        { image: { mimeType: 'image/png', data: 'AAAA' } },
+        { image: { mimeType: 'image/png', url: 'https://example.org/a.png' } },
+        { other: { type: 'audio', seconds: 3 } },
+      ],
+    });
+    expect(message.content).toBe('first\nsecond');
+    expect(message.parts).toEqual([
+      { __typename: 'TextPart', type: 'text', text: 'first' },
+      { __typename: 'ThinkingPart', type: 'thinking', thought: 'hm', redacted: true },
+      { __typename: 'ThinkingPart', type: 'thinking', thought: 'so', redacted: false },
+      { __typename: 'TextPart', type: 'text', text: 'second' },
+      { __typename: 'ToolCallPart', type: 'toolCall', callId: 'c1', name: 'search', arguments: { q: ['a', null], deep: { n: 1.5 } } },
+      { __typename: 'ToolCallPart', type: 'toolCall', callId: 'c2', name: 'search', arguments: 'raw' },
+      {
+        __typename: 'ToolResultPart',
+        type: 'toolResult',
+        callId: 'c1',
+        resultOf: 'search',
+        content: 'found',
+        isError: false,
+        details: { hits: 0 },
+      },
+      { __typename: 'ToolResultPart', type: 'toolResult', callId: 'c2', resultOf: null, content: 'broken', isError: true, details: null },
+      { __typename: 'ImagePart', type: 'image', mimeType: 'image/png', url: null, data: 'AAAA' },
+      { __typename: 'ImagePart', type: 'image', mimeType: 'image/png', url: 'https://example.org/a.png', data: null },
+      { __typename: 'OtherPart', type: 'audio', other: { type: 'audio', seconds: 3 } },
+    ]);
+  });
+
+  it('give the content: text parts, else tool results, else nothing', async () => {
+    const { id } = await create();
+    const result = (content: string) => ({ toolResult: { callId: 'c', content } });
+    expect((await append(id, { parts: [result('a'), result('b')] })).content).toBe('a\nb');
+    expect((await append(id, { parts: [result('a'), { text: { text: 'b' } }] })).content).toBe('b');
+    expect((await append(id, { parts: [{ thinking: { text: 'hm' } }] })).content).toBe('');
+    expect(await append(id, { content: '' })).toMatchObject({ content: '', parts: [{ type: 'text', text: '' }] });
+  });
+
+  it.each([
+    ['neither content nor parts', {}, 'input.message'],
+    ['an empty list alone', { parts: [] }, 'input.message'],
+    ['an image without url and data', { parts: [{ image: { mimeType: 'image/png' } }] }, 'input.message.parts.0.image'],
+    ['an image with both', { parts: [{ image: { mimeType: 'image/png', url: 'u', data: 'd' } }] }, 'input.message.parts.0.image'],
+    ['another part without a type', { parts: [{ text: { text: 'a' } }, { other: { a: 1 } }] }, 'input.message.parts.1.other'],
+    ['another part whose type is no text', { parts: [{ other: { type: 1 } }] }, 'input.message.parts.0.other'],
+    ['another part that is a list', { parts: [{ other: ['type'] }] }, 'input.message.parts.0.other'],
+    ['metadata that is no object', { content: 'a', metadata: [] }, 'input.message.metadata'],
+    ['a model name of 201 characters', { content: 'a', model: 'x'.repeat(201) }, 'input.message.model'],
+  ])('are refused: %s', async (_what, message, field) => {
+    const { id } = await create();
+    const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', ...message } }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toMatchObject({ field });
+  });
+
+  it.each([
+    ['two kinds in one', [{ text: { text: 'a' }, thinking: { text: 'b' } }]],
+    ['none', [{}]],
+    ['a kind that is null', [{ text: null }]],
+    ['null arguments', [{ toolCall: { callId: 'c', name: 'n', arguments: null } }]],
+  ])('are exactly one kind each: not %s', async (_what, parts) => {
+    const { id } = await create();
+    const answer = await side.send('appendMessage', { sessionId: id, message: { role: 'USER', parts } });
+    expect(answer.expectError('BAD_USER_INPUT').extensions.details).toMatchObject({
+      field: expect.stringMatching(/^input\.message\.parts\.0/),
+    });
+  });
+
+  it('refuse NUL and lone surrogates everywhere, inside JSON and its keys too', async () => {
+    const { id } = await create();
+    const places: [string, (text: string) => object][] = [
+      ['content', text => ({ content: text })],
+      ['agentId', text => ({ content: 'a', agentId: text })],
+      ['stopReason', text => ({ content: 'a', stopReason: text })],
+      ['parts.0.text.text', text => ({ parts: [{ text: { text } }] })],
+      ['parts.0.thinking.text', text => ({ parts: [{ thinking: { text } }] })],
+      ['parts.0.toolCall.callId', text => ({ parts: [{ toolCall: { callId: text, name: 'n', arguments: 1 } }] })],
+      ['parts.0.toolCall.arguments.a', text => ({ parts: [{ toolCall: { callId: 'c', name: 'n', arguments: { a: { [text]: 1 } } } }] })],
+      [
+        'parts.1.toolResult.details.0',
+        text => ({ parts: [{ text: { text: 'a' } }, { toolResult: { callId: 'c', content: 'a', details: [text] } }] }),
+      ],
+      ['parts.0.image.data', text => ({ parts: [{ image: { mimeType: 'image/png', data: text } }] })],
+      ['parts.0.other.type', text => ({ parts: [{ other: { type: text } }] })],
+      ['metadata', text => ({ content: 'a', metadata: { [text]: 1 } })],
+    ];
+    for (const [field, message] of places) {
+      for (const text of ['\0', '\ud800', 'a\udc00b']) {
+        const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', ...message(text) } }, 'BAD_USER_INPUT');
+        expect(error.extensions.details).toEqual({ field: `input.message.${field}` });
+      }
+    }
+    expect(await side.messages(id)).toEqual([]);
+  });
+});
+
+describe('the length of a message', () => {
+  it.each([
+    ['a', 100_000],
+    ['𝒜', 100_000],
+    ['é\n"\\', 25_000],
+  ])('may be 100,000 code points: %j', async (text, times) => {
+    const { id } = await create();
+    const content = text.repeat(times);
+    expect((await append(id, { content })).content === content).toBe(true);
+    const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: `${content}x` } }, 'MESSAGE_TOO_LARGE');
+    expect(error.extensions).toMatchObject({
+      details: { field: 'input.message.content', length: 100_001, maxLength: 100_000 },
+      retryable: false,
+    });
+    expect(await bySession(id)).toMatchObject({ messageCount: 1 });
+  });
+
+  it('may be 100,000 characters of different words in any script', async () => {
+    const { id } = await create();
+    const letter = (of: number) => String.fromCodePoint(0x2_0000 + of);
+    const words = Array.from({ length: 25_000 }, (_, index) => `${letter(index)}-${letter(index + 13)} `).join('');
+    expect((await append(id, { content: words })).position).toBe(1);
+    const cjk = Array.from(
+      { length: 33_333 },
+      (_, index) => `${String.fromCodePoint(0x4e00 + (index % 20_000), 0xac00 + (index % 11_000))} `,
+    );
+    expect((await append(id, { content: cjk.join('') })).position).toBe(2);
+    const addresses = Array.from({ length: 6_666 }, (_, index) => `a${index}.bc/d${index % 10} `.slice(0, 15)).join('');
+    expect((await append(id, { content: addresses.slice(0, 100_000) })).position).toBe(3);
+  });
+
+  it('counts content and parts together, a million characters in a call, texts as they are', async () => {
+    const { id } = await create();
+    const message = (length: number) => ({
+      role: 'ASSISTANT',
+      content: '\n'.repeat(99_990),
+      parts: [{ image: { mimeType: 'image/png', data: 'A'.repeat(length - 99_990 - 'image/png'.length) } }],
+    });
+    expect((await append(id, message(1_000_000))).position).toBe(1);
+    const error = await refuse('appendMessage', { sessionId: id, message: message(1_000_001) }, 'MESSAGE_TOO_LARGE');
+    expect(error.extensions.details).toEqual({ field: 'input.message', length: 1_000_001, maxLength: 1_000_000 });
+  });
+
+  it('lets metadata have 64 KiB', async () => {
+    const { id } = await create();
+    const metadata = { text: 'x'.repeat(65_536 - '{"text":""}'.length) };
+    expect(await append(id, { content: 'a', metadata })).toMatchObject({ metadata });
+    const input = { sessionId: id, message: { role: 'USER', content: 'a', metadata: { text: `${metadata.text}x` } } };
+    await refuse('appendMessage', input, 'BAD_USER_INPUT');
+  });
+});
+
+describe('the parent of a message', () => {
+  it('is the one before where none is named', async () => {
+    const { id } = await create();
+    for (const content of ['a', 'b', 'c']) await append(id, { content });
+    expect((await side.messages(id)).map(({ parent }) => parent?.position ?? null)).toEqual([null, 1, 2]);
+  });
+
+  it('that is older starts a branch, which is the active one from then on', async () => {
+    const { id } = await create();
+    const [first, second] = [await append(id, { content: 'root' }), await append(id, { content: 'left' })];
+    await append(id, { content: 'left leaf' });
+    const right = await append(id, { content: 'right', parentId: first.id });
+    expect(right).toMatchObject({ position: 4, parent: { position: 1 }, active: true });
+    expect(await append(id, { content: 'right leaf' })).toMatchObject({ position: 5, parent: { position: 4 } });
+    const active = async () => (await side.messages(id)).filter(message => message.active).map(({ position }) => position);
+    expect(await active()).toEqual([1, 4, 5]);
+    expect(await append(id, { content: 'left again', parentId: second.messageId })).toMatchObject({ position: 6, parent: { position: 2 } });
+    expect(await active()).toEqual([1, 2, 6]);
+    expect(await append(id, { content: 'behind the leaf', parentId: second.id })).toMatchObject({ position: 7, parent: { position: 2 } });
+    expect(await active()).toEqual([1, 2, 7]);
+    const view = await side.app.gql('query ($id: ID!) { session(id: $id) { lastMessage { position } messages { nodes { position } } } }', {
+      id,
+    });
+    expect(view.expectOk()).toEqual({
+      session: { lastMessage: { position: 7 }, messages: { nodes: [{ position: 1 }, { position: 2 }, { position: 7 }] } },
+    });
+  });
+
+  it('may be the leaf itself', async () => {
+    const { id } = await create();
+    const first = await append(id, { content: 'a' });
+    expect(await append(id, { content: 'b', parentId: first.messageId.toUpperCase() })).toMatchObject({
+      parent: { position: 1 },
+      active: true,
+    });
+    expect((await side.messages(id)).map(({ active }) => active)).toEqual([true, true]);
+  });
+
+  it('is a handful of statements, however long the branch', async () => {
+    const { id } = await create();
+    const first = await append(id, { content: 'root' });
+    const messages = Array.from({ length: 100 }, (_, index) => ({ role: 'USER', content: `${index}` }));
+    await side.mutate('appendMessages', { sessionId: id, messages }, '__typename');
+    const input = { sessionId: id, message: { role: 'USER', content: 'other', parentId: first.id } };
+    expect((await side.send('appendMessage', input, 'message { id position active }')).sql).toHaveLength(5);
+  });
+
+  it('is MESSAGE_NOT_FOUND where it is not of this session, malformed, of another type or gone', async () => {
+    const [{ id }, other] = [await create(), await create()];
+    const [own, foreign] = [await append(id, { content: 'own' }), await append(other.id, { content: 'foreign' })];
+    await side.mutate('deleteMessage', { sessionId: id, id: own.id }, 'deletedId');
+    for (const parentId of [foreign.id, foreign.messageId, own.id, NOBODY, 'nonsense', '', id, 'a\0', '\ud800']) {
+      const error = await refuse(
+        'appendMessage',
+        { sessionId: id, message: { role: 'USER', content: 'x', parentId } },
+        'MESSAGE_NOT_FOUND',
+      );
+      expect(error.extensions.details).toEqual({ id: parentId });
+    }
+    expect(await bySession(id)).toMatchObject({ messageCount: 0 });
+  });
+});

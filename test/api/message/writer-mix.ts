@@ -1,0 +1,315 @@
+import { expect } from 'vitest';
+import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import { type MutationName, outcomesOf, type WriteSide } from '../session/write-side.ts';
+
+/** Writers append to one session at once, singly and in batches; nothing is lost, doubled or out of order. */
+export async function appendAtOnce(
+  side: WriteSide,
+  { writers, calls, seed }: { writers: number; calls: number; seed: number },
+): Promise<void> {
+  const { id, sessionId } = await side.create({ status: 'SPAWNING' });
+  const written = await Promise.all(
+    Array.from({ length: writers }, async (_, writer) => {
+      const random = createRandomSource(seed, writer);
+      let count = 0;
+      for (let call = 0; call < calls; call += 1) {
+        const message = () => {
+          count += 1;
+          return { role: 'USER', content: `${writer}/${count}`, usage: { inputTokens: 1, costUsd: 0.000_000_001 } };
+        };
+        const input = random.chance(0.7)
+          ? side.send('appendMessage', { sessionId: id, message: message() }, 'message { id }')
+          : side.send(
+              'appendMessages',
+              { sessionId: id, messages: Array.from({ length: random.integer(1, 5) }, message) },
+              'messages { id }',
+            );
+        (await input).expectOk();
+      }
+      return count;
+    }),
+  );
+  const total = written.reduce((sum, count) => sum + count, 0);
+  const rows = await side.rows<{ position: number; parent: number | null; content: string; active: boolean }>(
+    `select position::int, parent_position::int as parent, content, on_branch as active
+    from aria_engine.chat_messages where session_id = $1 order by position`,
+    [sessionId],
+  );
+  expect(rows.map(({ position, parent, active }) => [position, parent, active])).toEqual(
+    Array.from({ length: total }, (_, index) => [index + 1, index === 0 ? null : index, true]),
+  );
+  for (let writer = 0; writer < writers; writer += 1) {
+    const own = rows.flatMap(({ content }) => (content.startsWith(`${writer}/`) ? [Number(content.split('/')[1])] : []));
+    expect(own).toEqual(Array.from({ length: written[writer] ?? 0 }, (_, index) => index + 1));
+  }
+  expect(await side.session(id)).toMatchObject({
+    messageCount: total,
+    status: 'WORKING',
+    version: 2,
+    usage: { inputTokens: total, totalTokens: total, costUsd: total / 1e9 },
+  });
+}
+
+/** Rounds of appends that race the end of their session: what was answered is there, and nothing is written once it has ended. */
+export async function appendWhileEnding(side: WriteSide, { rounds, appends }: { rounds: number; appends: number }): Promise<void> {
+  const seen = new Set<string>();
+  for (let round = 0; round < rounds; round += 1) {
+    const { id } = await side.create();
+    const root = await side.append(id, { content: 'root' });
+    const append = (index: number) =>
+      // Every fourth names its parent, and so takes the way of branches.
+      side.send('appendMessage', {
+        sessionId: id,
+        message: { role: 'USER', content: 'x', ...(index % 4 === 0 ? { parentId: root.id } : {}) },
+      });
+    const first = Math.floor(appends / 2);
+    const before = Array.from({ length: first }, (_, index) => append(index));
+    const ending = round % 2 === 0 ? side.send('endSession', { id }) : side.send('updateSession', { id, status: 'COMPLETED' });
+    const after = Array.from({ length: appends - first }, (_, index) => append(index));
+    const outcomes = await outcomesOf([...before, ...after]);
+    (await ending).expectOk();
+    for (const outcome of outcomes) seen.add(outcome);
+    expect(await side.session(id)).toMatchObject({ messageCount: 1 + outcomes.filter(outcome => outcome === 'OK').length });
+  }
+  expect([...seen].sort().filter(outcome => outcome !== 'OK')).toEqual(['SESSION_ENDED']);
+  await expectConsistent(side);
+}
+
+/** Rounds of appends that race the removal of their session for good: all or nothing of it stays. */
+export async function appendWhileRemoving(side: WriteSide, { rounds, appends }: { rounds: number; appends: number }): Promise<void> {
+  const seen = new Set<string>();
+  for (let round = 0; round < rounds; round += 1) {
+    const { id } = await side.create();
+    const input = { sessionId: id, message: { role: 'USER', content: 'x' } };
+    const append = (index: number) =>
+      side.send('appendMessage', input, index % 2 === 0 ? 'message { id }' : 'message { content } session { id }');
+    const before = Array.from({ length: Math.floor(appends / 2) }, (_, index) => append(index));
+    const removal = side.send('deleteSession', { id, permanent: true }, 'deletedId session { id }');
+    const after = Array.from({ length: appends - before.length }, (_, index) => append(index));
+    for (const outcome of await outcomesOf([...before, ...after])) seen.add(outcome);
+    expect((await removal).expectOk()).toEqual({ deleteSession: { deletedId: id, session: null } });
+  }
+  // MESSAGE_NOT_FOUND: written, then gone before its content was read for the answer.
+  expect([...seen].filter(outcome => !['OK', 'SESSION_NOT_FOUND', 'MESSAGE_NOT_FOUND'].includes(outcome))).toEqual([]);
+  await expectConsistent(side);
+}
+
+/** Rounds of branches begun at once, some behind a message that is deleted meanwhile: the tree stays one, with one active path. */
+export async function branchAtOnce(side: WriteSide, { rounds, seed }: { rounds: number; seed: number }): Promise<void> {
+  const random = createRandomSource(seed, 0);
+  const seen = new Set<string>();
+  for (let round = 0; round < rounds; round += 1) {
+    const { id } = await side.create();
+    const texts = Array.from({ length: 4 }, (_, index) => ({ role: 'USER', content: `${index}` }));
+    const { messages } = await side.mutate<{ messages: { id: string }[] }>(
+      'appendMessages',
+      { sessionId: id, messages: texts },
+      'messages { id }',
+    );
+    const victim = random.integer(0, 3);
+    const parents = [victim, victim, random.integer(0, 3), victim].map(index => messages[index]?.id);
+    const append = (parentId?: string) => side.send('appendMessage', { sessionId: id, message: { role: 'USER', content: 'x', parentId } });
+    const before = parents.slice(0, random.integer(0, 4)).map(append);
+    const removal = side.send('deleteMessage', { sessionId: id, id: messages[victim]?.id });
+    const after = [...parents.slice(before.length), undefined].map(append);
+    for (const outcome of await outcomesOf([...before, ...after])) seen.add(outcome);
+    (await removal).expectOk();
+  }
+  expect([...seen].sort()).toEqual(['MESSAGE_NOT_FOUND', 'OK']);
+  await expectConsistent(side);
+}
+
+/** What a caller of the mix may be told; anything else is a fault. */
+const EXPECTED = [
+  ...[
+    'OK',
+    'SESSION_NOT_FOUND',
+    'MESSAGE_NOT_FOUND',
+    'SESSION_ENDED',
+    'INVALID_STATUS_TRANSITION',
+    'VERSION_CONFLICT',
+    'KEY_TAKEN',
+    'LABEL_TAKEN',
+  ],
+  'BAD_USER_INPUT',
+];
+
+type Call = readonly [MutationName, Readonly<Record<string, unknown>>];
+
+/** Writers that call every mutation at random on a few sessions, which share keys, labels and parents. */
+export async function mixWrites(
+  side: WriteSide,
+  { writers, calls, seed }: { writers: number; calls: number; seed: number },
+): Promise<void> {
+  const sessions: [string, ...string[]] = [(await side.create()).id];
+  const messages: [string, ...string[]] = ['none yet'];
+  const told = new Map<string, number>();
+  await Promise.all(
+    Array.from({ length: writers }, async (_, writer) => {
+      const random = createRandomSource(seed, writer);
+      for (let call = 0; call < calls; call += 1) {
+        const [name, input] = nextCall(random, sessions, messages);
+        const selection = name === 'appendMessage' ? 'message { id }' : name === 'createSession' ? 'session { id }' : '__typename';
+        const answer = await side.send<{ message?: { id: string }; session?: { id: string } }>(name, input, selection);
+        const outcome = answer.errors?.[0]?.extensions.code ?? 'OK';
+        if (!EXPECTED.includes(outcome)) throw new Error(`${name} ${JSON.stringify(input)}: ${JSON.stringify(answer.errors)}`);
+        told.set(`${name} ${outcome}`, (told.get(`${name} ${outcome}`) ?? 0) + 1);
+        const { message, session } = answer.data?.[name] ?? {};
+        if (message !== undefined) replaceOne(random, messages, message.id, 40);
+        if (session !== undefined) replaceOne(random, sessions, session.id, 8);
+      }
+    }),
+  );
+  for (const name of [
+    'createSession',
+    'updateSession',
+    'endSession',
+    'deleteSession',
+    'restoreSession',
+    'appendMessage',
+    'deleteMessage',
+  ]) {
+    expect(told.get(`${name} OK`) ?? 0, name).toBeGreaterThan(0);
+  }
+  await expectConsistent(side);
+}
+
+function replaceOne(random: RandomSource, ids: [string, ...string[]], id: string, most: number): void {
+  if (ids.length < most) ids.push(id);
+  else ids[random.integer(0, ids.length - 1)] = id;
+}
+
+function nextCall(random: RandomSource, sessions: [string, ...string[]], messages: [string, ...string[]]): Call {
+  const id = random.pick(sessions);
+  const text = () => `text ${random.integer(1, 1_000)}`;
+  const label = () => `label ${random.integer(1, 4)}`;
+  const message = () => ({
+    role: random.pick(['USER', 'ASSISTANT']),
+    content: text(),
+    usage: { inputTokens: random.integer(0, 30) },
+    ...(random.chance(0.2) ? { parentId: random.pick(messages) } : {}),
+  });
+  const expectedVersion = random.chance(0.2) ? { expectedVersion: random.integer(1, 4) } : {};
+  const maybe = (probability: number, fields: () => object) => (random.chance(probability) ? fields() : {});
+  return random.weighted<() => Call>([
+    [
+      () => [
+        'createSession',
+        {
+          ifExists: random.pick(['ERROR', 'RETURN']),
+          status: random.pick(['SPAWNING', 'ACTIVE', 'WORKING']),
+          ...maybe(0.5, () => ({ key: `key-${random.integer(1, 4)}` })),
+          ...maybe(0.3, () => ({ label: label() })),
+          ...maybe(0.5, () => ({ parentId: random.pick(sessions) })),
+          ...maybe(0.3, () => ({ tokenLimit: 300 })),
+        },
+      ],
+      12,
+    ],
+    [
+      () => [
+        'updateSession',
+        {
+          id,
+          ...expectedVersion,
+          ...maybe(0.5, () => ({ metadata: { [`key${random.integer(1, 9)}`]: text() } })),
+          ...maybe(0.3, () => ({ title: text() })),
+          ...maybe(0.3, () => ({ label: label() })),
+          ...maybe(0.3, () => ({ parentId: random.pick(sessions) })),
+          ...maybe(0.4, () => ({ status: random.pick(['ACTIVE', 'WORKING', 'COMPLETED', 'ENDED']) })),
+        },
+      ],
+      25,
+    ],
+    [() => ['endSession', { id, status: random.pick(['COMPLETED', 'FAILED', 'ENDED']), ...expectedVersion }], 4],
+    [() => ['deleteSession', { id, permanent: random.chance(0.4), ...expectedVersion }], 6],
+    [() => ['restoreSession', { id, dropKey: random.chance(0.5), dropLabel: random.chance(0.5) }], 6],
+    [() => ['appendMessage', { sessionId: id, message: message() }], 40],
+    [() => ['appendMessages', { sessionId: id, messages: Array.from({ length: random.integer(1, 5) }, message) }], 10],
+    [() => ['deleteMessage', { sessionId: id, id: random.pick(messages) }], 12],
+  ])();
+}
+
+/** Statements that find what contradicts the rules; each finds nothing in a database where all is well. */
+const FAULTS: Readonly<Record<string, string>> = {
+  'a count of messages that is wrong': `select a.session_id from aria_engine.chat_session_activity a
+    where a.message_count <> (select count(*) from aria_engine.chat_messages m where m.session_id = a.session_id)`,
+  'a position that would be given again': `select a.session_id from aria_engine.chat_session_activity a
+    where a.next_position <= (select max(m.position) from aria_engine.chat_messages m where m.session_id = a.session_id)`,
+  'a leaf that is not there, or missing': `select a.session_id from aria_engine.chat_session_activity a
+    where (a.leaf_position is not null) <> exists (select from aria_engine.chat_messages m where m.session_id = a.session_id)
+      or a.leaf_position is not null
+        and not exists (select from aria_engine.chat_messages m where m.session_id = a.session_id and m.position = a.leaf_position)`,
+  'a parent that is gone or younger': `select m.session_id, m.position from aria_engine.chat_messages m where m.parent_position is not null
+    and not exists (select from aria_engine.chat_messages p
+      where p.session_id = m.session_id and p.position = m.parent_position and p.position < m.position)`,
+  'a branch that is not the path from the leaf': `with recursive path(session_id, position) as (
+      select session_id, leaf_position from aria_engine.chat_session_activity where leaf_position is not null
+      union
+      select m.session_id, m.parent_position from path join aria_engine.chat_messages m
+        on m.session_id = path.session_id and m.position = path.position and m.parent_position is not null
+    )
+    select m.session_id, m.position from aria_engine.chat_messages m left join path on path.session_id = m.session_id and path.position = m.position
+    where m.on_branch <> (path.position is not null)`,
+  'an end without an ending, or the other way round': `select id from aria_engine.chat_sessions
+    where (status in ('COMPLETED', 'FAILED', 'TERMINATED', 'ENDED')) <> (ended_at is not null)`,
+  'a session listed from the trash, or not listed outside it': `select s.id from aria_engine.chat_sessions s
+    left join aria_engine.chat_session_activity a on a.session_id = s.id where a.listed is distinct from (s.deleted_at is null)`,
+  'a circle of parents': `with recursive lineage(root, id, depth) as (
+      select id, parent_id, 1 from aria_engine.chat_sessions where parent_id is not null
+      union all
+      select lineage.root, s.parent_id, depth + 1 from lineage join aria_engine.chat_sessions s on s.id = lineage.id
+      where s.parent_id is not null and depth < 500
+    ) select root from lineage where depth = 500`,
+  'a change of status that does not begin where the one before ended': `select session_id, payload from (
+      select *, lag(payload ->> 'to') over (partition by session_id order by id) as before
+      from aria_engine.session_events where type = 'STATUS_CHANGED'
+    ) event where before <> payload ->> 'from'`,
+  'a status that its events do not tell': `select s.id from aria_engine.chat_sessions s join (
+      select distinct on (session_id) session_id, payload ->> 'to' as status
+      from aria_engine.session_events where type = 'STATUS_CHANGED' order by session_id, id desc
+    ) last on last.session_id = s.id where last.status <> s.status::text`,
+  'a message written into a session that had ended': `select session_id, payload from (
+      select *, first_value(payload ->> 'to') over (partition by session_id, changes order by id) as status from (
+        select *, count(*) filter (where type = 'STATUS_CHANGED') over (partition by session_id order by id) as changes
+        from aria_engine.session_events where type in ('STATUS_CHANGED', 'MESSAGE_ADDED')
+      ) counted
+    ) event where type = 'MESSAGE_ADDED' and changes > 0 and status in ('COMPLETED', 'FAILED', 'TERMINATED', 'ENDED')`,
+  'messages told of out of order': `select session_id, payload from (
+      select *, lag((payload -> 'position')::int) over (partition by session_id order by id) as before
+      from aria_engine.session_events where type = 'MESSAGE_ADDED'
+    ) event where before >= (payload -> 'position')::int`,
+  'a message that no event tells of': `select m.session_id, m.position from aria_engine.chat_messages m left join (
+      select session_id, payload ->> 'messageId' as id, (payload -> 'position')::bigint as position, count(*) as times
+      from aria_engine.session_events where type = 'MESSAGE_ADDED' group by 1, 2, 3
+    ) told on told.session_id = m.session_id and told.id = m.id::text and told.position = m.position
+    where told.times is distinct from 1`,
+  'messages added and deleted that do not come to the count': `select a.session_id from aria_engine.chat_session_activity a join (
+      select session_id, count(*) filter (where type = 'MESSAGE_ADDED') - count(*) filter (where type = 'MESSAGE_DELETED') as left_over
+      from aria_engine.session_events group by session_id
+    ) told on told.session_id = a.session_id where told.left_over <> a.message_count`,
+  'usage below that of the messages left': `select a.session_id from aria_engine.chat_session_activity a
+    where a.total_tokens < (select coalesce(sum(m.total_tokens), 0) from aria_engine.chat_messages m where m.session_id = a.session_id)`,
+  'a token limit that was passed over': `select s.id from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id
+    where a.total_tokens * 100 >= s.token_limit::bigint * 95
+      and not exists (select from aria_engine.session_events e where e.session_id = s.id and e.payload ->> 'to' = 'FAILED')`,
+  'a version that its events do not explain': `select s.id, s.version from aria_engine.chat_sessions s join (
+      select session_id, count(*) filter (where type = 'UPDATED') as updates, count(*) filter (where type = 'STATUS_CHANGED') as changes,
+        count(*) filter (where type in ('DELETED', 'RESTORED')) as trips
+      from aria_engine.session_events group by session_id
+    ) told on told.session_id = s.id
+    where s.version - 1 not between greatest(updates, changes) + trips and updates + changes + trips`,
+  'an event of a session after it was removed for good': `select last.session_id from (
+      select distinct on (session_id) session_id, type, payload from aria_engine.session_events order by session_id, id desc
+    ) last left join aria_engine.chat_sessions s on s.id = last.session_id
+    where (s.id is null) <> (last.type = 'DELETED' and (last.payload -> 'permanent')::boolean)`,
+  'a trace of a session removed for good': `select t.session_id from aria_engine.session_tombstones t where exists (
+      select from aria_engine.chat_sessions s where s.id = t.session_id
+    ) or exists (select from aria_engine.chat_session_activity a where a.session_id = t.session_id)
+      or exists (select from aria_engine.chat_messages m where m.session_id = t.session_id)`,
+};
+
+/** Looks through the whole database for what contradicts the rules. */
+export async function expectConsistent(side: WriteSide): Promise<void> {
+  for (const [fault, statement] of Object.entries(FAULTS)) expect(await side.rows(statement), fault).toEqual([]);
+}

@@ -1,0 +1,207 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createRandomSource } from '../../../src/seed/random-source.ts';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { fetchPage, PAGED_LISTS, storePagedData } from './paged-lists.ts';
+
+let app: TestApp;
+
+beforeAll(async () => {
+  app = await startTestApp();
+  await storePagedData(app);
+});
+
+const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+const decode = (cursor: string) => JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+
+const ORDERS = ['CREATED_AT', 'ENDED_AT', 'LAST_ACTIVITY_AT', 'TITLE', 'MESSAGE_COUNT', 'TOTAL_TOKENS', 'PRIORITY'].map(field => ({
+  name: `sessions by ${field}`,
+  query: `query Page($first: Int, $after: String, $before: String) {
+    sessions(first: $first, after: $after, before: $before, orderBy: [{ field: ${field} }]) {
+      totalCount edges { cursor node { id } } nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    }
+  }`,
+}));
+
+/** Texts that are no values of any sort type, or only nearly. */
+const HOSTILE: readonly unknown[] = [
+  '',
+  'null',
+  'infinity',
+  '-infinity',
+  'NaN',
+  'now',
+  '2026-02-30 00:00:00+00',
+  '2026-02-29 00:00:00.5+00',
+  '0000-01-01 00:00:00+00',
+  '0001-01-01 00:00:00+00',
+  '9999-12-31 23:59:59.999+00',
+  '2026-01-01 24:00:00+00',
+  '2026-01-01 23:59:60+00',
+  '2026-13-01 00:00:00+00',
+  '2026-01-01 00:00:00.1234+00',
+  '2026-01-01 00:00:00+01',
+  '99999999999999999999',
+  '-999999999',
+  '1e5',
+  '1e400',
+  '1e-400',
+  '0x10',
+  '１２',
+  ' 1',
+  "'; drop table chat_sessions; --",
+  'a\0b',
+  '\ud800',
+  '😀'.repeat(5_000),
+  '00000000-0000-0000-0000-000000000000',
+  '00000000-0000-0000-0000-00000000000G',
+  '{00000000-0000-0000-0000-000000000000}',
+  1,
+  -0.5,
+  null,
+  true,
+  [],
+  ['x'],
+  {},
+  { toString: 'x' },
+];
+
+/** Answers are pages or BAD_CURSOR, nothing else. */
+async function expectPageOrBadCursor(query: string, cursor: string): Promise<void> {
+  for (const argument of ['after', 'before']) {
+    const answer = await app.gql(query, { first: 2, [argument]: cursor });
+    if (answer.errors !== undefined) {
+      expect(answer.expectError('BAD_CURSOR').extensions.details).toEqual({ field: argument });
+      expect(answer.status).toBe(200);
+    }
+  }
+}
+
+const refused = async (query: string, cursor: string) => (await app.gql(query, { first: 2, after: cursor })).expectError('BAD_CURSOR');
+
+describe.each([...PAGED_LISTS, ...ORDERS].map(list => [list.name, list.query] as const))('a cursor of %s', (_, query) => {
+  const cursorOfPage = async () => (await fetchPage(app, { query }, { first: 2 })).pageInfo.endCursor ?? '';
+
+  it('with any of its values forged is a place in the list or BAD_CURSOR', async () => {
+    const parts = decode(await cursorOfPage());
+    for (let index = 0; index < parts.length; index += 1) {
+      for (const value of HOSTILE) await expectPageOrBadCursor(query, encode(parts.with(index, value)));
+    }
+  });
+
+  it('of another version, with another mark, or with values too few or too many is BAD_CURSOR', async () => {
+    const parts = decode(await cursorOfPage());
+    for (const forged of [
+      parts.with(0, 2),
+      parts.with(0, '1'),
+      parts.with(1, 'x'),
+      parts.slice(0, -1),
+      [...parts, parts.at(-1)],
+      [1],
+      [],
+      {},
+      null,
+      1,
+    ]) {
+      await refused(query, encode(forged));
+    }
+  });
+
+  it('cut, changed or made up is a place in the list or BAD_CURSOR', async () => {
+    const cursor = await cursorOfPage();
+    const random = createRandomSource(1, 3);
+    const bytes = () => Buffer.from(Array.from({ length: random.integer(0, 60) }, () => random.integer(0, 255)));
+    const changed = () => {
+      const buffer = Buffer.from(cursor, 'base64url');
+      buffer[random.integer(0, buffer.length - 1)] = random.integer(0, 255);
+      return buffer.toString('base64url');
+    };
+    const forged = [cursor.slice(0, -1), cursor.slice(1), `${cursor}AAAA`, ''];
+    for (let index = 0; index < 20; index += 1) forged.push(bytes().toString('base64url'), bytes().toString('utf8'), changed());
+    for (const text of forged) await expectPageOrBadCursor(query, text);
+  });
+});
+
+describe('a cursor', () => {
+  it('of another list is BAD_CURSOR', async () => {
+    for (const [index, from] of PAGED_LISTS.entries()) {
+      const cursor = (await fetchPage(app, from, { first: 1 })).pageInfo.endCursor ?? '';
+      for (const [other, to] of PAGED_LISTS.entries()) if (other !== index) await refused(to.query, cursor);
+    }
+  });
+
+  it('is bound to the order and its directions', async () => {
+    const query = (orderBy: string) =>
+      `query Page($first: Int, $after: String) { sessions(first: $first, after: $after, orderBy: ${orderBy}) { edges { cursor } pageInfo { endCursor } } }`;
+    const cursor = (await fetchPage(app, { query: query('[{ field: TITLE }]') }, { first: 1 })).pageInfo.endCursor ?? '';
+    for (const same of ['{ field: TITLE }', '[{ field: TITLE, direction: DESC }]', '[{ field: TITLE, direction: null }]']) {
+      (await app.gql(query(same), { first: 1, after: cursor })).expectOk();
+    }
+    for (const other of [
+      '[{ field: TITLE, direction: ASC }]',
+      '[{ field: CREATED_AT }]',
+      '[{ field: TITLE }, { field: CREATED_AT }]',
+      'null',
+    ]) {
+      await refused(query(other), cursor);
+    }
+  });
+
+  it('is bound to the filter, however it is written', async () => {
+    const query =
+      'query Page($first: Int, $after: String, $filter: SessionFilter) { sessions(first: $first, after: $after, filter: $filter) { pageInfo { endCursor } } }';
+    const filter = { agentId: { eq: 'walker' }, createdAt: { from: '2025-01-01T00:00:00.000Z' } };
+    const { sessions } = (await app.gql<{ sessions: { pageInfo: { endCursor: string } } }>(query, { first: 1, filter })).expectOk();
+    const after = sessions.pageInfo.endCursor;
+    for (const same of [
+      { createdAt: { before: null, from: '2025-01-01T01:00:00.000+01:00' }, agentId: { eq: 'walker' } },
+      { ...filter, status: null, and: null },
+    ]) {
+      (await app.gql(query, { first: 1, after, filter: same })).expectOk();
+    }
+    for (const other of [null, {}, { agentId: { eq: 'walker' } }, { ...filter, agentId: { eq: 'other' } }, { ...filter, pinned: false }]) {
+      (await app.gql(query, { first: 1, after, filter: other })).expectError('BAD_CURSOR');
+    }
+  });
+
+  it('of the messages is bound to their filter and branch', async () => {
+    const messages = PAGED_LISTS.filter(list => list.name.startsWith('Session.messages'));
+    expect(messages).toHaveLength(2);
+    const [all, filtered] = messages;
+    const cursor = (await fetchPage(app, { query: all?.query ?? '' }, { first: 1 })).pageInfo.endCursor ?? '';
+    await refused(filtered?.query ?? '', cursor);
+    await refused((all?.query ?? '').replace('after: $after', 'after: $after, branch: ALL'), cursor);
+  });
+
+  it('is given however it is asked for: by alias, in fragments, in one of several lists, of edges, or of the page alone', async () => {
+    const query = /* GraphQL */ `
+      query {
+        plain: sessions(first: 2) { nodes { id } }
+        end: sessions(first: 2) { info: pageInfo { to: endCursor } }
+        start: sessions(first: 2) { ...Start }
+        edges: sessions(first: 2) { e: edges { c: cursor } }
+        agent(agentId: "walker") {
+          plain: sessions(first: 2) { nodes { title messages(first: 1) { nodes { id } } } }
+          sessions(first: 2) { ... on SessionConnection { pageInfo { endCursor } nodes { messages(first: 1) { pageInfo { startCursor } } } } }
+        }
+      }
+      fragment Start on SessionConnection { pageInfo { ...From } }
+      fragment From on PageInfo { from: startCursor }
+    `;
+    const data = (
+      await app.gql<{
+        end: { info: { to: string } };
+        start: { pageInfo: { from: string } };
+        edges: { e: { c: string }[] };
+        agent: { sessions: { pageInfo: { endCursor: string } } };
+      }>(query)
+    ).expectOk();
+    expect([data.start.pageInfo.from, data.end.info.to]).toEqual(data.edges.e.map(edge => edge.c));
+    expect(decode(data.agent.sessions.pageInfo.endCursor)).toHaveLength(4);
+  });
+
+  it('as long as a request may be is BAD_CURSOR', async () => {
+    const [list] = PAGED_LISTS;
+    await refused(list?.query ?? '', 'A'.repeat(1_000_000));
+    await refused(list?.query ?? '', Buffer.from('['.repeat(500_000)).toString('base64url'));
+  });
+});

@@ -1,0 +1,151 @@
+import type { TestApp } from '../../support/app.ts';
+import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
+
+/** Relay's paging arguments. */
+export interface PageArguments {
+  readonly first?: number | null;
+  readonly after?: string | null;
+  readonly last?: number | null;
+  readonly before?: string | null;
+}
+
+/** A page as a client gets it. */
+export interface ConnectionPage {
+  readonly totalCount: number;
+  readonly edges: readonly { readonly cursor: string; readonly node: { readonly id: string } }[];
+  readonly nodes: readonly { readonly id: string }[];
+  readonly pageInfo: {
+    readonly hasNextPage: boolean;
+    readonly hasPreviousPage: boolean;
+    readonly startCursor: string | null;
+    readonly endCursor: string | null;
+  };
+}
+
+/** A list of the schema as the tests ask for it. */
+export interface PagedList {
+  readonly name: string;
+  /** Rows it has in the stored data. */
+  readonly size: number;
+  readonly defaultPage: number;
+  readonly maxPage: number;
+  /** The operation, its variables the four paging arguments. */
+  readonly query: string;
+  /** Removes the row of this id for good, past the API. */
+  readonly removal: (id: string) => { readonly sql: string; readonly values: readonly unknown[] };
+}
+
+const PARENT = '0197b000-0000-7000-8000-000000000001';
+const CHATTY = '0197b000-0000-7000-8000-000000000002';
+const MESSAGES = 530;
+const CHILDREN = 27;
+const OF_WALKER = 130;
+const OTHER_AGENTS = 104;
+
+/** Sessions enough to go beyond the largest page of every list. Many share their sort values. */
+export async function storePagedData(app: TestApp): Promise<void> {
+  const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute));
+  const roots = [
+    storedSession({ id: PARENT, agentId: 'walker', lastActivityAt: at(0) }),
+    storedSession({
+      id: CHATTY,
+      agentId: 'walker',
+      lastActivityAt: at(1),
+      messages: Array.from({ length: MESSAGES }, (_, index) => `message ${index}`),
+    }),
+  ];
+  const others = Array.from({ length: OF_WALKER - roots.length }, (_, index) =>
+    storedSession({
+      agentId: 'walker',
+      title: `Session ${index % 7}`,
+      parentId: index < CHILDREN ? PARENT : null,
+      lastActivityAt: at(index % 10),
+      endedAt: index % 2 === 0 ? at(index % 5) : null,
+    }),
+  );
+  const agents = Array.from({ length: OTHER_AGENTS }, (_, index) =>
+    storedSession({ agentId: `agent-${String(index).padStart(3, '0')}`, lastActivityAt: at(index % 10) }),
+  );
+  // Neither is in any list.
+  const hidden = [
+    storedSession({ agentId: 'hidden', parentId: PARENT, deletedAt: at(0) }),
+    storedSession({ agentId: 'walker', parentId: PARENT, supersededAt: at(0) }),
+  ];
+  await storeSessions(app.databaseUrl, [...roots, ...others, ...agents, ...hidden]);
+}
+
+const PAGING = 'first: $first, after: $after, last: $last, before: $before';
+const PAGE = '{ totalCount edges { cursor node { id } } nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }';
+const operation = (selection: string) =>
+  `query Page($first: Int, $after: String, $last: Int, $before: String) ${selection.replace('ARGS', PAGING).replace('PAGE', PAGE)}`;
+
+const bareId = (id: string) =>
+  Buffer.from(id, 'base64')
+    .toString()
+    .replace(/^[A-Za-z]+:(.*:)?/, '');
+const sessionRemoval = (id: string) => ({ sql: 'delete from aria_engine.chat_sessions where id = $1', values: [bareId(id)] });
+const agentRemoval = (id: string) => ({ sql: 'delete from aria_engine.chat_sessions where agent_id = $1', values: [bareId(id)] });
+const messageRemoval = (id: string) => ({ sql: 'delete from aria_engine.chat_messages where id = $1', values: [bareId(id)] });
+const SESSION_SIZES = { defaultPage: 20, maxPage: 100 };
+const MESSAGE_SIZES = { defaultPage: 50, maxPage: 500 };
+
+/** Every list that pages. */
+export const PAGED_LISTS: readonly PagedList[] = [
+  {
+    name: 'sessions',
+    size: OF_WALKER + OTHER_AGENTS,
+    ...SESSION_SIZES,
+    query: operation('{ sessions(ARGS) PAGE }'),
+    removal: sessionRemoval,
+  },
+  {
+    name: 'sessions filtered, by two terms in two directions',
+    size: OF_WALKER,
+    ...SESSION_SIZES,
+    query: operation(
+      '{ sessions(ARGS, filter: { agentId: { eq: "walker" } }, orderBy: [{ field: TITLE, direction: ASC }, { field: ENDED_AT }]) PAGE }',
+    ),
+    removal: sessionRemoval,
+  },
+  {
+    name: 'Agent.sessions',
+    size: OF_WALKER,
+    ...SESSION_SIZES,
+    query: operation('{ agent(agentId: "walker") { sessions(ARGS) PAGE } }'),
+    removal: sessionRemoval,
+  },
+  {
+    name: 'Session.children',
+    size: CHILDREN,
+    ...SESSION_SIZES,
+    query: operation(`{ session(id: "${PARENT}") { children(ARGS) PAGE } }`),
+    removal: sessionRemoval,
+  },
+  { name: 'agents', size: OTHER_AGENTS + 1, ...SESSION_SIZES, query: operation('{ agents(ARGS) PAGE }'), removal: agentRemoval },
+  {
+    name: 'Session.messages',
+    size: MESSAGES,
+    ...MESSAGE_SIZES,
+    query: operation(`{ session(id: "${CHATTY}") { messages(ARGS) PAGE } }`),
+    removal: messageRemoval,
+  },
+  {
+    name: 'Session.messages filtered, of all branches',
+    size: MESSAGES / 2,
+    ...MESSAGE_SIZES,
+    query: operation(`{ session(id: "${CHATTY}") { messages(ARGS, filter: { roles: [USER] }, branch: ALL) PAGE } }`),
+    removal: messageRemoval,
+  },
+];
+
+/** One page; the connection is the deepest field of the operation. */
+export async function fetchPage(app: TestApp, list: Pick<PagedList, 'query'>, args: PageArguments): Promise<ConnectionPage> {
+  const data = (await app.gql(list.query, { ...args })).expectOk();
+  return connectionIn(data);
+}
+
+function connectionIn(data: unknown): ConnectionPage {
+  if (typeof data !== 'object' || data === null) throw new Error('The answer holds no connection.');
+  if ('pageInfo' in data) return data as ConnectionPage;
+  return connectionIn(Object.values(data)[0]);
+}

@@ -1,0 +1,174 @@
+import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import type { TestApp } from '../../support/app.ts';
+import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
+
+/** How much is walked through, and among how much writing. */
+export interface WalkPlan {
+  readonly seed: number;
+  readonly sessions: number;
+  readonly pageSize: number;
+  readonly writers: number;
+}
+
+/** A walk through the whole list while others wrote. */
+export interface Walk {
+  readonly name: string;
+  readonly pages: number;
+  /** Writes done meanwhile. */
+  readonly writes: number;
+  /** Sessions that stood in the list throughout, their sort values unchanged. */
+  readonly stood: number;
+  /** Of these, the ones no page showed. */
+  readonly missed: readonly string[];
+  /** Sessions shown more than once although their sort values stayed as they were. */
+  readonly twice: readonly string[];
+}
+
+/** The sessions that have, or may have, been changed so far, by what was changed. Each is noted before its write is sent. */
+interface Journal {
+  readonly retitled: Set<string>;
+  readonly appended: Set<string>;
+  readonly removed: Set<string>;
+  writes: number;
+}
+
+const ORDERS: readonly {
+  readonly orderBy: readonly { field: string; direction: string }[];
+  readonly movedBy: (journal: Journal) => Set<string>;
+}[] = [
+  { orderBy: [{ field: 'LAST_ACTIVITY_AT', direction: 'DESC' }], movedBy: journal => journal.appended },
+  { orderBy: [{ field: 'CREATED_AT', direction: 'ASC' }], movedBy: () => new Set() },
+  { orderBy: [{ field: 'TITLE', direction: 'ASC' }], movedBy: journal => journal.retitled },
+  {
+    orderBy: [
+      { field: 'MESSAGE_COUNT', direction: 'DESC' },
+      { field: 'CREATED_AT', direction: 'ASC' },
+    ],
+    movedBy: journal => journal.appended,
+  },
+];
+
+const PAGE = /* GraphQL */ `
+  query Page($orderBy: [SessionOrder!], $first: Int, $after: String, $last: Int, $before: String) {
+    sessions(orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) {
+      nodes { sessionId }
+      pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    }
+  }
+`;
+
+interface Page {
+  readonly sessions: {
+    readonly nodes: readonly { readonly sessionId: string }[];
+    readonly pageInfo: {
+      readonly hasNextPage: boolean;
+      readonly hasPreviousPage: boolean;
+      readonly startCursor: string | null;
+      readonly endCursor: string | null;
+    };
+  };
+}
+
+const MINUTE = 60_000;
+const START = Date.UTC(2026, 0, 1);
+
+/** Stores sessions, many of equal sort values, and walks through all of them in every order and both ways while writers write. */
+export async function walkUnderWrites(app: TestApp, plan: WalkPlan): Promise<Walk[]> {
+  const random = createRandomSource(plan.seed, 5);
+  const at = () => new Date(START + random.integer(0, plan.sessions / 10) * MINUTE);
+  const initial = Array.from({ length: plan.sessions }, () =>
+    storedSession({
+      title: `Title ${random.integer(0, plan.sessions / 5)}`,
+      createdAt: at(),
+      lastActivityAt: at(),
+      messages: Array.from({ length: random.integer(0, 2) }, () => 'hello'),
+    }),
+  );
+  await storeSessions(app.databaseUrl, initial);
+  const ids = initial.map(session => session.id);
+  const journal: Journal = { retitled: new Set(), appended: new Set(), removed: new Set(), writes: 0 };
+  const stop = new AbortController();
+  const writers = Promise.all(
+    Array.from({ length: plan.writers }, (_, index) =>
+      write(app, [...ids], journal, createRandomSource(plan.seed, 10 + index), stop.signal),
+    ),
+  );
+  const walks: Walk[] = [];
+  try {
+    for (const order of ORDERS) {
+      for (const forwards of [true, false]) walks.push(await walk(app, plan, order, forwards, ids, journal));
+    }
+  } finally {
+    stop.abort();
+    await writers;
+  }
+  return walks;
+}
+
+async function walk(
+  app: TestApp,
+  { pageSize }: WalkPlan,
+  { orderBy, movedBy }: (typeof ORDERS)[number],
+  forwards: boolean,
+  ids: readonly string[],
+  journal: Journal,
+): Promise<Walk> {
+  const before = journal.writes;
+  const shown: string[] = [];
+  let pages = 0;
+  for (let cursor: string | null = null, more = true; more; pages += 1) {
+    const window: Record<string, unknown> = forwards ? { first: pageSize, after: cursor } : { last: pageSize, before: cursor };
+    const { nodes, pageInfo }: Page['sessions'] = (await app.gql<Page>(PAGE, { orderBy, ...window })).expectOk().sessions;
+    shown.push(...nodes.map(node => node.sessionId));
+    cursor = forwards ? pageInfo.endCursor : pageInfo.startCursor;
+    more = forwards ? pageInfo.hasNextPage : pageInfo.hasPreviousPage;
+  }
+  const moved = movedBy(journal);
+  const stood = ids.filter(id => !moved.has(id) && !journal.removed.has(id));
+  const distinct = new Set(shown);
+  return {
+    name: `${orderBy.map(({ field, direction }) => `${field} ${direction}`).join(', ')}, ${forwards ? 'forwards' : 'backwards'}`,
+    pages,
+    writes: journal.writes - before,
+    stood: stood.length,
+    missed: stood.filter(id => !distinct.has(id)),
+    twice: shown.filter((id, index) => shown.indexOf(id) !== index && !moved.has(id)),
+  };
+}
+
+const OPERATIONS = {
+  create: 'mutation($title: String!) { createSession(input: { title: $title }) { session { sessionId } } }',
+  append:
+    'mutation($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "more" } }) { message { position } } }',
+  retitle: 'mutation($id: ID!, $title: String!) { updateSession(input: { id: $id, title: $title }) { session { version } } }',
+  trash: 'mutation($id: ID!) { deleteSession(input: { id: $id }) { deletedId } }',
+  restore: 'mutation($id: ID!) { restoreSession(input: { id: $id }) { session { version } } }',
+  remove: 'mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }',
+} as const;
+
+/** Writes until told to stop. */
+async function write(app: TestApp, ids: string[], journal: Journal, random: RandomSource, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const operation = random.weighted<keyof typeof OPERATIONS>([
+      ['create', 3],
+      ['append', 8],
+      ['retitle', 8],
+      ['trash', 2],
+      ['restore', 1],
+      ['remove', 1],
+    ]);
+    const id = ids[random.integer(0, ids.length - 1)] ?? '';
+    if (operation === 'append') journal.appended.add(id);
+    if (operation === 'retitle') journal.retitled.add(id);
+    if (operation === 'trash' || operation === 'remove') journal.removed.add(id);
+    const title = `Title ${random.integer(0, ids.length)}`;
+    const answer = await app.gql<{ createSession?: { session: { sessionId: string } } }>(
+      OPERATIONS[operation],
+      operation === 'create' ? { title } : operation === 'retitle' ? { id, title } : { id },
+    );
+    // Another writer may have removed it.
+    if (answer.errors !== undefined) answer.expectError('SESSION_NOT_FOUND');
+    if (answer.data?.createSession) ids.push(answer.data.createSession.session.sessionId);
+    journal.writes += 1;
+  }
+}

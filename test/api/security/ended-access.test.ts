@@ -1,0 +1,131 @@
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';
+import { execute } from '../../support/test-server.ts';
+import { makeKey, type TestKey } from './keys.ts';
+
+const EVENTS = 'subscription { sessionEvents { sessionId } }';
+const REVOKE = 'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { revokedAt } } }';
+
+let app: TestApp;
+let other: TestApp;
+let admin: TestKey;
+beforeAll(async () => {
+  app = await startTestApp();
+  other = await app.second();
+  admin = await makeKey(app, { scope: 'ADMIN' });
+  // The other server learns of the first key within a moment.
+  await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), { timeout: 1_000, interval: 5 });
+});
+
+async function openSocket(server: TestApp, { secret }: TestKey): Promise<RawWebSocket> {
+  const socket = await openRawWebSocket(server.webSocketUrl);
+  socket.send({ type: 'connection_init', payload: { authorization: `Bearer ${secret}` } });
+  expect(await socket.next()).toEqual({ type: 'connection_ack' });
+  return socket;
+}
+
+/** What a key holds open on both servers. */
+async function holdOpen(key: TestKey) {
+  const authorization = key.headers.authorization;
+  const streams = await Promise.all([app, other].map(server => server.subscribe(EVENTS, undefined, { over: 'sse', authorization })));
+  return { streams, sockets: await Promise.all([openSocket(app, key), openSocket(other, key)]) };
+}
+
+async function expectEnded({ streams, sockets }: Awaited<ReturnType<typeof holdOpen>>, message: string): Promise<void> {
+  for (const stream of streams) {
+    expect(await stream.nextResult()).toMatchObject({ errors: [{ message, extensions: { code: 'FORBIDDEN' } }] });
+    expect(await stream.nextResult()).toBeNull();
+  }
+  for (const socket of sockets) expect(await socket.closed).toEqual({ code: 4403, reason: 'FORBIDDEN' });
+}
+
+const viewerOf = (server: TestApp, key: TestKey) => server.gql('{ viewer { name } }', undefined, { headers: key.headers });
+
+describe('a key that is revoked', () => {
+  it('lets nobody in, and loses what it holds open, within a second on every server', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret });
+    const held = await holdOpen(key);
+    const answer = await app.gql(REVOKE, { id: key.id }, { headers: admin.headers });
+    const revokedAt = performance.now();
+    answer.expectOk();
+    await expectEnded(held, 'The API key was revoked.');
+    for (const server of [app, other]) (await viewerOf(server, key)).expectError('UNAUTHORIZED');
+    expect(performance.now() - revokedAt).toBeLessThan(1_000);
+  });
+
+  it('is noticed without a notification too, as where it was removed by hand', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret });
+    const held = await holdOpen(key);
+    const from = performance.now();
+    await execute(app.databaseUrl, `delete from aria_engine.api_keys where prefix = '${key.secret.slice(0, 11)}'`);
+    await expectEnded(held, 'The API key was revoked.');
+    expect(performance.now() - from).toBeLessThan(1_000);
+  });
+
+  it('lets what others hold open be', async () => {
+    const [one, two] = [await makeKey(app, { scope: 'READ', by: admin.secret }), await makeKey(app, { scope: 'WRITE', by: admin.secret })];
+    const stream = await app.subscribe(EVENTS, undefined, { authorization: two.headers.authorization });
+    (await app.gql(REVOKE, { id: one.id }, { headers: admin.headers })).expectOk();
+    await expect.poll(async () => (await viewerOf(app, one)).errors?.[0]?.extensions.code).toBe('UNAUTHORIZED');
+    (await app.gql('mutation { createSession(input: {}) { created } }', undefined, { headers: two.headers })).expectOk();
+    expect(await stream.next()).toMatchObject({ sessionEvents: { sessionId: expect.any(String) } });
+    await stream.close();
+  });
+});
+
+describe('a key that expires', () => {
+  it('loses what it holds open', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret, expiresAt: new Date(Date.now() + 1_500) });
+    const held = await holdOpen(key);
+    await expectEnded(held, 'The API key has expired.');
+    (await viewerOf(app, key)).expectError('UNAUTHORIZED');
+  });
+});
+
+describe('a subscription over the socket of a key that ends', () => {
+  it('ends with its socket', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret });
+    const socket = await openSocket(app, key);
+    const before = app.app.events.gauges().subscriptions;
+    socket.send({ type: 'subscribe', id: '1', payload: { query: EVENTS } });
+    await expect.poll(() => app.app.events.gauges().subscriptions).toBe(before + 1);
+    (await app.gql(REVOKE, { id: key.id }, { headers: admin.headers })).expectOk();
+    expect(await socket.closed).toEqual({ code: 4403, reason: 'FORBIDDEN' });
+    await expect.poll(() => app.app.events.gauges().subscriptions).toBe(before);
+  });
+});
+
+describe('a key in use', () => {
+  it('costs no statement, and tells when it was last used', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret });
+    const lastUsed = async () => {
+      const { data } = await app.gql<{ node: { lastUsedAt: string | null } }>(
+        'query ($id: ID!) { node(id: $id) { ... on ApiKey { lastUsedAt } } }',
+        { id: key.id },
+        { headers: admin.headers },
+      );
+      return data?.node.lastUsedAt ?? null;
+    };
+    expect(await lastUsed()).toBeNull();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => viewerOf(app, key)));
+    expect(answers.map(answer => answer.status)).toEqual(Array.from({ length: 50 }, () => 200));
+    expect(answers.flatMap(answer => answer.sql)).toEqual([]);
+    await expect.poll(lastUsed).not.toBeNull();
+    const first = await lastUsed();
+    await viewerOf(app, key);
+    await expect.poll(async () => (await viewerOf(other, key)).status).toBe(200);
+    // At most once a minute.
+    expect(await lastUsed()).toBe(first);
+  });
+
+  it('is found amid a flood of unknown ones', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret });
+    const wrong = Array.from({ length: 200 }, (_, index) => ({
+      headers: { authorization: `Bearer sg_${String(index).padStart(43, 'x')}` },
+    }));
+    const flood = wrong.map(({ headers }) => app.gql('{ viewer { name } }', undefined, { headers }));
+    (await viewerOf(app, key)).expectOk();
+    for (const answer of await Promise.all(flood)) answer.expectError('UNAUTHORIZED');
+  });
+});

@@ -1,0 +1,90 @@
+import {
+  type GraphQLArgument,
+  type GraphQLInputField,
+  type GraphQLInputType,
+  type GraphQLNamedType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+  getNamedType,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  OperationTypeNode,
+} from 'graphql';
+
+/** A field of Query, Mutation or Subscription, and an operation that asks it for all it can give. */
+export interface RootOperation {
+  readonly type: OperationTypeNode;
+  readonly field: string;
+  readonly document: string;
+}
+
+/** What stands in the arguments: ids by the name of the argument or input field, else by the type. */
+export interface Samples {
+  /** Arguments and input fields by their name, as GraphQL literals. */
+  readonly byName: Readonly<Record<string, string>>;
+  readonly text: string;
+}
+
+const SCALARS: Readonly<Record<string, string>> = { Int: '1', Float: '1', SafeInt: '1', Boolean: 'false', JSON: '{}' };
+const LATER = '"2999-01-01T00:00:00.000Z"';
+const DEPTH = 2;
+
+function literal(name: string, type: GraphQLInputType, samples: Samples): string {
+  if (isNonNullType(type)) return literal(name, type.ofType, samples);
+  if (isListType(type)) return `[${literal(name, type.ofType, samples)}]`;
+  const own = samples.byName[name];
+  if (own !== undefined) return own;
+  if (isEnumType(type)) return type.getValues()[0]?.name ?? '';
+  if (isInputObjectType(type)) {
+    const fields = Object.values(type.getFields());
+    const given = type.isOneOf ? fields.slice(0, 1) : fields.filter(field => isGiven(field, samples));
+    return `{ ${given.map(field => `${field.name}: ${literal(field.name, field.type, samples)}`).join(', ')} }`;
+  }
+  if (type.name === 'DateTime') return LATER;
+  return SCALARS[type.name] ?? JSON.stringify(samples.text);
+}
+
+function isGiven({ name, type }: GraphQLArgument | GraphQLInputField, samples: Samples): boolean {
+  return isNonNullType(type) || samples.byName[name] !== undefined;
+}
+
+function selection(schema: GraphQLSchema, output: GraphQLOutputType, depth: number): string {
+  const type: GraphQLNamedType = getNamedType(output);
+  if (isLeafType(type)) return '';
+  if (!isObjectType(type) && !isInterfaceType(type)) throw new Error(`${type.name} has no fields.`);
+  const fields = Object.values(type.getFields()).filter(field => field.args.every(argument => !isNonNullType(argument.type)));
+  const own = fields.flatMap(field => {
+    if (isLeafType(getNamedType(field.type))) return [field.name];
+    return depth === 0 ? [] : [`${field.name} ${selection(schema, field.type, depth - 1)}`];
+  });
+  const implementations = isInterfaceType(type) ? schema.getPossibleTypes(type) : [];
+  const types = new Map(Object.values(type.getFields()).map(field => [field.name, String(field.type)]));
+  const others = implementations.map(each => {
+    const scalars = Object.values(each.getFields()).filter(({ name, type: scalar, args }) => {
+      if (!isLeafType(getNamedType(scalar)) || args.length > 0) return false;
+      // Of one name, but not of one type: these cannot be asked for together.
+      const known = types.get(name) ?? String(scalar);
+      types.set(name, known);
+      return known === String(scalar);
+    });
+    return `... on ${each.name} { __typename ${scalars.map(field => field.name).join(' ')} }`;
+  });
+  return `{ __typename ${[...own, ...others].join(' ')} }`;
+}
+
+/** One operation for every root field there is, arguments filled in from the samples. */
+export function rootOperations(schema: GraphQLSchema, samples: Samples): readonly RootOperation[] {
+  return Object.values(OperationTypeNode).flatMap(type =>
+    Object.values(schema.getRootType(type)?.getFields() ?? {}).map(field => {
+      const given = field.args.filter(argument => isGiven(argument, samples));
+      const args = given.map(argument => `${argument.name}: ${literal(argument.name, argument.type, samples)}`).join(', ');
+      const call = args === '' ? field.name : `${field.name}(${args})`;
+      return { type, field: field.name, document: `${type} { ${call} ${selection(schema, field.type, DEPTH)} }` };
+    }),
+  );
+}

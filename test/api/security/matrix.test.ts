@@ -1,0 +1,198 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { API_SCOPES, type ApiScope } from '../../../src/modules/viewer/viewer.rules.ts';
+import { createSchema } from '../../../src/schema/index.ts';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { openRawWebSocket } from '../../support/raw-websocket.ts';
+import { execute } from '../../support/test-server.ts';
+import { type RootOperation, rootOperations } from './generated-operations.ts';
+import { makeKey, type TestKey } from './keys.ts';
+
+/** DESIGN's scopes, field by field: a field that is not here is not to be served. */
+const SCOPES: Readonly<Record<string, ApiScope>> = {
+  ...all(
+    'READ',
+    'node nodes session resolveSession sessions sessionPreviews message searchMessages agents agent sessionStats viewer serverInfo',
+  ),
+  ...all('READ', 'sessionEvents sessionStatusChanged messageAdded'),
+  ...all('WRITE', 'createSession updateSession reportProgress endSession appendMessage appendMessages appendLogs'),
+  ...all(
+    'MANAGE',
+    'killSession respawnSession resetSession compactSession undoCompaction forkSession deleteSession restoreSession pruneSessions',
+  ),
+  ...all('MANAGE', 'deleteMessage'),
+  ...all('ADMIN', 'apiKeys createApiKey revokeApiKey'),
+};
+
+function all(scope: ApiScope, fields: string): Record<string, ApiScope> {
+  return Object.fromEntries(fields.split(' ').map(field => [field, scope]));
+}
+
+/** Stands in every text of the other agent. */
+const MARK = 'zebrafish';
+
+const schema = createSchema();
+const fields = rootOperations(schema, { byName: {}, text: MARK });
+
+let app: TestApp;
+let operations: ReadonlyMap<string, RootOperation>;
+/** Bound to agent `a`; what the operations name is agent `b`'s. */
+let keys: Readonly<Record<ApiScope, TestKey>>;
+let refused: Readonly<Record<string, string | undefined>>;
+let traces: readonly string[];
+
+beforeAll(async () => {
+  app = await startTestApp({
+    env: { MAX_QUERY_COST: '1000000000', RATE_LIMIT_MANAGEMENT: '0', RATE_LIMIT_CREATIONS: '0', RATE_LIMIT_REQUESTS: '0' },
+  });
+  const made = await app.gql<{ createSession: { session: { id: string; sessionId: string } } }>(
+    /* GraphQL */ `mutation ($title: String!) {
+      createSession(input: { agentId: "b", key: "secret", label: $title, title: $title, task: $title }) { session { id sessionId } }
+    }`,
+    { title: MARK },
+  );
+  const { id, sessionId } = made.expectOk().createSession.session;
+  const appended = await app.gql<{ appendMessage: { message: { id: string; messageId: string } } }>(
+    /* GraphQL */ `mutation ($sessionId: ID!, $content: String!) {
+      appendMessage(input: { sessionId: $sessionId, message: { role: USER, content: $content, usage: { inputTokens: 77 } } }) { message { id messageId } }
+    }`,
+    { sessionId, content: MARK },
+  );
+  const { message } = appended.expectOk().appendMessage;
+
+  const admin = await makeKey(app, { scope: 'ADMIN' });
+  const entries: [ApiScope, TestKey][] = [];
+  for (const scope of API_SCOPES) entries.push([scope, await makeKey(app, { scope, agentIds: ['a'], by: admin.secret })]);
+  keys = Object.fromEntries(entries) as Record<ApiScope, TestKey>;
+  const foreign = await makeKey(app, { scope: 'ADMIN', agentIds: ['b'], by: admin.secret });
+
+  const revoked = await makeKey(app, { scope: 'ADMIN', by: admin.secret });
+  await app.gql(
+    'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { revokedAt } } }',
+    { id: revoked.id },
+    { headers: admin.headers },
+  );
+  const expired = await makeKey(app, { scope: 'ADMIN', by: admin.secret });
+  const bare = Buffer.from(expired.id, 'base64').toString().split(':')[1];
+  await execute(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() - interval '1 second' where id = '${bare}'`);
+  refused = {
+    'no key': undefined,
+    'a wrong key': `Bearer sg_${'A'.repeat(43)}`,
+    'the prefix of a key with another rest': `Bearer ${admin.secret.slice(0, 11)}${'A'.repeat(35)}`,
+    'what is no key': 'Bearer nonsense',
+    'another scheme': `Basic ${admin.secret}`,
+    'a revoked key': revoked.headers.authorization,
+    'an expired key': expired.headers.authorization,
+  };
+  traces = [MARK, sessionId, id, message.id, message.messageId, '"b"', ':77'];
+  const byName = {
+    id: `"${id}"`,
+    ids: `"${id}", "${message.id}", "${Buffer.from('Agent:b').toString('base64')}", "${foreign.id}"`,
+    sessionId: `"${id}"`,
+    agentId: '"b"',
+    key: '"agent:b:secret"',
+    keys: '"agent:b:secret"',
+    sessionIds: `"${id}"`,
+    query: `"${MARK}"`,
+    scopes: 'READ',
+    name: '"a key"',
+    content: `"${MARK}"`,
+  };
+  const messageId = `"${message.id}"`;
+  const list = rootOperations(schema, { byName, text: MARK }).map(operation =>
+    operation.field === 'message' ? { ...operation, document: operation.document.replace(`"${id}"`, messageId) } : operation,
+  );
+  operations = new Map(list.map(operation => [operation.field, operation]));
+});
+
+function operationOf(field: string): RootOperation {
+  const operation = operations.get(field);
+  if (operation === undefined) throw new Error(`There is no root field ${field}.`);
+  return operation;
+}
+
+interface Outcome {
+  readonly data: unknown;
+  readonly code: string | undefined;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** The answer, or the first one of a stream; nothing where the stream has begun. */
+async function run({ type, document }: RootOperation, authorization: string | undefined): Promise<Outcome> {
+  if (type !== 'subscription') {
+    const { data, errors } = await app.gql(document, undefined, { headers: authorization === undefined ? {} : { authorization } });
+    return { data, code: errors?.[0]?.extensions.code, details: errors?.[0]?.extensions.details ?? {} };
+  }
+  const stream = await app.subscribe(document, undefined, { over: 'sse', ...(authorization === undefined ? {} : { authorization }) });
+  const open = app.app.events.gauges().subscriptions > 0;
+  const error = open ? undefined : (await stream.nextResult())?.errors?.[0]?.extensions;
+  await stream.close();
+  await expect.poll(() => app.app.events.gauges().subscriptions).toBe(0);
+  const details = error?.details;
+  return {
+    data: null,
+    code: error?.code === undefined ? undefined : String(error.code),
+    details: typeof details === 'object' ? { ...details } : {},
+  };
+}
+
+describe('a root field', () => {
+  it('is one that has its scope', () => {
+    expect(fields.map(({ field }) => field).filter(field => SCOPES[field] === undefined)).toEqual([]);
+  });
+
+  describe.each(fields.map(({ type, field }) => ({ type, field })))('$type $field', ({ field }) => {
+    it('lets nobody in without a key that is good', async () => {
+      for (const [who, authorization] of Object.entries(refused)) {
+        const { data, code } = await run(operationOf(field), authorization);
+        expect({ who, data: data ?? null, code }).toEqual({ who, data: null, code: 'UNAUTHORIZED' });
+      }
+    });
+
+    it('asks for its scope, and shows nothing of another agent', async () => {
+      const needed = API_SCOPES.indexOf(SCOPES[field] ?? 'ADMIN');
+      for (const [index, scope] of API_SCOPES.entries()) {
+        const { data, code, details } = await run(operationOf(field), keys[scope].headers.authorization);
+        const wanted = index < needed ? { code: 'FORBIDDEN', requiredScope: SCOPES[field] } : { requiredScope: undefined };
+        expect({ scope, code, requiredScope: details.requiredScope }).toMatchObject({ scope, ...wanted });
+        expect(['UNAUTHORIZED', 'GRAPHQL_VALIDATION_FAILED', 'INTERNAL_SERVER_ERROR', 'QUERY_TOO_COMPLEX']).not.toContain(code);
+        const shown = JSON.stringify(data ?? null);
+        expect(traces.filter(trace => shown.includes(trace))).toEqual([]);
+      }
+    });
+  });
+});
+
+describe('a WebSocket', () => {
+  it('is closed with 4403 for whoever has no key that is good', async () => {
+    for (const authorization of Object.values(refused)) {
+      const socket = await openRawWebSocket(app.webSocketUrl);
+      socket.send({ type: 'connection_init', payload: { authorization } });
+      expect(await socket.closed).toEqual({ code: 4403, reason: 'UNAUTHORIZED' });
+    }
+  });
+
+  it('takes the key from the handshake too', async () => {
+    const socket = await openRawWebSocket(app.webSocketUrl, undefined, keys.READ.headers);
+    socket.send({ type: 'connection_init' });
+    expect(await socket.next()).toEqual({ type: 'connection_ack' });
+    socket.send({ type: 'subscribe', id: '1', payload: { query: '{ viewer { scopes agentIds } }' } });
+    expect(await socket.next()).toMatchObject({ payload: { data: { viewer: { scopes: ['READ'], agentIds: ['a'] } } } });
+    socket.close();
+  });
+});
+
+describe('an answer to whoever was not let in', () => {
+  it.each([
+    ['application/graphql-response+json', 401],
+    ['application/json', 200],
+  ])('is %s with the status %d', async (accept, status) => {
+    const response = await fetch(app.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept },
+      body: JSON.stringify({ query: '{ nothing like the schema' }),
+    });
+    expect(response.status).toBe(status);
+    expect(response.headers.get('www-authenticate')).toBe('Bearer');
+    expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHORIZED', retryable: false } }] });
+  });
+});

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError, readConfig } from '../../../src/config.ts';
+import { StartError } from '../../../src/database/start-error.ts';
+import { startTestApp } from '../../support/app.ts';
+import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { makeKey } from './keys.ts';
+
+const VIEWER = '{ viewer { name scopes agentIds } }';
+const ALL_SCOPES = ['READ', 'WRITE', 'MANAGE', 'ADMIN'];
+const revoke = 'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { revokedAt } } }';
+
+describe('AUTH=auto on a loopback address', () => {
+  it('is open until the first key is made, and never again, though the key be revoked', async () => {
+    const app = await startTestApp();
+    expect(app.app.isOpen()).toBe(true);
+    expect((await app.gql(VIEWER)).expectOk()).toEqual({ viewer: { name: 'local', scopes: ALL_SCOPES, agentIds: null } });
+    const key = await makeKey(app, { scope: 'ADMIN' });
+    await expect.poll(async () => (await app.gql(VIEWER)).errors?.[0]?.extensions.code, { timeout: 1_000 }).toBe('UNAUTHORIZED');
+    expect((await app.gql(VIEWER, undefined, { headers: key.headers })).expectOk()).toMatchObject({ viewer: { scopes: ALL_SCOPES } });
+    (await app.gql(revoke, { id: key.id }, { headers: key.headers })).expectOk();
+    const { data } = await app.gql(VIEWER);
+    expect(data ?? null).toBeNull();
+    const again = await app.second();
+    expect(again.app.isOpen()).toBe(false);
+    (await again.gql(VIEWER)).expectError('UNAUTHORIZED');
+  });
+
+  it('ends with the first key what was opened without one', async () => {
+    const app = await startTestApp();
+    const socket = await openAcknowledged(app.webSocketUrl);
+    const stream = await app.subscribe('subscription { sessionEvents { sessionId } }', undefined, { over: 'sse' });
+    await makeKey(app, { scope: 'READ' });
+    expect(await socket.closed).toEqual({ code: 4403, reason: 'FORBIDDEN' });
+    expect(await stream.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'FORBIDDEN' } }] });
+    expect(await stream.nextResult()).toBeNull();
+  });
+
+  it('takes no notice of an authorization while it is open', async () => {
+    const app = await startTestApp();
+    expect((await app.gql(VIEWER, undefined, { headers: { authorization: 'Bearer whatever' } })).expectOk()).toMatchObject({
+      viewer: { name: 'local' },
+    });
+  });
+});
+
+describe('AUTH=required', () => {
+  it('lets nobody in while there is no key', async () => {
+    const app = await startTestApp({ env: { AUTH: 'required' } });
+    expect(app.app.isOpen()).toBe(false);
+    (await app.gql(VIEWER)).expectError('UNAUTHORIZED');
+    (await app.gql('{ __schema { queryType { name } } }')).expectError('UNAUTHORIZED');
+  });
+});
+
+describe('AUTH=off', () => {
+  it('is open, and is refused where there are keys that let someone in', async () => {
+    const app = await startTestApp({ env: { AUTH: 'off' } });
+    const key = await makeKey(app, { scope: 'READ' });
+    expect((await app.gql(VIEWER)).expectOk()).toMatchObject({ viewer: { name: 'local' } });
+    await expect(app.second({ env: { AUTH: 'off' } })).rejects.toThrow(StartError);
+    (await app.gql(revoke, { id: key.id })).expectOk();
+    expect((await app.second({ env: { AUTH: 'off' } })).app.isOpen()).toBe(true);
+  });
+});
+
+describe('the configuration', () => {
+  const jwt = { JWT_JWKS_URL: 'https://login.example.com/keys', JWT_ISSUER: 'https://login.example.com', JWT_AUDIENCE: 'sessiongraph' };
+
+  it.each([
+    [{}, 'auto'],
+    [{ HOST: '::1' }, 'auto'],
+    [{ HOST: '0.0.0.0' }, 'required'],
+    [{ HOST: 'sessions.example.com', AUTH: 'auto' }, 'required'],
+    [jwt, 'required'],
+    [{ AUTH: 'off' }, 'off'],
+    [{ AUTH: 'required' }, 'required'],
+  ])('with %j means %s', (env, mode) => {
+    expect(readConfig(env).auth.mode).toBe(mode);
+  });
+
+  it.each([
+    [{ HOST: '0.0.0.0', AUTH: 'off' }, 'AUTH must not be off on 0.0.0.0'],
+    [{ ...jwt, AUTH: 'off' }, 'AUTH must not be off where JWT_JWKS_URL is set'],
+    [{ JWT_ISSUER: 'x' }, 'JWT_JWKS_URL is needed where JWT_ISSUER is set'],
+    [{ JWT_ISSUER: 'x' }, 'JWT_AUDIENCE is needed where JWT_ISSUER is set'],
+    [{ ...jwt, JWT_JWKS_URL: 'http://login.example.com/keys' }, 'JWT_JWKS_URL is not an https:// URL'],
+    [{ AUTH: 'sometimes' }, 'AUTH '],
+  ])('with %j is refused: %s', (env, fault) => {
+    const read = () => readConfig(env);
+    expect(read).toThrow(ConfigError);
+    expect(read).toThrow(fault);
+  });
+});

@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { Client } from 'pg';
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createDatabase } from '../../../src/database/database.ts';
+import { Prisma } from '../../../src/generated/prisma/client.ts';
+import { createErrorModel } from '../../../src/server/error-model.ts';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+
+/** A way to the database that can be cut. */
+interface Line {
+  readonly url: string;
+  cut(): void;
+  mend(): void;
+  close(): Promise<void>;
+}
+
+async function openLine(databaseUrl: string): Promise<Line> {
+  const target = new URL(databaseUrl);
+  const sockets = new Set<Socket>();
+  let open = true;
+  const host = target.searchParams.get('host') ?? target.hostname;
+  const port = Number(target.searchParams.get('port') ?? (target.port || 5432));
+  const proxy: Server = createServer(client => {
+    if (!open) return client.destroy();
+    const server = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
+    for (const socket of [client, server]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.once('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        server.destroy();
+      });
+    }
+    client.pipe(server).pipe(client);
+    return undefined;
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const address = proxy.address();
+  const url = new URL(databaseUrl);
+  url.search = '';
+  url.hostname = '127.0.0.1';
+  url.port = String(typeof address === 'object' ? address?.port : '');
+  const destroyAll = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: url.href,
+    cut() {
+      open = false;
+      destroyAll();
+    },
+    mend() {
+      open = true;
+    },
+    async close() {
+      destroyAll();
+      proxy.close();
+      await once(proxy, 'close');
+    },
+  };
+}
+
+let database: TestDatabase;
+let line: Line;
+let app: TestApp;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  line = await openLine(database.url);
+  app = await startTestApp({ databaseUrl: line.url, env: { REQUEST_TIMEOUT: '2s' } });
+});
+afterAll(async () => {
+  await app.close();
+  await line.close();
+  await database.close();
+});
+
+const LIST = '{ sessions(first: 1) { nodes { id } } }';
+
+it('a database that is away is SERVICE_UNAVAILABLE, and the server is whole again with it', async () => {
+  (await app.gql(LIST)).expectOk();
+  line.cut();
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const answer = await app.gql(LIST);
+    const error = answer.expectError('SERVICE_UNAVAILABLE');
+    expect(error.extensions.retryable).toBe(true);
+    expect(JSON.stringify(answer.errors)).not.toMatch(/127\.0\.0\.1|ECONN|prisma|pg/i);
+    const created = await app.gql('mutation { createSession(input: { title: "a" }) { created } }');
+    created.expectError('SERVICE_UNAVAILABLE');
+  }
+  const health = new URL('/readyz', app.url);
+  expect((await fetch(health)).status).toBe(503);
+  line.mend();
+  (await app.gql(LIST)).expectOk();
+  expect((await fetch(health)).status).toBe(200);
+});
+
+it('a statement that takes too long is REQUEST_TIMEOUT', async () => {
+  const locker = new Client({ connectionString: database.url });
+  await locker.connect();
+  try {
+    await locker.query('begin');
+    await locker.query('lock table aria_engine.chat_sessions in access exclusive mode');
+    const answer = await app.gql(LIST);
+    answer.expectError('REQUEST_TIMEOUT');
+    expect(JSON.stringify(answer.errors)).not.toMatch(/statement|57014|prisma/i);
+  } finally {
+    await locker.end();
+  }
+});
+
+it('a statement that the database ended is REQUEST_TIMEOUT', async () => {
+  const pool = createDatabase({ url: database.url, poolSize: 2, statementTimeoutMs: 100, onConnectionError: () => undefined });
+  try {
+    const failure = await pool.rows(Prisma.sql`select pg_sleep(10)`).catch((error: unknown) => error);
+    expect(createErrorModel(pino({ level: 'silent' })).present(failure, {}).extensions.code).toBe('REQUEST_TIMEOUT');
+  } finally {
+    await pool.close();
+  }
+});

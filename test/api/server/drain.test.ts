@@ -1,0 +1,119 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { createClient } from 'graphql-sse';
+import { afterEach, describe, expect, it } from 'vitest';
+import { post } from '../../support/http-client.ts';
+import { openAcknowledged, openRawWebSocket } from '../../support/raw-websocket.ts';
+import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+
+let server: SmallServer;
+afterEach(() => server.close());
+
+const subscribe = (id: string, query: string) => ({ id, type: 'subscribe', payload: { query } });
+
+describe('a drain', () => {
+  it('lets requests under way finish, and takes no others', async () => {
+    server = await startSmallServer();
+    const answer = post(server.url, { query: 'mutation { hold }' });
+    await server.happened('held');
+    const closed = server.http.close();
+    await expect(fetch(server.url)).rejects.toThrow();
+    server.letGo();
+    expect((await answer).body).toMatchObject({ data: { hold: 'let go' } });
+    await closed;
+  });
+
+  it('ends event streams', async () => {
+    server = await startSmallServer();
+    const client = createClient({ url: server.url, retryAttempts: 0 });
+    const next = client.iterate({ query: 'subscription { never { n } }' }).next();
+    await server.happened('never started');
+    await server.http.close();
+    expect(await next).toEqual({ done: true, value: undefined });
+    expect(server.events).toContain('never aborted');
+  });
+
+  it('closes WebSockets with 1001 and completes no subscription', async () => {
+    server = await startSmallServer();
+    const socket = await openAcknowledged(server.webSocketUrl);
+    const idle = await openRawWebSocket(server.webSocketUrl);
+    socket.send(subscribe('1', 'subscription { never { n } }'));
+    await server.happened('never started');
+    const messages: unknown[] = [];
+    void socket.next().then(message => messages.push(message));
+    await server.http.close();
+    expect((await socket.closed).code).toBe(1001);
+    expect((await idle.closed).code).toBe(1001);
+    expect(messages).toEqual([]);
+    expect(server.events).toContain('never aborted');
+  });
+
+  it('answers a mutation over WebSocket before it closes', async () => {
+    server = await startSmallServer();
+    const socket = await openAcknowledged(server.webSocketUrl);
+    socket.send(subscribe('1', 'mutation { hold }'));
+    await server.happened('held');
+    const closed = server.http.close();
+    server.letGo();
+    expect(await socket.next()).toMatchObject({ id: '1', type: 'next', payload: { data: { hold: 'let go' } } });
+    expect(await socket.next()).toEqual({ id: '1', type: 'complete' });
+    expect((await socket.closed).code).toBe(1001);
+    await closed;
+  });
+
+  it('cuts what does not end in time', async () => {
+    server = await startSmallServer({ drainTimeoutMs: 50 });
+    const answer = post(server.url, { query: 'mutation { hold }' });
+    answer.catch(() => undefined);
+    const socket = await openAcknowledged(server.webSocketUrl);
+    await server.happened('held');
+    socket.send(subscribe('1', '{ waitForAbort }'));
+    await server.happened('waiting');
+    await server.http.close();
+    await expect(answer).rejects.toThrow();
+    expect((await socket.closed).code).toBe(1006);
+    await server.happened('aborted');
+    server.letGo();
+  });
+
+  it('may be asked for twice, and before it listens on anything', async () => {
+    server = await startSmallServer();
+    await Promise.all([server.http.close(), server.http.close()]);
+    await server.http.close();
+  });
+
+  it('tells a port in use', async () => {
+    server = await startSmallServer();
+    const other = await startSmallServer();
+    const port = Number(new URL(server.url).port);
+    await other.close();
+    await expect(other.http.listen(port, '127.0.0.1')).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  });
+});
+
+describe('a connection kept alive', () => {
+  it('is closed once its answer is sent while the server drains', async () => {
+    server = await startSmallServer();
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    const body = '{"query":"mutation { hold }"}';
+    socket.write(
+      `POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await server.happened('held');
+    const closed = server.http.close();
+    const ended = once(socket, 'close');
+    socket.resume();
+    server.letGo();
+    await Promise.all([closed, ended]);
+  });
+
+  it('does not hold up the drain where nothing has come on it', async () => {
+    server = await startSmallServer({ drainTimeoutMs: 60_000 });
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    // An answer on another connection: by then the server has accepted this one.
+    await post(server.url, { query: '{ hello }' });
+    await Promise.all([server.http.close(), once(socket.resume(), 'close')]);
+  });
+});

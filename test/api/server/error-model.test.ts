@@ -1,0 +1,200 @@
+import { createClient as createSseClient } from 'graphql-sse';
+import { createClient as createWsClient } from 'graphql-ws';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { type GraphQLAnswer, type GraphQLAnswerError, post } from '../../support/http-client.ts';
+import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+
+let server: SmallServer;
+beforeAll(async () => {
+  server = await startSmallServer();
+});
+afterAll(() => server.close());
+
+type Ask = (query: string, variables?: Record<string, unknown>) => Promise<GraphQLAnswerError[]>;
+
+async function collect(stream: AsyncIterable<unknown>): Promise<GraphQLAnswerError[]> {
+  const errors: GraphQLAnswerError[] = [];
+  try {
+    for await (const answer of stream) errors.push(...((answer as GraphQLAnswer).errors ?? []));
+  } catch (thrown) {
+    if (!Array.isArray(thrown)) throw thrown;
+    errors.push(...(thrown as GraphQLAnswerError[]));
+  }
+  return errors;
+}
+
+const transports: Record<string, Ask> = {
+  HTTP: async (query, variables) => [...((await post(server.url, { query, variables })).body.errors ?? [])],
+  SSE: (query, variables) => collect(createSseClient({ url: server.url, retryAttempts: 0 }).iterate({ query, variables })),
+  async WebSocket(query, variables) {
+    const client = createWsClient({ url: server.webSocketUrl, webSocketImpl: WebSocket, retryAttempts: 0 });
+    try {
+      return await collect(client.iterate({ query, variables }));
+    } finally {
+      await client.dispose();
+    }
+  },
+};
+
+describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
+  it.each([
+    ['a field that fails for the caller', '{ fail(how: "domain") }', 'SESSION_NOT_FOUND', { id: 'x' }],
+    ['a required field that fails', '{ mustFail(how: "domain") }', 'SESSION_NOT_FOUND', { id: 'x' }],
+    ['a query that does not parse', '{ hello', 'GRAPHQL_PARSE_FAILED', {}],
+    ['a query that is not valid', '{ hallo }', 'GRAPHQL_VALIDATION_FAILED', {}],
+    [
+      'a literal of the wrong type',
+      'mutation { save(input: { title: "a", parts: [{ text: "b", count: "c" }] }) }',
+      'GRAPHQL_VALIDATION_FAILED',
+      { field: 'input.parts.0.count' },
+    ],
+    ['a literal that its scalar refuses', '{ even(of: 3) }', 'BAD_USER_INPUT', { field: 'of', given: 3 }],
+    [
+      'a literal that its scalar refuses without a word of where',
+      'mutation { save(input: { title: "a", odds: [1, 2] }) }',
+      'BAD_USER_INPUT',
+      { field: 'input.odds.1' },
+    ],
+    ['a statement the database ended', '{ fail(how: "timeout") }', 'REQUEST_TIMEOUT', {}],
+    ['a database that is away', '{ fail(how: "away") }', 'SERVICE_UNAVAILABLE', {}],
+    ['a database that shuts down', '{ fail(how: "shutdown") }', 'SERVICE_UNAVAILABLE', {}],
+    ['a pool without a free connection', '{ fail(how: "pool") }', 'SERVICE_UNAVAILABLE', {}],
+  ])('tells of %s', async (_what, query, code, details) => {
+    const errors = await ask(query);
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.extensions).toEqual({
+      code,
+      details,
+      retryable: code === 'REQUEST_TIMEOUT' || code === 'SERVICE_UNAVAILABLE',
+      timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+    });
+  });
+
+  it.each([
+    ['an error', '{ fail(how: "plain") }'],
+    ['a thrown string', '{ fail(how: "text") }'],
+    ['an error of a library, though it be a GraphQLError', '{ fail(how: "graphql") }'],
+    ['a value that does not fit its type', '{ bigInt }'],
+  ])('masks %s, and logs it under its errorId', async (_what, query) => {
+    const [error] = await ask(query);
+    expect(error?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
+    expect(error?.path).toHaveLength(1);
+    expect(JSON.stringify(error)).not.toMatch(/secret|stack|1099511627776/);
+    const line = server.log.find(({ errorId }) => errorId === error?.extensions.errorId);
+    expect(JSON.stringify(line)).toMatch(/secret|1099511627776/);
+  });
+
+  it('names the path of each variable that does not fit', async () => {
+    const variables = { input: { title: 4, even: 3, tags: ['a', 5], parts: [{ text: 'a' }, { count: 1 }], other: true } };
+    const errors = await ask('mutation ($input: SaveInput!) { save(input: $input) }', variables);
+    expect(errors.map(({ extensions }) => [extensions.code, extensions.details.field])).toEqual([
+      ['BAD_USER_INPUT', 'input.title'],
+      ['BAD_USER_INPUT', 'input.even'],
+      ['BAD_USER_INPUT', 'input.tags.1'],
+      ['BAD_USER_INPUT', 'input.parts.1'],
+      ['BAD_USER_INPUT', 'input'],
+    ]);
+  });
+
+  it('names a variable that is missing, and one that is null', async () => {
+    const query = 'query ($of: Even!) { even(of: $of) }';
+    for (const variables of [{}, { of: null }]) {
+      const errors = await ask(query, variables);
+      expect(errors.map(({ extensions }) => [extensions.code, extensions.details.field])).toEqual([['BAD_USER_INPUT', 'of']]);
+    }
+  });
+
+  it('does not repeat a long value that it refuses', async () => {
+    const [error] = await ask('query ($of: Int) { items(first: $of) { totalCount } }', { of: 'x'.repeat(100_000) });
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    expect(error?.message.length).toBeLessThan(400);
+  });
+
+  it('names an argument that a variable leaves null', async () => {
+    const errors = await ask('query ($of: Even = 2) { even(of: $of) }', { of: null });
+    expect(errors.map(({ path, extensions }) => [path, extensions.code, extensions.details])).toEqual([
+      [['even'], 'BAD_USER_INPUT', { field: 'of' }],
+    ]);
+  });
+
+  it('masks a context that cannot be made', async () => {
+    server.breakContext(new Error('secret'));
+    try {
+      const [error] = await ask('{ hello }');
+      expect(error?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
+      expect(JSON.stringify(error)).not.toContain('secret');
+    } finally {
+      server.breakContext(null);
+    }
+  });
+});
+
+describe.each(Object.entries(transports).filter(([name]) => name !== 'HTTP'))('streams over %s', (_name, ask) => {
+  it('tells why a subscription cannot start', async () => {
+    const errors = await ask('subscription { refused { n } }');
+    expect(errors.map(({ extensions }) => extensions.code)).toEqual(['SESSION_NOT_FOUND']);
+  });
+
+  it('masks what ends a stream', async () => {
+    const errors = await ask('subscription { ticks(upTo: 2, fail: "plain") { n } }');
+    expect(errors.map(({ extensions }) => extensions.code)).toEqual(['INTERNAL_SERVER_ERROR']);
+    expect(JSON.stringify(errors)).not.toContain('secret');
+    expect(server.log.some(({ errorId }) => errorId === errors[0]?.extensions.errorId)).toBe(true);
+  });
+
+  it('keeps the code of what ends a stream', async () => {
+    const errors = await ask('subscription { ticks(upTo: 1, fail: "domain") { n } }');
+    expect(errors.map(({ extensions }) => [extensions.code, extensions.details])).toEqual([['SESSION_NOT_FOUND', { id: 'x' }]]);
+  });
+
+  it('goes on after an event with an error', async () => {
+    const errors = await ask('subscription { ticks(upTo: 3) { n fail } }');
+    expect(errors.map(({ path }) => path)).toEqual([
+      ['ticks', 'fail'],
+      ['ticks', 'fail'],
+      ['ticks', 'fail'],
+    ]);
+  });
+});
+
+describe('the HTTP status of an error', () => {
+  const requests: [string, Record<string, unknown>, number, number][] = [
+    ['a query that does not parse', { query: '{ hello' }, 400, 200],
+    ['a query that is not valid', { query: '{ hallo }' }, 400, 200],
+    ['variables that do not fit', { query: 'query ($of: Even!) { even(of: $of) }' }, 400, 200],
+    ['an unknown operation', { query: '{ hello }', operationName: 'other' }, 400, 400],
+    ['a field that fails', { query: '{ fail(how: "domain") }' }, 200, 200],
+    ['a required field that fails', { query: '{ mustFail(how: "plain") }' }, 200, 200],
+    ['a request without a query', { variables: {} }, 400, 200],
+  ];
+  it.each(requests)('follows the media type for %s', async (_what, body, graphqlStatus, jsonStatus) => {
+    expect((await post(server.url, body)).status).toBe(graphqlStatus);
+    const json = await post(server.url, body, { accept: 'application/json' });
+    expect(json.status).toBe(jsonStatus);
+    expect(json.headers.get('content-type')).toBe('application/json; charset=utf-8');
+    expect(json.body.errors).toHaveLength(1);
+  });
+
+  it('is 500 or 503 where there is no answer at all', async () => {
+    server.breakContext(new Error('secret'));
+    expect((await post(server.url, { query: '{ hello }' })).status).toBe(500);
+    server.breakContext(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
+    expect((await post(server.url, { query: '{ hello }' })).status).toBe(503);
+    server.breakContext(null);
+  });
+});
+
+describe('a request that takes too long', () => {
+  it('is answered with REQUEST_TIMEOUT', async () => {
+    const hasty = await startSmallServer({ limits: { requestTimeoutMs: 50 } });
+    try {
+      const { status, body } = await post(hasty.url, { query: 'mutation { hold }' });
+      expect(status).toBe(504);
+      expect(body.errors?.[0]?.extensions).toMatchObject({ code: 'REQUEST_TIMEOUT', retryable: true });
+    } finally {
+      hasty.letGo();
+      await hasty.close();
+    }
+  });
+});

@@ -1,0 +1,172 @@
+import type { StoredSession } from './stored-session.ts';
+
+/** `eq`, `in`, `notIn`. */
+interface SetInput {
+  readonly eq?: string | null;
+  readonly in?: readonly string[] | null;
+  readonly notIn?: readonly string[] | null;
+}
+
+interface StringInput extends SetInput {
+  readonly contains?: string | null;
+  readonly startsWith?: string | null;
+  readonly isNull?: boolean | null;
+}
+
+interface RangeInput {
+  readonly from?: string | null;
+  readonly before?: string | null;
+}
+
+/** A SessionFilter as a client sends it. */
+export interface FilterInput {
+  readonly and?: readonly FilterInput[] | null;
+  readonly or?: readonly FilterInput[] | null;
+  readonly not?: FilterInput | null;
+  readonly id?: SetInput | null;
+  readonly key?: StringInput | null;
+  readonly kind?: SetInput | null;
+  readonly agentId?: StringInput | null;
+  readonly type?: StringInput | null;
+  readonly status?: SetInput | null;
+  readonly label?: StringInput | null;
+  readonly title?: StringInput | null;
+  readonly externalId?: StringInput | null;
+  readonly category?: StringInput | null;
+  readonly channel?: StringInput | null;
+  readonly nodeId?: StringInput | null;
+  readonly priority?: SetInput | null;
+  readonly model?: StringInput | null;
+  readonly tags?: readonly string[] | null;
+  readonly parentId?: string | null;
+  readonly root?: boolean | null;
+  readonly metadata?: Readonly<Record<string, unknown>> | null;
+  readonly search?: string | null;
+  readonly activeWithinMinutes?: number | null;
+  readonly createdAt?: RangeInput | null;
+  readonly startedAt?: RangeInput | null;
+  readonly updatedAt?: RangeInput | null;
+  readonly lastActivityAt?: RangeInput | null;
+  readonly endedAt?: RangeInput | null;
+  readonly archived?: boolean | null;
+  readonly pinned?: boolean | null;
+  readonly superseded?: boolean | null;
+  readonly trashed?: boolean | null;
+  readonly empty?: boolean | null;
+}
+
+/** Names of the fields that are filtered by text. */
+export const TEXT_FIELDS = [
+  'key',
+  'agentId',
+  'type',
+  'label',
+  'title',
+  'externalId',
+  'category',
+  'channel',
+  'nodeId',
+  'model',
+] as const satisfies readonly (keyof FilterInput & keyof StoredSession)[];
+
+/** Names of the fields that are filtered by a span of time. */
+export const TIME_FIELDS = [
+  'createdAt',
+  'startedAt',
+  'updatedAt',
+  'lastActivityAt',
+  'endedAt',
+] as const satisfies readonly (keyof FilterInput & keyof StoredSession)[];
+
+/** The sessions a list holds under a filter, by the words of the contract. */
+export function selectSessions(sessions: readonly StoredSession[], filter: FilterInput, now = new Date()): readonly StoredSession[] {
+  return sessions.filter(
+    session =>
+      (filter.trashed != null || session.deletedAt === null) &&
+      (filter.superseded != null || session.supersededAt === null) &&
+      matches(session, filter, now),
+  );
+}
+
+function matches(session: StoredSession, filter: FilterInput, now: Date): boolean {
+  const is = (wanted: boolean | null | undefined, actual: boolean) => wanted == null || wanted === actual;
+  return (
+    (filter.and == null || filter.and.every(part => matches(session, part, now))) &&
+    (filter.or == null || filter.or.some(part => matches(session, part, now))) &&
+    (filter.not == null || !matches(session, filter.not, now)) &&
+    matchesSet(session.id, filter.id, bareId) &&
+    matchesSet(session.kind, filter.kind) &&
+    matchesSet(session.status, filter.status) &&
+    matchesSet(session.priority, filter.priority) &&
+    TEXT_FIELDS.every(field => matchesText(session[field], filter[field])) &&
+    TIME_FIELDS.every(field => matchesRange(session[field], filter[field])) &&
+    (filter.tags == null || filter.tags.every(tag => session.tags.includes(tag))) &&
+    (filter.parentId == null || (session.parentId !== null && bareId(filter.parentId) === session.parentId)) &&
+    is(filter.root, session.parentId === null) &&
+    (filter.metadata == null || containsJson(session.metadata, filter.metadata)) &&
+    (filter.search == null || isFound(session, filter.search)) &&
+    (filter.activeWithinMinutes == null || session.lastActivityAt.getTime() >= now.getTime() - filter.activeWithinMinutes * 60_000) &&
+    is(filter.archived, session.archivedAt !== null) &&
+    is(filter.pinned, session.pinnedAt !== null) &&
+    is(filter.superseded, session.supersededAt !== null) &&
+    is(filter.trashed, session.deletedAt !== null) &&
+    is(filter.empty, session.messages.length === 0)
+  );
+}
+
+/** The UUID a global or bare id names, null where it names none. */
+function bareId(id: string): string | null {
+  const decoded = /^Session:(.*)$/.exec(Buffer.from(id, 'base64').toString())?.[1] ?? id;
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(decoded) ? decoded.toLowerCase() : null;
+}
+
+function matchesSet(
+  value: string | null,
+  filter: SetInput | null | undefined,
+  read: (wanted: string) => string | null = text => text,
+): boolean {
+  if (filter == null) return true;
+  const among = (list: readonly string[]) => value !== null && list.some(wanted => read(wanted) === value);
+  return (
+    (filter.eq == null || among([filter.eq])) && (filter.in == null || among(filter.in)) && (filter.notIn == null || !among(filter.notIn))
+  );
+}
+
+function matchesText(value: string | null, filter: StringInput | null | undefined): boolean {
+  if (filter == null) return true;
+  return (
+    matchesSet(value, filter) &&
+    (filter.contains == null || containsText(value, filter.contains)) &&
+    (filter.startsWith == null || value?.startsWith(filter.startsWith) === true) &&
+    (filter.isNull == null || filter.isNull === (value === null))
+  );
+}
+
+function matchesRange(value: Date | null, range: RangeInput | null | undefined): boolean {
+  if (range == null) return true;
+  const given = [range.from, range.before].filter(bound => bound != null);
+  if (value === null) return given.length === 0;
+  return (range.from == null || value >= new Date(range.from)) && (range.before == null || value < new Date(range.before));
+}
+
+function containsText(value: string | null, term: string): boolean {
+  return value?.toLowerCase().includes(term.toLowerCase()) === true;
+}
+
+function isFound(session: StoredSession, term: string): boolean {
+  const { title, label, displayName, subject, key, agentId, task, messages } = session;
+  return [title, label, displayName, subject, key, agentId, task, ...messages].some(text => containsText(text, term));
+}
+
+/** Postgres' `@>` for documents that are objects. */
+function containsJson(whole: unknown, part: unknown): boolean {
+  if (Array.isArray(part)) return Array.isArray(whole) && part.every(item => whole.some(candidate => containsJson(candidate, item)));
+  if (isObject(part)) {
+    return isObject(whole) && Object.entries(part).every(([key, item]) => Object.hasOwn(whole, key) && containsJson(whole[key], item));
+  }
+  return whole === part;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,153 @@
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import type { SessionPriority, SessionStatus } from '../../../src/modules/session/session.rules.ts';
+import type { SessionKind } from '../../../src/modules/session-key/session-key.rules.ts';
+
+/** A session as the tables hold it, with all that lists filter and order by. */
+export interface StoredSession {
+  readonly id: string;
+  readonly externalId: string | null;
+  readonly agentId: string;
+  readonly key: string | null;
+  readonly kind: SessionKind;
+  readonly type: string;
+  readonly status: SessionStatus;
+  /** Given, so that messages do not change it. */
+  readonly title: string;
+  readonly label: string | null;
+  readonly displayName: string | null;
+  readonly subject: string | null;
+  readonly category: string | null;
+  readonly tags: readonly string[];
+  readonly channel: string | null;
+  readonly nodeId: string | null;
+  readonly priority: SessionPriority;
+  readonly task: string | null;
+  readonly model: string | null;
+  readonly parentId: string | null;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly createdAt: Date;
+  readonly startedAt: Date;
+  readonly updatedAt: Date;
+  readonly lastActivityAt: Date;
+  readonly endedAt: Date | null;
+  readonly archivedAt: Date | null;
+  readonly pinnedAt: Date | null;
+  readonly supersededAt: Date | null;
+  readonly deletedAt: Date | null;
+  readonly totalTokens: number;
+  /** The contents of its messages, in order, all of them active. */
+  readonly messages: readonly string[];
+}
+
+/** A plain session of the agent `main`, with these differences. */
+export function storedSession(changes: Partial<StoredSession> = {}): StoredSession {
+  const at = changes.createdAt ?? new Date('2026-01-01T00:00:00.000Z');
+  return {
+    id: randomUUID(),
+    externalId: null,
+    agentId: 'main',
+    key: null,
+    kind: 'OTHER',
+    type: 'chat',
+    status: 'ACTIVE',
+    title: 'Untitled',
+    label: null,
+    displayName: null,
+    subject: null,
+    category: null,
+    tags: [],
+    channel: null,
+    nodeId: null,
+    priority: 'NORMAL',
+    task: null,
+    model: null,
+    parentId: null,
+    metadata: {},
+    createdAt: at,
+    startedAt: at,
+    updatedAt: at,
+    lastActivityAt: at,
+    endedAt: null,
+    archivedAt: null,
+    pinnedAt: null,
+    supersededAt: null,
+    deletedAt: null,
+    totalTokens: 0,
+    messages: [],
+    ...changes,
+  };
+}
+
+/** Writes sessions with their activity and messages, parents before their children, in one transaction and past the API. */
+export async function storeSessions(url: string, sessions: readonly StoredSession[]): Promise<void> {
+  await withClient(url, async client => {
+    await client.query('begin');
+    await insert(
+      client,
+      'chat_sessions',
+      sessions.map(({ updatedAt, lastActivityAt, totalTokens, messages, ...session }) => ({ ...session, givenTitle: session.title })),
+    );
+    await insert(
+      client,
+      'chat_session_activity',
+      sessions.map(({ id, agentId, supersededAt, deletedAt, updatedAt, lastActivityAt, totalTokens, messages }) => ({
+        sessionId: id,
+        agentId,
+        listed: supersededAt === null && deletedAt === null,
+        updatedAt,
+        lastActivityAt,
+        lastMessageAt: messages.length === 0 ? null : lastActivityAt,
+        messageCount: messages.length,
+        nextPosition: messages.length + 1,
+        leafPosition: messages.length === 0 ? null : messages.length,
+        totalTokens,
+      })),
+    );
+    const messages = sessions.flatMap(session =>
+      session.messages.map((content, index) => ({
+        sessionId: session.id,
+        position: index + 1,
+        id: randomUUID(),
+        role: index % 2 === 0 ? 'USER' : 'ASSISTANT',
+        content,
+        parentPosition: index === 0 ? null : index,
+        createdAt: new Date(session.createdAt.getTime() + index * 1_000),
+      })),
+    );
+    await insert(client, 'chat_messages', messages);
+    await client.query('commit');
+  });
+}
+
+/** Removes all sessions and messages. */
+export function clearSessions(url: string): Promise<void> {
+  return execute(url, 'truncate aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
+}
+
+/** Runs one statement past the API. */
+export function execute(url: string, sql: string, values: readonly unknown[] = []): Promise<void> {
+  return withClient(url, async client => void (await client.query(sql, [...values])));
+}
+
+async function withClient(url: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function insert(client: pg.Client, table: string, rows: readonly object[]): Promise<void> {
+  const [first] = rows;
+  if (first === undefined) return;
+  const snake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+  const columns = Object.keys(first).map(snake).join(', ');
+  const json = JSON.stringify(rows.map(row => Object.fromEntries(Object.entries(row).map(([name, value]) => [snake(name), value]))));
+  await client.query(
+    `insert into aria_engine.${table} (${columns}) select ${columns} from json_populate_recordset(null::aria_engine.${table}, $1)`,
+    [json],
+  );
+}

@@ -1,0 +1,438 @@
+import { describe, expect, it } from 'vitest';
+import { outcomesOf, SESSION, type SessionView, typesOf, useWriteSide } from './write-side.ts';
+
+const side = useWriteSide({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', MAX_TOKEN_LIMIT: '5000' } });
+const { create, refuse } = side;
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const ASTRAL = '𝒜';
+
+describe('createSession', () => {
+  it('takes no field at all, and fills in the defaults', async () => {
+    const session = await create();
+    const { id, sessionId, createdAt } = session;
+    expect(sessionId).toMatch(UUID);
+    expect(Buffer.from(id, 'base64').toString()).toBe(`Session:${sessionId}`);
+    expect(session).toEqual({
+      id,
+      sessionId,
+      externalId: null,
+      key: null,
+      kind: 'OTHER',
+      agentId: 'aria',
+      type: 'chat',
+      status: 'ACTIVE',
+      title: `Session ${sessionId.slice(0, 8)}`,
+      givenTitle: null,
+      label: null,
+      displayName: null,
+      subject: null,
+      category: null,
+      tags: [],
+      channel: null,
+      nodeId: null,
+      outputPath: null,
+      priority: 'NORMAL',
+      task: null,
+      prompt: null,
+      tokenLimit: null,
+      model: null,
+      modelProvider: null,
+      statusReason: null,
+      messageCount: 0,
+      compactionCount: 0,
+      version: 1,
+      metadata: {},
+      depth: 0,
+      origin: null,
+      delivery: null,
+      progress: { percent: 0 },
+      parent: null,
+      usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costUsd: 0 },
+      createdAt,
+      startedAt: createdAt,
+      updatedAt: createdAt,
+      lastActivityAt: createdAt,
+      lastMessageAt: null,
+      expectedCompletionAt: null,
+      endedAt: null,
+      archivedAt: null,
+      pinnedAt: null,
+      deletedAt: null,
+      purgeAt: null,
+    });
+    expect(await side.events(sessionId)).toEqual([{ type: 'CREATED', payload: {} }]);
+  });
+
+  it('takes explicit nulls for left out', async () => {
+    const names = [
+      'agentId',
+      'type',
+      'key',
+      'ifExists',
+      'status',
+      'title',
+      'label',
+      'displayName',
+      'subject',
+      'category',
+      'tags',
+      'channel',
+    ];
+    const others = [
+      'nodeId',
+      'outputPath',
+      'priority',
+      'task',
+      'prompt',
+      'tokenLimit',
+      'expectedDurationMs',
+      'parentId',
+      'model',
+      'modelProvider',
+    ];
+    const session = await create(
+      Object.fromEntries([...names, ...others, 'origin', 'delivery', 'metadata', 'startedAt'].map(name => [name, null])),
+    );
+    expect(session).toMatchObject({
+      agentId: 'aria',
+      type: 'chat',
+      status: 'ACTIVE',
+      priority: 'NORMAL',
+      tags: [],
+      metadata: {},
+      version: 1,
+    });
+  });
+
+  it('keeps every field it is given, names trimmed, texts as they are', async () => {
+    const parent = await create();
+    const session = await create({
+      agentId: ' Work Bot ',
+      type: ' CRON ',
+      key: ' tui-1 ',
+      status: 'SPAWNING',
+      title: ' A title ',
+      label: ' label ',
+      displayName: ' Name ',
+      subject: ' Subject ',
+      category: ' c ',
+      tags: [' b ', 'a', 'b'],
+      channel: 'telegram',
+      nodeId: 'n1',
+      outputPath: '/out/put',
+      priority: 'CRITICAL',
+      task: ' task\n',
+      prompt: '  prompt  ',
+      tokenLimit: 5000,
+      expectedDurationMs: 60_000,
+      parentId: parent.id,
+      model: 'm',
+      modelProvider: 'p',
+      metadata: { a: { b: [1, null, 'c'] }, d: null },
+      origin: { label: 'l', provider: 'telegram', surface: 's', chatType: 'group', from: 'f', to: 't', accountId: 'a', threadId: null },
+      delivery: { channel: 'telegram', to: '7' },
+      startedAt: '2026-02-12T21:25:00.5+01:00',
+    });
+    expect(session).toMatchObject({
+      agentId: 'work-bot',
+      type: 'cron',
+      key: 'agent:work-bot:tui-1',
+      kind: 'GROUP',
+      status: 'SPAWNING',
+      title: 'A title',
+      givenTitle: 'A title',
+      label: 'label',
+      displayName: 'Name',
+      subject: 'Subject',
+      category: 'c',
+      tags: ['b', 'a'],
+      channel: 'telegram',
+      nodeId: 'n1',
+      outputPath: '/out/put',
+      priority: 'CRITICAL',
+      task: ' task\n',
+      prompt: '  prompt  ',
+      tokenLimit: 5000,
+      model: 'm',
+      modelProvider: 'p',
+      parent: { sessionId: parent.sessionId },
+      depth: 1,
+      metadata: { a: { b: [1, null, 'c'] }, d: null },
+      origin: { label: 'l', provider: 'telegram', surface: 's', chatType: 'group', from: 'f', to: 't', accountId: 'a', threadId: null },
+      delivery: { channel: 'telegram', to: '7', accountId: null, threadId: null },
+      startedAt: '2026-02-12T20:25:00.500Z',
+      expectedCompletionAt: '2026-02-12T20:26:00.500Z',
+    });
+    expect(await side.events(session.sessionId)).toEqual([{ type: 'CREATED', payload: { parentId: parent.sessionId } }]);
+  });
+
+  it('is one statement, and one more for the session asked for', async () => {
+    const bare = await side.send('createSession', { key: 'counted' }, 'created');
+    expect(bare.sql).toHaveLength(1);
+    const whole = await side.send('createSession', {}, `created session { ${SESSION.replace('parent { sessionId }', '')} }`);
+    expect(whole.sql).toHaveLength(2);
+  });
+
+  it.each(
+    [
+      ['SPAWNING', 'ACTIVE', 'WORKING'].map(status => [status, 'OK']),
+      ['STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'].map(status => [status, 'BAD_USER_INPUT']),
+    ].flat(),
+  )('begins %s: %s', async (status, outcome) => {
+    expect(await outcomesOf([side.send('createSession', { status })])).toEqual([outcome]);
+  });
+
+  it('shows the title given, else the display name, else the subject', async () => {
+    const titles = { displayName: 'name', subject: 'subject' };
+    expect((await create({ ...titles, title: 'given' })).title).toBe('given');
+    expect((await create(titles)).title).toBe('name');
+    expect((await create({ subject: 'subject' })).title).toBe('subject');
+  });
+});
+
+describe('the key of createSession', () => {
+  it.each([
+    ['main', undefined, 'agent:aria:home', 'MAIN', 'aria'],
+    ['home', 'work', 'agent:work:home', 'MAIN', 'work'],
+    ['agent:Other Bot:main', undefined, 'agent:other-bot:home', 'MAIN', 'other-bot'],
+    ['agent:work:telegram:direct:7', 'WORK', 'agent:work:telegram:direct:7', 'DIRECT', 'work'],
+    ['global', undefined, 'global', 'GLOBAL', 'aria'],
+    ['global', 'elsewhere', 'global', 'GLOBAL', 'elsewhere'],
+    ['unknown', undefined, 'unknown', 'UNKNOWN', 'aria'],
+    ['subagent:1', undefined, 'agent:aria:subagent:1', 'SUBAGENT', 'aria'],
+    ['cron:1:run:2', undefined, 'agent:aria:cron:1:run:2', 'CRON', 'aria'],
+    ['hook:1', undefined, 'agent:aria:hook:1', 'HOOK', 'aria'],
+    ['node-1', undefined, 'agent:aria:node-1', 'NODE', 'aria'],
+    ['telegram:group:-100', undefined, 'agent:aria:telegram:group:-100', 'GROUP', 'aria'],
+    ['dashboard:1', undefined, 'agent:aria:dashboard:1', 'DIRECT', 'aria'],
+  ])('%j of the agent %j becomes %j, of kind %s', async (key, agentId, canonical, kind, agent) => {
+    expect(await create({ key, agentId })).toMatchObject({ key: canonical, kind, agentId: agent });
+  });
+
+  it('must not disagree with the agent', async () => {
+    const error = await refuse('createSession', { key: 'agent:work:x', agentId: 'aria' }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: 'input.agentId' });
+  });
+
+  it('has at most 512 characters in its canonical form', async () => {
+    const rest = 'x'.repeat(512 - 'agent:aria:'.length);
+    expect((await create({ key: rest })).key).toHaveLength(512);
+    expect((await refuse('createSession', { key: `${rest}x` }, 'BAD_USER_INPUT')).extensions.details).toMatchObject({ field: 'input.key' });
+    await refuse('createSession', { key: ' ' }, 'BAD_USER_INPUT');
+  });
+
+  it('is taken under any spelling of it, but by each agent for itself', async () => {
+    await create({ key: 'spelled' });
+    for (const key of ['spelled', ' spelled', 'agent:aria:spelled', 'agent:ARIA:spelled']) {
+      const error = await refuse('createSession', { key }, 'KEY_TAKEN');
+      expect(error.extensions).toMatchObject({ details: { field: 'key', value: 'agent:aria:spelled' }, retryable: false });
+    }
+    expect((await create({ key: 'spelled', agentId: 'work' })).key).toBe('agent:work:spelled');
+  });
+
+  it('finds its session where ifExists is RETURN, and leaves it as it is', async () => {
+    const first = await create({ key: 'kept', title: 'first', label: 'kept' });
+    const again = await side.mutate<{ created: boolean; session: SessionView }>(
+      'createSession',
+      { key: 'agent:aria:kept', ifExists: 'RETURN', title: 'second', label: 'kept' },
+      `created session { ${SESSION} }`,
+    );
+    expect(again).toEqual({ created: false, session: first });
+    expect(typesOf(await side.events(first.sessionId))).toEqual(['CREATED']);
+  });
+
+  it('creates where ifExists is RETURN and there is none', async () => {
+    const input = { key: 'fresh', ifExists: 'RETURN' };
+    expect(await side.mutate('createSession', input, 'created')).toEqual({ created: true });
+    expect(await side.mutate('createSession', { ifExists: 'RETURN' }, 'created')).toEqual({ created: true });
+  });
+
+  it('still tells of a taken label where ifExists is RETURN', async () => {
+    await create({ label: 'of another' });
+    await refuse('createSession', { key: 'new one', label: 'of another', ifExists: 'RETURN' }, 'LABEL_TAKEN');
+  });
+
+  it('is free again once its session lies in the trash or is superseded', async () => {
+    const first = await create({ key: 'reused', label: 'reused' });
+    await side.mutate('deleteSession', { id: first.id }, 'deletedId');
+    const second = await create({ key: 'reused', label: 'reused' });
+    await side.rows('update aria_engine.chat_sessions set superseded_at = now() where id = $1', [second.sessionId]);
+    await create({ key: 'reused', label: 'reused' });
+    await refuse('createSession', { key: 'reused' }, 'KEY_TAKEN');
+  });
+
+  it('goes to exactly one of twenty that want it at once', async () => {
+    const outcomes = await outcomesOf(Array.from({ length: 20 }, () => side.send('createSession', { key: 'wanted' })));
+    expect(outcomes.sort()).toEqual([...Array(19).fill('KEY_TAKEN'), 'OK']);
+  });
+
+  it('gives twenty that want it at once the same session where ifExists is RETURN', async () => {
+    const input = { key: 'shared', label: 'shared', ifExists: 'RETURN' };
+    const selection = 'created session { sessionId }';
+    const payloads = await Promise.all(
+      Array.from({ length: 20 }, () => side.mutate<{ created: boolean; session: SessionView }>('createSession', input, selection)),
+    );
+    expect(new Set(payloads.map(({ session }) => session.sessionId)).size).toBe(1);
+    expect(payloads.filter(({ created }) => created)).toHaveLength(1);
+    expect(typesOf(await side.events(payloads[0]?.session.sessionId ?? ''))).toEqual(['CREATED']);
+  });
+});
+
+describe('the label of createSession', () => {
+  it('is unique per agent, case and all', async () => {
+    await create({ label: 'Report' });
+    const error = await refuse('createSession', { label: ' Report ' }, 'LABEL_TAKEN');
+    expect(error.extensions.details).toEqual({ field: 'label', value: 'Report' });
+    expect((await create({ label: 'report' })).label).toBe('report');
+    expect((await create({ label: 'Report', agentId: 'work' })).label).toBe('Report');
+  });
+
+  it('goes to exactly one of twenty that want it at once', async () => {
+    const outcomes = await outcomesOf(Array.from({ length: 20 }, () => side.send('createSession', { label: 'wanted' })));
+    expect(outcomes.sort()).toEqual([...Array(19).fill('LABEL_TAKEN'), 'OK']);
+  });
+});
+
+describe('the parent of createSession', () => {
+  it('may be named by its UUID', async () => {
+    const parent = await create();
+    expect((await create({ parentId: parent.sessionId.toUpperCase() })).parent).toEqual({ sessionId: parent.sessionId });
+  });
+
+  it('is SESSION_NOT_FOUND where there is none, or the id is malformed or of another type', async () => {
+    const session = await create();
+    const message = await side.append(session.id, { content: 'hello' });
+    const agent = Buffer.from('Agent:aria').toString('base64');
+    for (const parentId of ['00000000-0000-7000-8000-000000000000', 'nonsense', '', message.id, agent, 'a\0', '\ud800']) {
+      const error = await refuse('createSession', { parentId }, 'SESSION_NOT_FOUND');
+      expect(error.extensions.details).toEqual({ id: parentId });
+    }
+  });
+
+  it('must not lie in the trash', async () => {
+    const parent = await create();
+    await side.mutate('deleteSession', { id: parent.id }, 'deletedId');
+    const error = await refuse('createSession', { parentId: parent.id }, 'SESSION_NOT_FOUND');
+    expect(error.extensions.details).toEqual({ id: parent.id, trashed: true });
+  });
+});
+
+describe('the limits of createSession', () => {
+  it.each([
+    ['agentId', 200, 'BAD_USER_INPUT'],
+    ['type', 200, 'BAD_USER_INPUT'],
+    ['title', 200, 'TITLE_TOO_LONG'],
+    ['label', 64, 'BAD_USER_INPUT'],
+    ['displayName', 200, 'BAD_USER_INPUT'],
+    ['subject', 200, 'BAD_USER_INPUT'],
+    ['category', 200, 'BAD_USER_INPUT'],
+    ['channel', 200, 'BAD_USER_INPUT'],
+    ['nodeId', 200, 'BAD_USER_INPUT'],
+    ['outputPath', 4_096, 'BAD_USER_INPUT'],
+    ['task', 10_000, 'BAD_USER_INPUT'],
+    ['model', 200, 'BAD_USER_INPUT'],
+    ['modelProvider', 200, 'BAD_USER_INPUT'],
+  ] as const)('let %s have %i characters, each a code point', async (field, length, code) => {
+    await create({ [field]: ASTRAL.repeat(length) });
+    const error = await refuse('createSession', { [field]: ASTRAL.repeat(length + 1) }, code);
+    expect(error.extensions.details).toMatchObject({ field: `input.${field}`, maxLength: length });
+  });
+
+  it.each(['agentId', 'type', 'key', 'title', 'label', 'displayName', 'subject', 'category', 'channel', 'nodeId', 'outputPath', 'model'])(
+    'refuse a blank %s',
+    async field => {
+      for (const blank of ['', ' \n']) {
+        const error = await refuse('createSession', { [field]: blank }, 'BAD_USER_INPUT');
+        expect(error.extensions.details).toMatchObject({ field: `input.${field}` });
+      }
+    },
+  );
+
+  it('let a session have 50 tags of 64 characters', async () => {
+    const tags = Array.from({ length: 50 }, (_, index) => String(index).padEnd(64, 'x'));
+    expect((await create({ tags })).tags).toEqual(tags);
+    await refuse('createSession', { tags: [...tags, 'one more'] }, 'BAD_USER_INPUT');
+    const error = await refuse('createSession', { tags: ['fine', 'x'.repeat(65)] }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toMatchObject({ field: 'input.tags.1' });
+    await refuse('createSession', { tags: [' '] }, 'BAD_USER_INPUT');
+  });
+
+  it('bind the token limit', async () => {
+    expect((await create({ tokenLimit: 1 })).tokenLimit).toBe(1);
+    for (const tokenLimit of [0, -1, 5_001]) {
+      const error = await refuse('createSession', { tokenLimit }, 'INVALID_TOKEN_LIMIT');
+      expect(error.extensions.details).toMatchObject({ field: 'input.tokenLimit', max: 5_000 });
+    }
+  });
+
+  it('bind the expected duration', async () => {
+    for (const expectedDurationMs of [0, -1, 2 ** 53 - 1]) await refuse('createSession', { expectedDurationMs }, 'BAD_USER_INPUT');
+    await refuse('createSession', { startedAt: '9999-12-31T23:59:59Z', expectedDurationMs: 1_000 }, 'BAD_USER_INPUT');
+  });
+
+  it('let metadata have 64 KiB of JSON, which must be an object', async () => {
+    const metadata = { text: 'é'.repeat((65_536 - '{"text":""}'.length - 1) / 2), a: 1 };
+    const fits = { text: `${metadata.text}x` };
+    expect(Buffer.byteLength(JSON.stringify(fits))).toBe(65_536);
+    expect((await create({ metadata: fits })).metadata).toEqual(fits);
+    const error = await refuse('createSession', { metadata: { text: `${fits.text}x` } }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: 'input.metadata', bytes: 65_537 });
+    for (const other of [[], 'text', 1, true]) await refuse('createSession', { metadata: other }, 'BAD_USER_INPUT');
+  });
+
+  it('keep metadata as it is, whatever its keys', async () => {
+    const metadata = JSON.parse('{"__proto__": {"a": 1}, "constructor": null, "": 0, "é💡": [[], {}], "1": -1.5e-7, "\\u0001": "\\u001f"}');
+    const { sessionId } = await create({ metadata });
+    const [row] = await side.rows<{ same: boolean }>('select metadata = $2::jsonb as same from aria_engine.chat_sessions where id = $1', [
+      sessionId,
+      JSON.stringify(metadata),
+    ]);
+    expect(row).toEqual({ same: true });
+  });
+
+  it('refuse NUL and lone surrogates everywhere, inside JSON and its keys too', async () => {
+    const places: [string, (text: string) => object][] = [
+      ...['agentId', 'type', 'key', 'title', 'label', 'displayName', 'subject', 'category', 'channel', 'nodeId', 'outputPath'].map(
+        (field): [string, (text: string) => object] => [`input.${field}`, text => ({ [field]: text })],
+      ),
+      ...['task', 'prompt', 'model', 'modelProvider'].map((field): [string, (text: string) => object] => [
+        `input.${field}`,
+        text => ({ [field]: text }),
+      ]),
+      ['input.tags.1', text => ({ tags: ['fine', text] })],
+      ['input.origin.from', text => ({ origin: { from: text } })],
+      ['input.delivery.to', text => ({ delivery: { to: text } })],
+      ['input.metadata.a.0.b', text => ({ metadata: { a: [{ b: text }] } })],
+      ['input.metadata.a.0', text => ({ metadata: { a: [{ [text]: 1 }] } })],
+      ['input.metadata', text => ({ metadata: { [text]: 1 } })],
+    ];
+    for (const [field, input] of places) {
+      for (const text of ['a\0b', 'a\ud800b', '\udc00']) {
+        const error = await refuse('createSession', { ...input(text) }, 'BAD_USER_INPUT');
+        expect(error.extensions.details).toEqual({ field });
+      }
+    }
+  });
+
+  it('refuse JSON that cannot be kept as it is', async () => {
+    const deep = JSON.parse(`${'{"a":'.repeat(120)}1${'}'.repeat(120)}`);
+    await refuse('createSession', { metadata: deep }, 'BAD_USER_INPUT');
+    const response = await fetch(side.app.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"query":"mutation ($m: JSON!) { createSession(input: { metadata: $m }) { created } }","variables":{"m":{"a":{"b":1e999}}}}',
+    });
+    expect(await response.json()).toMatchObject({
+      errors: [{ extensions: { code: 'BAD_USER_INPUT', details: { field: 'input.metadata.a.b' } } }],
+    });
+  });
+
+  it('write nothing where anything is refused', async () => {
+    const count = 'select count(*)::int as count from aria_engine.chat_sessions';
+    const before = await side.rows(count);
+    await refuse('createSession', { key: 'all-or-nothing', metadata: [] }, 'BAD_USER_INPUT');
+    await refuse('createSession', { key: 'all-or-nothing', parentId: 'nonsense' }, 'SESSION_NOT_FOUND');
+    expect(await side.rows(count)).toEqual(before);
+  });
+});

@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest';
+import { outcomesOf, SESSION, type SessionView, typesOf, useWriteSide } from './write-side.ts';
+
+const side = useWriteSide({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', TRASH_DAYS: '2' } });
+const { create, refuse } = side;
+
+interface Deleted {
+  readonly deletedId: string;
+  readonly session: SessionView | null;
+}
+
+const remove = (input: Record<string, unknown>) => side.mutate<Deleted>('deleteSession', input, `deletedId session { ${SESSION} }`);
+
+const DAY_MS = 86_400_000;
+
+describe('deleteSession', () => {
+  it('moves a session to the trash, where it can be read by id', async () => {
+    const before = await create({ key: 'trash-me', label: 'trash me' });
+    const { id, sessionId } = before;
+    const { deletedId, session } = await remove({ id });
+    expect(deletedId).toBe(id);
+    expect(session).toMatchObject({ key: before.key, label: 'trash me', status: 'ACTIVE', version: 2, deletedAt: expect.any(String) });
+    expect(Date.parse(String(session?.purgeAt)) - Date.parse(session?.deletedAt ?? '')).toBe(2 * DAY_MS);
+    expect(await side.session(id)).toEqual(session);
+    expect((await side.events(sessionId)).slice(1)).toEqual([{ type: 'DELETED', payload: { permanent: false } }]);
+  });
+
+  it('takes it from lists, and shows it with `trashed: true`', async () => {
+    const { id, sessionId } = await create({ agentId: 'lister' });
+    await remove({ id });
+    const lists = await side.app.gql(`{
+      plain: sessions(filter: { agentId: { eq: "lister" } }) { nodes { sessionId } }
+      trashed: sessions(filter: { agentId: { eq: "lister" }, trashed: true }) { nodes { sessionId } }
+    }`);
+    expect(lists.expectOk()).toEqual({ plain: { nodes: [] }, trashed: { nodes: [{ sessionId }] } });
+  });
+
+  it('lets no other write through', async () => {
+    const { id, sessionId } = await create();
+    const message = await side.append(id, { content: 'hello' });
+    const { session } = await remove({ id });
+    const writes: [Parameters<typeof refuse>[0], Record<string, unknown>][] = [
+      ['updateSession', { id, title: 'new' }],
+      ['endSession', { id }],
+      ['deleteSession', { id }],
+      ['appendMessage', { sessionId: id, message: { role: 'USER', content: 'late' } }],
+      ['appendMessage', { sessionId: id, message: { role: 'USER', content: 'late', parentId: message.id } }],
+      ['appendMessages', { sessionId: id, messages: [{ role: 'USER', content: 'late' }] }],
+      ['deleteMessage', { sessionId: id, id: message.id }],
+    ];
+    for (const [name, input] of writes) {
+      const error = await refuse(name, input, 'SESSION_NOT_FOUND');
+      expect(error.extensions.details, name).toEqual({ id, trashed: true });
+    }
+    expect(await side.session(id)).toEqual(session);
+    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED', 'DELETED']);
+  });
+
+  it('is one statement to lock and one to write', async () => {
+    const [first, second] = await Promise.all([create(), create()]);
+    expect((await side.send('deleteSession', { id: first.id }, 'deletedId')).sql).toHaveLength(2);
+    expect((await side.send('deleteSession', { id: second.id, permanent: true }, 'deletedId session { id }')).sql).toHaveLength(2);
+  });
+
+  it('protects the main session of the default agent, and no other', async () => {
+    const main = await create({ key: 'main' });
+    for (const permanent of [false, true]) {
+      const error = await refuse('deleteSession', { id: main.id, permanent }, 'MAIN_SESSION_PROTECTED');
+      expect(error.extensions.details).toEqual({ key: 'agent:aria:home' });
+    }
+    const other = await create({ key: 'main', agentId: 'work' });
+    expect((await remove({ id: other.id })).session).toMatchObject({ kind: 'MAIN', key: 'agent:work:home' });
+  });
+
+  it('refuses a version that is over', async () => {
+    const { id } = await create();
+    for (const permanent of [false, true]) {
+      const error = await refuse('deleteSession', { id, permanent, expectedVersion: 2 }, 'VERSION_CONFLICT');
+      expect(error.extensions.details).toEqual({ expectedVersion: 2, currentVersion: 1 });
+    }
+    expect((await remove({ id, expectedVersion: 1, permanent: null })).session).toMatchObject({ version: 2 });
+  });
+
+  it('is SESSION_NOT_FOUND for what is no session', async () => {
+    for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', 'a\0']) {
+      await refuse('deleteSession', { id }, 'SESSION_NOT_FOUND');
+      await refuse('deleteSession', { id, permanent: true }, 'SESSION_NOT_FOUND');
+    }
+  });
+
+  it('happens once, however many ask for it at once', async () => {
+    const { id, sessionId } = await create();
+    const outcomes = await outcomesOf(Array.from({ length: 10 }, () => side.send('deleteSession', { id })));
+    expect(outcomes.sort()).toEqual(['OK', ...Array(9).fill('SESSION_NOT_FOUND')]);
+    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED']);
+    expect(await side.session(id)).toMatchObject({ version: 2 });
+  });
+});
+
+describe('deleteSession for good', () => {
+  it('removes the session, its messages and what its import left, and leaves a tombstone', async () => {
+    const { id, sessionId } = await create();
+    const message = await side.append(id, { content: 'hello' });
+    await side.rows(
+      `insert into aria_engine.import_sources (session_id, system, agent_id, external_id) values ($1, 'openclaw', 'aria', 'x')`,
+      [sessionId],
+    );
+    await side.rows(`insert into aria_engine.import_lines (session_id, line, raw) values ($1, 1, '{}')`, [sessionId]);
+    expect(await remove({ id, permanent: true })).toEqual({ deletedId: id, session: null });
+    expect(await side.session(id)).toBeNull();
+    const nodes = await side.app.gql('query ($ids: [ID!]!, $message: ID!) { nodes(ids: $ids) { id } message(id: $message) { id } }', {
+      ids: [id, message.id],
+      message: message.messageId,
+    });
+    expect(nodes.expectOk()).toEqual({ nodes: [null, null], message: null });
+    for (const table of ['chat_messages', 'chat_session_activity', 'import_sources', 'import_lines']) {
+      expect(await side.rows(`select 1 from aria_engine.${table} where session_id = $1`, [sessionId]), table).toEqual([]);
+    }
+    expect(await side.rows('select agent_id from aria_engine.session_tombstones where session_id = $1', [sessionId])).toEqual([
+      { agent_id: 'aria' },
+    ]);
+    expect((await side.events(sessionId)).at(-1)).toEqual({ type: 'DELETED', payload: { permanent: true } });
+    await refuse('deleteSession', { id, permanent: true }, 'SESSION_NOT_FOUND');
+    await refuse('restoreSession', { id }, 'SESSION_NOT_FOUND');
+  });
+
+  it('also takes one from the trash', async () => {
+    const { id, sessionId } = await create();
+    await remove({ id });
+    expect(await remove({ id, permanent: true, expectedVersion: 2 })).toEqual({ deletedId: id, session: null });
+    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED', 'DELETED']);
+  });
+
+  it('tells of its children that they have changed', async () => {
+    const parent = await create();
+    const child = await create({ parentId: parent.id });
+    await remove({ id: parent.id, permanent: true });
+    expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0, version: 2 });
+    expect((await side.events(child.sessionId)).slice(1)).toEqual([{ type: 'UPDATED', payload: { changed: ['parent', 'depth'] } }]);
+  });
+
+  it('makes roots of the children', async () => {
+    const parent = await create();
+    const child = await create({ parentId: parent.id });
+    const grandchild = await create({ parentId: child.id });
+    await remove({ id: parent.id, permanent: true });
+    expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0 });
+    expect(await side.session(grandchild.id)).toMatchObject({ parent: { sessionId: child.sessionId }, depth: 1 });
+  });
+
+  it('leaves no child behind that is begun at the same time', async () => {
+    const outcomes = new Set<string>();
+    for (let round = 0; round < 10; round += 1) {
+      const parent = await create();
+      const children = Array.from({ length: 6 }, (_, index) => {
+        const child = side.send<{ session: SessionView }>('createSession', { parentId: parent.id }, 'session { id sessionId }');
+        return index === 2 ? [child, side.send('deleteSession', { id: parent.id, permanent: true })] : [child];
+      }).flat();
+      for (const outcome of await outcomesOf(children)) outcomes.add(outcome);
+      expect(await side.session(parent.id)).toBeNull();
+    }
+    expect([...outcomes].filter(outcome => outcome !== 'OK' && outcome !== 'SESSION_NOT_FOUND')).toEqual([]);
+    const dangling = await side.rows(`select c.id from aria_engine.chat_sessions c where c.parent_id is not null
+      and not exists (select from aria_engine.chat_sessions p where p.id = c.parent_id)`);
+    expect(dangling).toEqual([]);
+  });
+
+  it('leaves children where they are as long as the parent lies in the trash', async () => {
+    const parent = await create();
+    const child = await create({ parentId: parent.id });
+    await remove({ id: parent.id });
+    expect(await side.session(child.id)).toMatchObject({ parent: { sessionId: parent.sessionId }, depth: 1, deletedAt: null });
+  });
+});

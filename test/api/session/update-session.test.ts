@@ -1,0 +1,522 @@
+import { describe, expect, it } from 'vitest';
+import { outcomesOf, type SessionView, typesOf, useWriteSide, type WrittenEvent } from './write-side.ts';
+
+const side = useWriteSide({ env: { MAX_TOKEN_LIMIT: '5000' } });
+const { create, refuse, update } = side;
+
+const OPEN = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'];
+const TERMINAL = ['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'];
+const ALL = [...OPEN, ...TERMINAL];
+
+/** DESIGN.md, "Status". */
+const TRANSITIONS: Readonly<Record<string, readonly string[]>> = {
+  SPAWNING: ['ACTIVE', 'WORKING', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  ACTIVE: ['WORKING', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  WORKING: ['ACTIVE', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  STALLED: ['ACTIVE', 'WORKING', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
+  COMPLETED: ['ACTIVE'],
+  ENDED: ['ACTIVE'],
+  FAILED: [],
+  TERMINATED: [],
+};
+
+/** Every field three-state, with a value, what shows it, and what it shows once cleared. */
+const FIELDS: readonly [field: string, value: unknown, shownAs: string, shown: unknown, cleared: unknown][] = [
+  ['title', ' given ', 'givenTitle', 'given', null],
+  ['label', ' label ', 'label', 'label', null],
+  ['displayName', 'name', 'displayName', 'name', null],
+  ['subject', 'subject', 'subject', 'subject', null],
+  ['category', 'category', 'category', 'category', null],
+  ['tags', ['b', 'a', 'b'], 'tags', ['b', 'a'], []],
+  ['channel', 'telegram', 'channel', 'telegram', null],
+  ['nodeId', 'node', 'nodeId', 'node', null],
+  ['outputPath', '/out', 'outputPath', '/out', null],
+  ['task', ' task ', 'task', ' task ', null],
+  ['prompt', 'prompt', 'prompt', 'prompt', null],
+  ['tokenLimit', 4_000, 'tokenLimit', 4_000, null],
+  ['expectedCompletionAt', '2030-01-01T00:00:00.001Z', 'expectedCompletionAt', '2030-01-01T00:00:00.001Z', null],
+  ['model', 'model', 'model', 'model', null],
+  ['modelProvider', 'provider', 'modelProvider', 'provider', null],
+  [
+    'origin',
+    { label: 'l', from: null },
+    'origin',
+    { label: 'l', provider: null, surface: null, chatType: null, from: null, to: null, accountId: null, threadId: null },
+    null,
+  ],
+  ['delivery', { to: '7' }, 'delivery', { channel: null, to: '7', accountId: null, threadId: null }, null],
+  ['metadata', { a: 1 }, 'metadata', { a: 1 }, {}],
+];
+
+async function changedBy(id: string, work: () => Promise<unknown>): Promise<readonly WrittenEvent[]> {
+  const before = await side.events(id);
+  await work();
+  return (await side.events(id)).slice(before.length);
+}
+
+/** A session in this status, put there past the API. */
+async function sessionIn(status: string): Promise<SessionView> {
+  const { sessionId } = await create();
+  const ended = TERMINAL.includes(status) ? '2026-01-01T00:00:00Z' : null;
+  await side.rows(
+    'update aria_engine.chat_sessions set status = $2::aria_engine.session_status, ended_at = $3, status_reason = $4 where id = $1',
+    [sessionId, status, ended, 'as it was'],
+  );
+  const session = await side.session(sessionId);
+  if (session === null) throw new Error(`The session ${sessionId} is gone.`);
+  return session;
+}
+
+describe('updateSession', () => {
+  it.each(FIELDS)('sets, keeps and clears %s', async (field, value, shownAs, shown, cleared) => {
+    const { id, sessionId } = await create();
+    const set = await update({ id, [field]: value });
+    expect(set).toMatchObject({ [shownAs]: shown, version: 2 });
+    const names = (events: readonly WrittenEvent[]) => events.map(({ type, payload }) => [type, payload.changed]);
+    const titled = ['title', 'displayName', 'subject'].includes(field) ? ['title'] : [];
+    expect(names((await side.events(sessionId)).slice(1))).toEqual([['UPDATED', [shownAs, ...titled]]]);
+
+    const same = await changedBy(sessionId, async () => expect(await update({ id, [field]: value })).toEqual(set));
+    expect(same).toEqual([]);
+    const kept = await changedBy(sessionId, async () => expect(await update({ id })).toEqual(set));
+    expect(kept).toEqual([]);
+
+    const clearing = await changedBy(sessionId, async () =>
+      expect(await update({ id, [field]: null })).toMatchObject({ [shownAs]: cleared, version: 3 }),
+    );
+    expect(names(clearing)).toEqual([['UPDATED', [shownAs, ...titled]]]);
+    expect(await update({ id, [field]: null })).toMatchObject({ version: 3 });
+  });
+
+  it('changes many fields in one step of the version and one event, status last', async () => {
+    const { id, sessionId } = await create({ priority: 'LOW' });
+    const session = await update({
+      id,
+      title: 'new',
+      priority: 'HIGH',
+      pinned: true,
+      metadata: { a: 1 },
+      status: 'WORKING',
+      statusReason: 'busy',
+    });
+    expect(session).toMatchObject({
+      title: 'new',
+      priority: 'HIGH',
+      metadata: { a: 1 },
+      status: 'WORKING',
+      statusReason: 'busy',
+      version: 2,
+    });
+    expect((await side.events(sessionId)).slice(1)).toEqual([
+      { type: 'UPDATED', payload: { changed: ['givenTitle', 'priority', 'title', 'pinnedAt', 'metadata'] } },
+      { type: 'STATUS_CHANGED', payload: expect.objectContaining({ from: 'ACTIVE', to: 'WORKING', reason: 'busy' }) },
+    ]);
+  });
+
+  it('moves updatedAt, but neither lastActivityAt nor the clock of a session that did not change', async () => {
+    const before = await create();
+    const after = await update({ id: before.id, title: 'new' });
+    expect(Date.parse(after.updatedAt)).toBeGreaterThanOrEqual(Date.parse(before.updatedAt));
+    expect(after.lastActivityAt).toBe(before.lastActivityAt);
+    expect((await update({ id: before.id, title: 'new' })).updatedAt).toBe(after.updatedAt);
+  });
+
+  it('is one statement to lock, one to write, and one for the session asked for', async () => {
+    const { id } = await create();
+    const answer = await side.send(
+      'updateSession',
+      { id, title: 'a', tags: ['b'], status: 'WORKING' },
+      'session { id version title tags }',
+    );
+    expect(answer.sql).toHaveLength(3);
+    expect((await side.send('updateSession', { id, title: 'a' }, '__typename')).sql).toHaveLength(1);
+    expect((await side.send('updateSession', { id, metadata: { a: 1 } }, '__typename')).sql).toHaveLength(3);
+  });
+
+  it.each(['status', 'priority', 'archived', 'pinned', 'metadataWrite', 'parentId'])('refuses null for %s', async field => {
+    const { id } = await create();
+    const error = await refuse('updateSession', { id, title: 'not written', [field]: null }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: `input.${field}` });
+    expect(await side.session(id)).toMatchObject({ version: 1, givenTitle: null });
+  });
+
+  it('writes all or nothing', async () => {
+    await create({ label: 'taken label' });
+    const before = await create({ metadata: { kept: true } });
+    const attempts: [object, Parameters<typeof refuse>[2]][] = [
+      [{ label: 'taken label' }, 'LABEL_TAKEN'],
+      [{ status: 'SPAWNING' }, 'INVALID_STATUS_TRANSITION'],
+      [{ parentId: before.id }, 'BAD_USER_INPUT'],
+      [{ parentId: 'nonsense' }, 'SESSION_NOT_FOUND'],
+      [{ endedAt: '2026-01-01T00:00:00Z' }, 'BAD_USER_INPUT'],
+      [{ tokenLimit: 5_001 }, 'INVALID_TOKEN_LIMIT'],
+      [{ title: 'x'.repeat(201) }, 'TITLE_TOO_LONG'],
+    ];
+    for (const [input, code] of attempts) {
+      await refuse('updateSession', { id: before.id, subject: 'new', metadata: { more: 1 }, archived: true, ...input }, code);
+    }
+    expect(await side.session(before.id)).toEqual(before);
+    expect(typesOf(await side.events(before.sessionId))).toEqual(['CREATED']);
+  });
+
+  it('is SESSION_NOT_FOUND for what is no session', async () => {
+    const session = await create();
+    const message = await side.append(session.id, { content: 'hello' });
+    for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
+      const error = await refuse('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
+      expect(error.extensions.details).toEqual({ id });
+    }
+  });
+
+  it('is SESSION_NOT_FOUND in the trash, and says why', async () => {
+    const { id } = await create();
+    await side.mutate('deleteSession', { id }, 'deletedId');
+    const error = await refuse('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
+    expect(error.extensions.details).toEqual({ id, trashed: true });
+  });
+});
+
+describe('the title of updateSession', () => {
+  it('falls back through display name, subject and first message to the id', async () => {
+    const { id, sessionId } = await create({ title: 'given', displayName: 'name', subject: 'subject' });
+    await side.append(id, { content: 'first message' });
+    expect(await update({ id, title: null })).toMatchObject({ title: 'name', givenTitle: null });
+    expect((await update({ id, displayName: null })).title).toBe('subject');
+    expect((await update({ id, subject: null })).title).toBe('first message');
+    const other = await create({ title: 'given' });
+    expect((await update({ id: other.id, title: null })).title).toBe(`Session ${other.sessionId.slice(0, 8)}`);
+    expect((await update({ id, subject: 'again', title: 'over it' })).title).toBe('over it');
+    expect((await side.events(sessionId)).at(-1)?.payload).toEqual({ changed: ['givenTitle', 'subject', 'title'] });
+  });
+});
+
+describe('the marks of updateSession', () => {
+  it.each(['archived', 'pinned'])('%s: set once, kept, and taken back', async mark => {
+    const { id, sessionId } = await create();
+    const field = `${mark}At`;
+    const set = await update({ id, [mark]: true });
+    expect(set[field]).toEqual(expect.any(String));
+    expect(await update({ id, [mark]: true })).toEqual(set);
+    expect(await update({ id, [mark]: false })).toMatchObject({ [field]: null, version: 3 });
+    expect(await update({ id, [mark]: false })).toMatchObject({ version: 3 });
+    expect((await side.events(sessionId)).slice(1).map(({ payload }) => payload)).toEqual([{ changed: [field] }, { changed: [field] }]);
+  });
+});
+
+describe('the origin of updateSession', () => {
+  it('decides the kind of a session with a key', async () => {
+    const { id, sessionId } = await create({ key: 'dashboard:1' });
+    expect(await update({ id, origin: { chatType: 'group' } })).toMatchObject({ kind: 'GROUP' });
+    expect(await update({ id, origin: { chatType: 'direct' } })).toMatchObject({ kind: 'DIRECT' });
+    expect(await update({ id, origin: { chatType: 'channel' } })).toMatchObject({ kind: 'GROUP' });
+    expect(await update({ id, origin: null })).toMatchObject({ kind: 'DIRECT', origin: null });
+    expect((await side.events(sessionId)).at(-1)?.payload).toEqual({ changed: ['origin', 'kind'] });
+    const keyless = await create();
+    expect(await update({ id: keyless.id, origin: { chatType: 'group' } })).toMatchObject({ kind: 'OTHER' });
+  });
+});
+
+describe('the label of updateSession', () => {
+  it('is unique per agent, and may be the one it has', async () => {
+    await create({ label: 'one' });
+    const { id } = await create({ label: 'two' });
+    const error = await refuse('updateSession', { id, label: ' one ' }, 'LABEL_TAKEN');
+    expect(error.extensions.details).toEqual({ field: 'label', value: 'one' });
+    expect(await update({ id, label: 'two' })).toMatchObject({ version: 1 });
+    const other = await create({ agentId: 'work' });
+    expect(await update({ id: other.id, label: 'one' })).toMatchObject({ label: 'one' });
+  });
+
+  it('goes to exactly one of twenty that want it at once', async () => {
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => create()));
+    const outcomes = await outcomesOf(sessions.map(({ id }) => side.send('updateSession', { id, label: 'wanted' })));
+    expect(outcomes.sort()).toEqual([...Array(19).fill('LABEL_TAKEN'), 'OK']);
+  });
+
+  it.each(['', ' ', 'x'.repeat(65)])('is not %j', async label => {
+    const { id } = await create();
+    await refuse('updateSession', { id, label }, 'BAD_USER_INPUT');
+  });
+});
+
+describe('the metadata of updateSession', () => {
+  it('is merged by top-level key, null removing one', async () => {
+    const { id } = await create({ metadata: { a: { deep: 1, kept: 2 }, b: 1, c: 1, d: [1] } });
+    expect((await update({ id, metadata: { a: { deep: 2 }, b: null, d: [2], e: false, absent: null } })).metadata).toEqual({
+      a: { deep: 2 },
+      c: 1,
+      d: [2],
+      e: false,
+    });
+    expect((await update({ id, metadata: { a: { deep: null } }, metadataWrite: 'MERGE' })).metadata).toMatchObject({ a: { deep: null } });
+  });
+
+  it('is replaced where asked for, nulls kept', async () => {
+    const { id } = await create({ metadata: { a: 1 } });
+    expect(await update({ id, metadata: { b: null }, metadataWrite: 'REPLACE' })).toMatchObject({ metadata: { b: null }, version: 2 });
+    expect(await update({ id, metadata: { b: null }, metadataWrite: 'REPLACE' })).toMatchObject({ version: 2 });
+    expect(await update({ id, metadataWrite: 'REPLACE' })).toMatchObject({ metadata: { b: null }, version: 2 });
+  });
+
+  it('changes nothing where the result is the same', async () => {
+    const { id } = await create({ metadata: { a: { x: 1, y: 2 }, b: 1.5 } });
+    expect(await update({ id, metadata: { a: { y: 2, x: 1 }, b: 1.5, c: null } })).toMatchObject({ version: 1 });
+    expect(await update({ id, metadata: {} })).toMatchObject({ version: 1 });
+  });
+
+  it('has at most 64 KiB after the merge, counted as when it is created', async () => {
+    const many = Object.fromEntries(Array.from({ length: 4_000 }, (_, index) => [`k${index}`, 1e300]));
+    const padding = 65_536 - Buffer.byteLength(JSON.stringify({ ...many, p: '' }));
+    const full = { ...many, p: 'x'.repeat(padding) };
+    const { id } = await create({ metadata: full });
+    expect((await update({ id, metadata: full, metadataWrite: 'REPLACE' })).version).toBe(1);
+    const error = await refuse('updateSession', { id, metadata: { q: 1 } }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: 'input.metadata', bytes: 65_536 + ',"q":1'.length });
+    expect((await update({ id, metadata: { k0: null, q: 1 } })).metadata).toMatchObject({ q: 1 });
+    await refuse('updateSession', { id, metadata: { p: 'x'.repeat(65_536) }, metadataWrite: 'REPLACE' }, 'BAD_USER_INPUT');
+  });
+
+  it('must be an object', async () => {
+    const { id } = await create();
+    for (const metadata of [[], 'text', 0, false]) await refuse('updateSession', { id, metadata }, 'BAD_USER_INPUT');
+  });
+
+  it('loses no key of twenty that merge at once', async () => {
+    const { id } = await create({ metadata: { kept: true } });
+    const outcomes = await outcomesOf(
+      Array.from({ length: 20 }, (_, index) => side.send('updateSession', { id, metadata: { [`key${index}`]: index } })),
+    );
+    expect(new Set(outcomes)).toEqual(new Set(['OK']));
+    const expected = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`key${index}`, index]));
+    expect(await side.session(id)).toMatchObject({ metadata: { kept: true, ...expected }, version: 21 });
+  });
+});
+
+describe('the version of updateSession', () => {
+  it('refuses a write that comes late, even one that would change nothing', async () => {
+    const { id } = await create();
+    await update({ id, title: 'one', expectedVersion: 1 });
+    for (const input of [{ title: 'two' }, { title: 'one' }, {}]) {
+      const error = await refuse('updateSession', { id, ...input, expectedVersion: 1 }, 'VERSION_CONFLICT');
+      expect(error.extensions.details).toEqual({ expectedVersion: 1, currentVersion: 2 });
+    }
+    expect(await update({ id, title: 'two', expectedVersion: 2 })).toMatchObject({ version: 3 });
+    expect(await update({ id, title: 'three', expectedVersion: null })).toMatchObject({ version: 4 });
+  });
+
+  it('lets exactly one of twenty that expect the same version write', async () => {
+    const { id } = await create();
+    const outcomes = await outcomesOf(
+      Array.from({ length: 20 }, (_, index) => side.send('updateSession', { id, title: `title ${index}`, expectedVersion: 1 })),
+    );
+    expect(outcomes.sort()).toEqual(['OK', ...Array(19).fill('VERSION_CONFLICT')]);
+    expect(await side.session(id)).toMatchObject({ version: 2 });
+  });
+
+  it('does not rise with messages', async () => {
+    const { id } = await create();
+    await side.append(id, { content: 'hello' });
+    expect(await side.session(id)).toMatchObject({ version: 1 });
+  });
+});
+
+describe('the status of updateSession', () => {
+  it.each(ALL)('moves from %s as the table says, and no other way', async from => {
+    for (const to of ALL) {
+      const before = await sessionIn(from);
+      const { id, sessionId } = before;
+      const events = () => side.events(sessionId);
+      if (to === from) {
+        expect(await update({ id, status: to })).toEqual(before);
+        expect(typesOf(await events())).toEqual(['CREATED']);
+      } else if (to === 'STALLED' || to === 'TERMINATED') {
+        await refuse('updateSession', { id, status: to }, 'BAD_USER_INPUT');
+        expect(await side.session(id)).toEqual(before);
+      } else if (TRANSITIONS[from]?.includes(to)) {
+        const after = await update({ id, status: to });
+        expect(after).toMatchObject({ status: to, version: 2, statusReason: null });
+        expect(after.endedAt === null, `${from} to ${to}`).toBe(OPEN.includes(to));
+        const [, changed, ...more] = await events();
+        expect(changed).toMatchObject({ type: 'STATUS_CHANGED', payload: { from, to, reason: null } });
+        expect(more).toEqual([]);
+      } else {
+        const error = await refuse('updateSession', { id, status: to }, 'INVALID_STATUS_TRANSITION');
+        expect(error.extensions.details).toEqual({ from, to, allowed: TRANSITIONS[from] });
+        expect(await side.session(id)).toEqual(before);
+      }
+    }
+  });
+
+  it('clears endedAt when a session is reopened, and the session takes messages again', async () => {
+    for (const status of ['COMPLETED', 'ENDED']) {
+      const { id } = await create();
+      expect((await update({ id, status, statusReason: 'done' })).endedAt).not.toBeNull();
+      await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: 'too late' } }, 'SESSION_ENDED');
+      expect(await update({ id, status: 'ACTIVE' })).toMatchObject({ status: 'ACTIVE', endedAt: null, statusReason: null, version: 3 });
+      expect((await side.append(id, { content: 'again' })).position).toBe(1);
+    }
+  });
+
+  it('shows COMPLETED at 100 percent', async () => {
+    const { id } = await create();
+    expect(await update({ id, status: 'COMPLETED' })).toMatchObject({ progress: { percent: 100 } });
+  });
+
+  it('takes a reason with or without a change of status', async () => {
+    const { id, sessionId } = await create();
+    const told = async (input: object) => changedBy(sessionId, () => update({ id, ...input }));
+    const event = (from: string, to: string, reason: string | null) => ({
+      type: 'STATUS_CHANGED',
+      payload: expect.objectContaining({
+        from,
+        to,
+        reason,
+        usage: expect.objectContaining({ totalTokens: 0 }),
+        idleMs: expect.any(Number),
+      }),
+    });
+    expect(await told({ statusReason: ' thinking ' })).toEqual([event('ACTIVE', 'ACTIVE', 'thinking')]);
+    expect(await told({ statusReason: 'thinking' })).toEqual([]);
+    expect(await told({ status: 'WORKING' })).toEqual([event('ACTIVE', 'WORKING', null)]);
+    expect(await told({ status: 'FAILED', statusReason: 'broken' })).toEqual([event('WORKING', 'FAILED', 'broken')]);
+    expect(await told({ statusReason: null })).toEqual([event('FAILED', 'FAILED', null)]);
+    expect(await side.session(id)).toMatchObject({ version: 5, statusReason: null });
+    await refuse('updateSession', { id, statusReason: 'x'.repeat(2_001) }, 'BAD_USER_INPUT');
+  });
+});
+
+describe('endedAt of updateSession', () => {
+  const at = '2026-02-12T20:25:00.123Z';
+
+  it.each(TERMINAL)('can be set and cleared on a session that is %s', async status => {
+    const { id, sessionId } = await sessionIn(status);
+    expect(await update({ id, endedAt: at })).toMatchObject({ endedAt: at, status, version: 2, statusReason: 'as it was' });
+    expect(await update({ id, endedAt: at })).toMatchObject({ version: 2 });
+    expect(await update({ id, endedAt: null })).toMatchObject({ endedAt: null, version: 3 });
+    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'STATUS_CHANGED', 'STATUS_CHANGED']);
+  });
+
+  it('can be given with the status that ends a session', async () => {
+    const { id } = await create();
+    expect(await update({ id, status: 'COMPLETED', endedAt: at })).toMatchObject({ status: 'COMPLETED', endedAt: at, version: 2 });
+  });
+
+  it.each(OPEN)('is refused on a session that stays %s', async status => {
+    const { id } = await sessionIn(status);
+    const error = await refuse('updateSession', { id, endedAt: at }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: 'input.endedAt' });
+    expect(await update({ id, endedAt: null })).toMatchObject({ version: 1 });
+  });
+
+  it('is refused on a session that is reopened', async () => {
+    const { id } = await sessionIn('ENDED');
+    await refuse('updateSession', { id, status: 'ACTIVE', endedAt: at }, 'BAD_USER_INPUT');
+    expect(await update({ id, status: 'ACTIVE', endedAt: null })).toMatchObject({ status: 'ACTIVE', endedAt: null });
+  });
+});
+
+describe('the token limit of updateSession', () => {
+  it('is refused where 95 % of it are used, and taken where less are', async () => {
+    const { id } = await create();
+    await side.append(id, { content: 'hello', usage: { totalTokens: 950 } });
+    const error = await refuse('updateSession', { id, tokenLimit: 1_000 }, 'INVALID_TOKEN_LIMIT');
+    expect(error.extensions.details).toEqual({ field: 'input.tokenLimit', totalTokens: 950 });
+    expect(await update({ id, tokenLimit: 1_001 })).toMatchObject({ tokenLimit: 1_001, status: 'ACTIVE' });
+    for (const tokenLimit of [0, -5, 5_001]) await refuse('updateSession', { id, tokenLimit }, 'INVALID_TOKEN_LIMIT');
+  });
+});
+
+describe('the parent of updateSession', () => {
+  it('can be set once and never changed', async () => {
+    const [parent, other, child] = await Promise.all([create(), create(), create()]);
+    expect(await update({ id: child.id, parentId: parent.id })).toMatchObject({
+      parent: { sessionId: parent.sessionId },
+      depth: 1,
+      version: 2,
+    });
+    expect((await side.events(child.sessionId)).at(-1)).toEqual({
+      type: 'UPDATED',
+      payload: { changed: ['parent'], parentId: parent.sessionId },
+    });
+    expect(await update({ id: child.id, parentId: parent.sessionId })).toMatchObject({ version: 2 });
+    const error = await refuse('updateSession', { id: child.id, parentId: other.id }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: 'input.parentId' });
+  });
+
+  it('is neither the session itself nor a descendant', async () => {
+    const root = await create();
+    const child = await create({ parentId: root.id });
+    const grandchild = await create({ parentId: child.id });
+    for (const { id } of [root, child, grandchild]) await refuse('updateSession', { id: root.id, parentId: id }, 'BAD_USER_INPUT');
+  });
+
+  it('must exist, and not in the trash', async () => {
+    const { id } = await create();
+    const trashed = await create();
+    await side.mutate('deleteSession', { id: trashed.id }, 'deletedId');
+    await refuse('updateSession', { id, parentId: '00000000-0000-7000-8000-000000000000' }, 'SESSION_NOT_FOUND');
+    await refuse('updateSession', { id, parentId: 'a\0' }, 'SESSION_NOT_FOUND');
+    const error = await refuse('updateSession', { id, parentId: trashed.id }, 'SESSION_NOT_FOUND');
+    expect(error.extensions.details).toEqual({ id: trashed.id, trashed: true });
+  });
+
+  it('makes no circle, however many try at once', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const sessions = await Promise.all(Array.from({ length: 6 }, () => create()));
+      const outcomes = await outcomesOf(
+        sessions.map(({ id }, index) => side.send('updateSession', { id, parentId: sessions[(index + 1) % sessions.length]?.id })),
+      );
+      expect(outcomes.sort()).toEqual(['BAD_USER_INPUT', ...Array(5).fill('OK')]);
+    }
+  });
+
+  it('that is removed for good at the same time is not found, or leaves a root', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const [parent, child] = await Promise.all([create(), create()]);
+      const [set, removed] = await outcomesOf([
+        side.send('updateSession', { id: child.id, parentId: parent.id }),
+        side.send('deleteSession', { id: parent.id, permanent: true }),
+      ]);
+      expect(['OK', 'SESSION_NOT_FOUND']).toContain(set);
+      expect(removed).toBe('OK');
+      expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0 });
+    }
+  });
+});
+
+describe('the limits of updateSession', () => {
+  it('refuse NUL and lone surrogates everywhere, inside JSON and its keys too', async () => {
+    const { id } = await create();
+    const texts = [
+      'statusReason',
+      'title',
+      'label',
+      'displayName',
+      'subject',
+      'category',
+      'channel',
+      'nodeId',
+      'outputPath',
+      'task',
+      'prompt',
+    ];
+    const places: [string, (text: string) => object][] = [
+      ...[...texts, 'model', 'modelProvider'].map((field): [string, (text: string) => object] => [
+        `input.${field}`,
+        text => ({ [field]: text }),
+      ]),
+      ['input.tags.0', text => ({ tags: [text] })],
+      ['input.origin.chatType', text => ({ origin: { chatType: text } })],
+      ['input.delivery.to', text => ({ delivery: { to: text } })],
+      ['input.metadata.a', text => ({ metadata: { a: { [text]: null } } })],
+      ['input.metadata', text => ({ metadata: { [text]: null } })],
+    ];
+    for (const [field, input] of places) {
+      for (const text of ['\0', 'a\ud83d', '\udca1\ud83d']) {
+        const error = await refuse('updateSession', { id, ...input(text) }, 'BAD_USER_INPUT');
+        expect(error.extensions.details).toEqual({ field });
+      }
+    }
+    expect(await update({ id, title: '💡' })).toMatchObject({ title: '💡', version: 2 });
+  });
+});

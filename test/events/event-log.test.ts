@@ -1,0 +1,395 @@
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { OpenEventBus } from '../../src/events/bus.ts';
+import { createEventLog, type EventLog, type EventLogOptions, type EventRequest } from '../../src/events/event-log.ts';
+import { EventLogExpiredError } from '../../src/events/event-table.ts';
+import { createLog } from '../../src/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts';
+
+const log = createLog('silent');
+const MUTE: OpenEventBus = async () => ({ announce: () => undefined, close: async () => undefined });
+const ALL: EventRequest = { visibleAgents: null };
+const LONG_MS = 600_000;
+
+let database: TestDatabase;
+let leftovers: (() => Promise<unknown>)[];
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  leftovers = [];
+});
+
+afterEach(async () => {
+  await Promise.all(leftovers.map(dispose => dispose()));
+  await database.close();
+});
+
+async function openLog(options: Partial<EventLogOptions> = {}): Promise<EventLog> {
+  const eventLog = await createEventLog({ url: database.url, log, ...options });
+  leftovers.push(() => eventLog.close());
+  return eventLog;
+}
+
+async function connect(): Promise<EventWriter> {
+  const writer = await openWriter(database.url);
+  writer.client.on('error', () => undefined);
+  leftovers.push(() => writer.client.end());
+  return writer;
+}
+
+describe('the order of the log', () => {
+  it('has no gaps and is the same for all readers, with many writers and one transaction held open', { timeout: 60_000 }, async () => {
+    const logs = await Promise.all([openLog(), openLog()]);
+    const streams = await Promise.all([...logs, ...logs].map(eventLog => eventLog.subscribe(ALL)));
+    const writers = await Promise.all(Array.from({ length: 6 }, connect));
+    const late = await connect();
+    const lateSession = randomUUID();
+    await late.client.query('begin');
+    const lateId = await late.write({ sessionId: lateSession });
+
+    const perWriter = 60;
+    const written = writers.map(async (writer, number) => {
+      const eventLog = logs[number % logs.length];
+      const sessionId = randomUUID();
+      for (let done = 0; done < perWriter; done += 3) {
+        await writer.client.query('begin');
+        await writer.writeMany([sessionId, sessionId]);
+        await writer.write({ sessionId });
+        await writer.client.query(done % 4 === 0 ? 'select pg_sleep(0.005); commit' : 'commit');
+        eventLog?.wake();
+      }
+    });
+    const early = writers.length * perWriter;
+    const seen = await Promise.all(streams.map(stream => take(stream, early)));
+    await Promise.all(written);
+    expect(seen[0]?.some(event => event.sessionId === lateSession)).toBe(false);
+
+    await late.client.query('commit');
+    const last = await Promise.all(streams.map(async stream => (await take(stream, 1))[0]));
+    expect(last.map(event => event?.id)).toEqual(streams.map(() => lateId));
+
+    const table = await wholeLog(late.client);
+    expect(table.map(event => event.seq)).toEqual(Array.from({ length: early + 1 }, (_, index) => BigInt(index + 1)));
+    expect(table.at(-1)?.id).toBe(lateId);
+    for (const [index, events] of seen.entries()) {
+      expect([...events.map(event => event.id), last[index]?.id]).toEqual(table.map(event => event.id));
+    }
+    const newest = new Map<string, bigint>();
+    for (const { sessionId, id } of table) {
+      expect(id).toBeGreaterThan(newest.get(sessionId) ?? 0n);
+      newest.set(sessionId, id);
+    }
+  });
+
+  it('gives the end of the log, with all that was committed before', async () => {
+    const [first, second] = await Promise.all([openLog(), openLog()]);
+    const writer = await connect();
+    expect(await first.sync()).toBe(0n);
+    for (let number = 1n; number <= 20n; number += 1n) {
+      await writer.write({ sessionId: randomUUID() });
+      expect(await (number % 2n === 0n ? first : second).sync()).toBe(number);
+    }
+  });
+
+  it('takes more events than one run numbers', async () => {
+    const eventLog = await openLog();
+    const writer = await connect();
+    await writer.writeMany(Array.from({ length: 12_345 }, () => randomUUID()));
+    expect(await eventLog.sync()).toBe(12_345n);
+  });
+});
+
+describe('wake-ups', () => {
+  it('reach other processes at once', async () => {
+    const [here, there] = [await openLog({ pollMs: LONG_MS }), await openLog({ pollMs: LONG_MS })];
+    const stream = await there.subscribe(ALL);
+    const writer = await connect();
+    const id = await writer.write({ sessionId: randomUUID() });
+    here.wake();
+    expect((await take(stream, 1))[0]?.id).toBe(id);
+  });
+
+  it('may be lost: the poll finds the event', async () => {
+    const [here, there] = [await openLog({ openBus: MUTE }), await openLog({ openBus: MUTE })];
+    const stream = await there.subscribe(ALL);
+    const writer = await connect();
+    const id = await writer.write({ sessionId: randomUUID() });
+    here.wake();
+    expect((await take(stream, 1))[0]?.id).toBe(id);
+    const unannounced = await writer.write({ sessionId: randomUUID() });
+    expect((await take(stream, 1))[0]?.id).toBe(unannounced);
+  });
+
+  it('may be wrong: a place the log has not reached is not waited for', async () => {
+    const eventLog = await openLog({ pollMs: LONG_MS });
+    const stream = await eventLog.subscribe(ALL);
+    const writer = await connect();
+    await writer.client.query("select pg_notify('sessiongraph_events', '999999'), pg_notify('sessiongraph_events', 'nonsense')");
+    const id = await writer.write({ sessionId: randomUUID() });
+    eventLog.wake();
+    expect((await take(stream, 1))[0]?.id).toBe(id);
+  });
+});
+
+describe('when connections break', () => {
+  const backends = "from pg_stat_activity where datname = current_database() and application_name like 'sessiongraph%'";
+
+  it('streams go on and miss nothing', { timeout: 60_000 }, async () => {
+    const eventLog = await openLog({ bufferSize: 4 });
+    const writer = await connect();
+    const fast = await eventLog.subscribe(ALL);
+    const slow = await eventLog.subscribe(ALL);
+    const ids: bigint[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      ids.push(...(await writer.writeMany(Array.from({ length: 20 }, () => randomUUID()))));
+      await writer.client.query(`select pg_terminate_backend(pid) ${backends}`);
+      ids.push(await writer.write({ sessionId: randomUUID() }));
+      eventLog.wake();
+      expect((await take(fast, 21)).map(event => event.id)).toEqual(ids.slice(-21));
+    }
+    expect((await take(slow, ids.length)).map(event => event.id)).toEqual(ids);
+    await vi.waitFor(async () => {
+      const { rows } = await writer.client.query(`select 1 ${backends} and application_name = 'sessiongraph bus'`);
+      expect(rows).toHaveLength(1);
+    });
+  });
+
+  it('wake-ups are heard again', async () => {
+    const [here, there] = [await openLog({ pollMs: LONG_MS }), await openLog({ pollMs: LONG_MS })];
+    const stream = await there.subscribe(ALL);
+    const writer = await connect();
+    const bus = `${backends} and application_name = 'sessiongraph bus'`;
+    const { rows: before } = await writer.client.query<{ pid: number }>(`select pid, pg_terminate_backend(pid) ${bus}`);
+    await vi.waitFor(async () => {
+      const { rows } = await writer.client.query<{ pid: number }>(`select pid ${bus} and state = 'idle' and query = 'select 1'`);
+      expect(rows.filter(row => !before.some(old => old.pid === row.pid))).toHaveLength(2);
+    });
+    const id = await writer.write({ sessionId: randomUUID() });
+    here.wake();
+    expect((await take(stream, 1))[0]?.id).toBe(id);
+  });
+
+  it('refuses new subscriptions with SERVICE_UNAVAILABLE while the database is away', async () => {
+    const eventLog = await openLog({ pollMs: LONG_MS });
+    await database.close();
+    await expect(eventLog.subscribe(ALL)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    await expect(eventLog.sync()).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+  });
+});
+
+describe('a slow consumer', () => {
+  it('holds no more than its buffer, and gets everything when it asks', async () => {
+    const eventLog = await openLog({ bufferSize: 16 });
+    const writer = await connect();
+    const [sessionId, other] = [randomUUID(), randomUUID()];
+    const stuck = await eventLog.subscribe({ ...ALL, sessionIds: [sessionId] });
+    const started = stuck.next();
+    const quick = await eventLog.subscribe(ALL);
+    const ids: bigint[] = [];
+    const total = 6_000;
+    let most = 0;
+    for (let done = 0; done < total; done += 100) {
+      const sessionIds = Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? sessionId : other));
+      ids.push(...(await writer.writeMany(sessionIds)).filter((_, index) => index % 2 === 0));
+      eventLog.wake();
+      await take(quick, 100);
+      most = Math.max(most, eventLog.gauges().buffered);
+    }
+    expect(most).toBeLessThanOrEqual(2 * 16);
+    expect(eventLog.gauges()).toEqual({ subscriptions: 2, behind: expect.any(Number), buffered: 0, lag: 0 });
+
+    const first = await started;
+    const rest = await take(stuck, total / 2 - 1);
+    expect([first.value, ...rest].map(event => event.id)).toEqual(ids);
+
+    const waiting = stuck.next();
+    const live = await writer.write({ sessionId });
+    eventLog.wake();
+    expect((await waiting).value).toMatchObject({ id: live });
+    expect(eventLog.gauges().behind).toBe(1);
+  });
+
+  it('is told when what it wants next has been dropped', async () => {
+    const eventLog = await openLog({ bufferSize: 2 });
+    const writer = await connect();
+    const stuck = await eventLog.subscribe(ALL);
+    for (let batch = 0; batch < 10; batch += 1) await writer.writeMany(Array.from({ length: 1_000 }, () => randomUUID()));
+    const other = await eventLog.subscribe({ ...ALL, after: 0n });
+    await take(other, 10_000);
+    await writer.client.query('update aria_engine.event_log_state set expired_seq = 10');
+    await expect(stuck.next()).rejects.toThrow(EventLogExpiredError);
+    expect(await stuck.next()).toEqual({ done: true, value: undefined });
+    expect(eventLog.gauges().subscriptions).toBe(1);
+  });
+});
+
+describe('resuming', () => {
+  it('gives what happened since, then what happens, seamlessly', { timeout: 60_000 }, async () => {
+    const eventLog = await openLog();
+    const writer = await connect();
+    const total = 10_000;
+    const write = async () => {
+      for (let done = 0; done < total; done += 50) {
+        await writer.writeMany(Array.from({ length: 50 }, () => randomUUID()));
+        eventLog.wake();
+      }
+    };
+    const live = await eventLog.subscribe(ALL);
+    const writing = write();
+    const reading = take(live, total);
+    const resumed: bigint[] = [];
+    let after = 0n;
+    while (after < BigInt(total)) {
+      const stream = await eventLog.subscribe({ ...ALL, after });
+      const events = await take(stream, Math.min(777, total - Number(after)));
+      await stream.return?.();
+      resumed.push(...events.map(event => event.seq));
+      after = events.at(-1)?.seq ?? after;
+    }
+    await writing;
+    expect(resumed).toEqual((await reading).map(event => event.seq));
+    expect(eventLog.gauges().subscriptions).toBe(1);
+  });
+
+  it('is refused where the log does not reach', async () => {
+    const eventLog = await openLog();
+    const writer = await connect();
+    await writer.writeMany(Array.from({ length: 10 }, () => randomUUID()));
+    await eventLog.sync();
+    await writer.client.query('update aria_engine.event_log_state set expired_seq = 5');
+    await expect(eventLog.subscribe({ ...ALL, after: 4n })).rejects.toThrow(EventLogExpiredError);
+    await expect(eventLog.subscribe({ ...ALL, after: 11n })).rejects.toMatchObject({ code: 'BAD_CURSOR' });
+    const stream = await eventLog.subscribe({ ...ALL, after: 5n });
+    expect((await take(stream, 5)).map(event => event.seq)).toEqual([6n, 7n, 8n, 9n, 10n]);
+  });
+});
+
+describe('what a stream gets', () => {
+  it('is what passes all its filters, live and from the table alike', async () => {
+    const eventLog = await openLog();
+    const writer = await connect();
+    const [one, two] = [randomUUID(), randomUUID()];
+    const requests: [EventRequest, number[]][] = [
+      [{ visibleAgents: null }, [0, 1, 2, 3, 4, 5]],
+      [{ visibleAgents: ['a'] }, [0, 2, 4]],
+      [{ visibleAgents: [] }, []],
+      [{ visibleAgents: null, sessionIds: [one] }, [0, 1, 4, 5]],
+      [{ visibleAgents: null, sessionIds: [one, two], agentIds: ['b'] }, [1, 3, 5]],
+      [{ visibleAgents: null, sessionIds: [], agentIds: null }, []],
+      [{ visibleAgents: null, agentIds: ['a', 'b'], types: ['MESSAGE_DELETED'] }, [4, 5]],
+      [{ visibleAgents: ['a', 'c'], agentIds: ['a', 'b'] }, [0, 2, 4]],
+      [{ visibleAgents: null, sessionIds: [one], types: [] }, []],
+      [{ visibleAgents: null, sessionIds: [two], types: ['MESSAGE_ADDED'], includeDescendants: true }, [2, 3]],
+    ];
+    const live = await Promise.all(requests.map(([request]) => eventLog.subscribe(request)));
+    const events = [
+      { sessionId: one, agentId: 'a' },
+      { sessionId: one, agentId: 'b' },
+      { sessionId: two, agentId: 'a' },
+      { sessionId: two, agentId: 'b' },
+      { sessionId: one, agentId: 'a', type: 'MESSAGE_DELETED' as const },
+      { sessionId: one, agentId: 'b', type: 'MESSAGE_DELETED' as const },
+    ];
+    const firstTaken = live.map(stream => stream.next());
+    const ids: bigint[] = [];
+    for (const event of events) ids.push(await writer.write(event));
+    const late = await Promise.all(requests.map(([request]) => eventLog.subscribe({ ...request, after: 0n })));
+    for (const [index, [, expected]] of requests.entries()) {
+      const wanted = expected.map(number => ids[number]);
+      const fromTable = late[index];
+      const stream = live[index];
+      if (fromTable === undefined || stream === undefined) throw new Error('unreachable');
+      expect((await take(fromTable, wanted.length)).map(event => event.id)).toEqual(wanted);
+      const ended = fromTable.next();
+      await fromTable.return?.();
+      expect(await ended).toEqual({ done: true, value: undefined });
+      if (wanted.length > 0) {
+        const first = await firstTaken[index];
+        expect([first?.value, ...(await take(stream, wanted.length - 1))].map(event => event.id)).toEqual(wanted);
+      }
+      await stream.return?.();
+    }
+    expect(eventLog.gauges()).toMatchObject({ subscriptions: 0, buffered: 0 });
+  });
+
+  it('includes descendants: those there are, those created later, and those that come with a subtree', async () => {
+    const eventLog = await openLog();
+    const slowLog = await openLog({ bufferSize: 1 });
+    const writer = await connect();
+    const id = {
+      root: randomUUID(),
+      child: randomUUID(),
+      late: randomUUID(),
+      grandchild: randomUUID(),
+      moved: randomUUID(),
+      below: randomUUID(),
+    };
+    const stranger = randomUUID();
+    await writer.createSession(id.root);
+    await writer.createSession(id.child, id.root);
+    await writer.createSession(id.moved);
+    await writer.createSession(id.below, id.moved);
+    await writer.createSession(stranger);
+    const request: EventRequest = { visibleAgents: null, sessionIds: [id.root], includeDescendants: true };
+    const stream = await eventLog.subscribe(request);
+    const slow = await slowLog.subscribe(request);
+    const first = [stream.next(), slow.next()];
+
+    const expected: bigint[] = [];
+    expected.push(await writer.write({ sessionId: id.child }));
+    await writer.write({ sessionId: stranger });
+    await writer.write({ sessionId: id.moved });
+    await writer.write({ sessionId: id.below });
+    await writer.createSession(id.late, id.child);
+    expected.push(await writer.write({ sessionId: id.late, type: 'CREATED', payload: { parentId: id.child } }));
+    await writer.createSession(id.grandchild, id.late);
+    expected.push(await writer.write({ sessionId: id.grandchild, agentId: 'other', type: 'CREATED', payload: { parentId: id.late } }));
+    expected.push(await writer.write({ sessionId: id.grandchild, agentId: 'other' }));
+    await writer.client.query('update aria_engine.chat_sessions set parent_id = $1 where id = $2', [id.late, id.moved]);
+    expected.push(await writer.write({ sessionId: id.moved, type: 'UPDATED', payload: { changed: ['parent'], parentId: id.late } }));
+    expected.push(await writer.write({ sessionId: id.below }));
+    await writer.write({ sessionId: stranger, type: 'CREATED', payload: { parentId: stranger } });
+    expected.push(await writer.write({ sessionId: id.root }));
+    eventLog.wake();
+
+    const [one, two] = await Promise.all(first);
+    expect([one?.value, ...(await take(stream, expected.length - 1))].map(event => event.id)).toEqual(expected);
+    expect([two?.value, ...(await take(slow, expected.length - 1))].map(event => event.id)).toEqual(expected);
+    const resumed = await eventLog.subscribe({ ...request, after: 0n });
+    expect((await take(resumed, expected.length)).map(event => event.id)).toEqual(expected);
+    const own = await eventLog.subscribe({ ...request, visibleAgents: ['other'], after: 0n });
+    expect((await take(own, 2)).map(event => event.id)).toEqual(expected.slice(2, 4));
+  });
+});
+
+describe('ending', () => {
+  it('lets go of a stream at once, also while it waits', async () => {
+    const eventLog = await openLog();
+    const stream = await eventLog.subscribe(ALL);
+    const waiting = [stream.next(), stream.next()];
+    expect(await stream.return?.()).toEqual({ done: true, value: undefined });
+    expect(await Promise.all(waiting)).toEqual([
+      { done: true, value: undefined },
+      { done: true, value: undefined },
+    ]);
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+    expect(eventLog.gauges().subscriptions).toBe(0);
+  });
+
+  it('ends all streams and leaves no connection', async () => {
+    const eventLog = await openLog();
+    const writer = await connect();
+    const stream = await eventLog.subscribe(ALL);
+    const waiting = stream.next();
+    await eventLog.close();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    await expect(eventLog.subscribe(ALL)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    await vi.waitFor(async () => {
+      const { rows } = await writer.client.query(
+        "select 1 from pg_stat_activity where datname = current_database() and application_name like 'sessiongraph%'",
+      );
+      expect(rows).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ImportReport } from '../../src/import/import-report.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { at, header, message, START, transcript, uuid } from './openclaw-folder.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+let database: TestDatabase;
+let folder: string;
+
+beforeAll(async () => {
+  database = await createTestDatabase({ empty: true });
+  folder = await mkdtemp(join(tmpdir(), 'sessiongraph-import-'));
+});
+afterAll(async () => {
+  await database.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command in a process of its own, as npm does. */
+function runCommand(args: readonly string[], nodeOptions: readonly string[] = []): Promise<Ended> {
+  return new Promise(resolve => {
+    const script = [...nodeOptions, '--import', 'tsx', 'scripts/import-openclaw.ts', ...args];
+    const env = { ...process.env, DATABASE_URL: database.url, LOG_LEVEL: 'silent' };
+    const child = execFile(process.execPath, script, { cwd: root, env }, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+}
+
+async function writeLines(name: string, lines: Iterable<object>): Promise<string> {
+  const path = join(folder, name);
+  const texts = function* () {
+    for (const line of lines) yield transcript(line);
+  };
+  await pipeline(Readable.from(texts()), createWriteStream(path));
+  return path;
+}
+
+const UNIT = 'The agent looks around, finds a file and writes down what stands in it. ';
+
+/** About 50 MB: long lines that are no messages, short ones that are. */
+function* largeTranscript(id: string): Generator<object> {
+  yield header(id);
+  for (let number = 1; number <= 2_000; number++) {
+    yield {
+      type: 'custom',
+      id: `c${number}`,
+      parentId: number === 1 ? null : `m${2 * number - 2}`,
+      timestamp: at(number),
+      data: UNIT.repeat(345),
+    };
+    yield message(`m${2 * number - 1}`, `c${number}`, `question ${number}`);
+    yield message(`m${2 * number}`, `m${2 * number - 1}`, `answer ${number}`, { role: 'assistant' });
+  }
+}
+
+describe('npm run import:openclaw', () => {
+  it('imports 50 MB without ever holding them', { timeout: 120_000 }, async () => {
+    const path = await writeLines(`${uuid(1)}.jsonl`, largeTranscript(uuid(1)));
+    const { code, stdout, stderr } = await runCommand([path, '--json'], ['--max-old-space-size=40']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const report: ImportReport = JSON.parse(stdout);
+    expect(report.written).toEqual({ sessionsCreated: 1, sessionsUpdated: 0, messages: 4_000, lines: 6_001 });
+  });
+
+  it('prints what it did for people', async () => {
+    const path = await writeLines(`${uuid(2)}.jsonl`, [header(uuid(2)), message('a1', 'gone', 'hello')]);
+    const { code, stdout } = await runCommand([path, '--agent', 'work']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('1 new session(s), 0 changed, 1 message(s), 2 raw line(s)');
+    expect(stdout).toContain(`${uuid(2)}.jsonl:2: missing parent (gone)`);
+  });
+
+  it('ends with 1 and the reason where it cannot do its work', async () => {
+    const store = await writeLines('sessions.json', [{ 'agent:main:main': { sessionId: uuid(3), updatedAt: START } }, {}]);
+    const broken = await runCommand([store]);
+    expect(broken.code).toBe(1);
+    expect(broken.stdout).toContain('FAILED    sessions.json');
+    const nothing = await runCommand([join(folder, 'nowhere')]);
+    expect(nothing).toMatchObject({ code: 1, stdout: '' });
+    expect(nothing.stderr).toContain('There is no file or folder');
+    const usage = await runCommand(['--wrong']);
+    expect(usage.code).toBe(1);
+    expect(usage.stderr).toContain('Usage: npm run import:openclaw');
+  });
+});

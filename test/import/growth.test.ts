@@ -1,0 +1,94 @@
+import { appendFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { at, header, type ImportStage, openStage, sessionOf, uuid } from './openclaw-folder.ts';
+
+let whole: ImportStage;
+let grown: ImportStage;
+
+beforeAll(async () => {
+  [whole, grown] = await Promise.all([openStage(), openStage()]);
+});
+afterAll(() => Promise.all([whole.close(), grown.close()]));
+
+/** A repeatable stream of numbers from 0 to 1 (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** A transcript with everything that occurs: branches, compactions, lines that are no messages, missing parents, ids that come twice. */
+function randomTranscript(id: string, random: () => number): string {
+  const pick = <Item>(items: readonly Item[]) => items[Math.floor(random() * items.length)];
+  const lines = [JSON.stringify(header(id))];
+  const ids: string[] = [];
+  for (let number = 1; number <= 60; number++) {
+    const kind = random();
+    const entryId = random() < 0.05 ? pick(ids) : `e${number}`;
+    const parentId = random() < 0.8 ? (ids.at(-1) ?? null) : random() < 0.1 ? 'gone' : (pick(ids) ?? null);
+    const entry = { ...(random() < 0.05 ? {} : { id: entryId }), ...(random() < 0.1 ? {} : { parentId }), timestamp: at(number) };
+    const usage = random() < 0.3 ? { input: number, output: 1 } : undefined;
+    if (kind < 0.04) lines.push('{"broken":');
+    else if (kind < 0.07) lines.push('');
+    else if (kind < 0.2) lines.push(JSON.stringify({ type: 'custom', ...entry }));
+    else if (kind < 0.27) lines.push(JSON.stringify({ type: 'compaction', ...entry, summary: `s${number}`, firstKeptEntryId: pick(ids) }));
+    else
+      lines.push(
+        JSON.stringify({ type: 'message', ...entry, message: { role: pick(['user', 'assistant']), content: `text ${number}`, usage } }),
+      );
+    if (kind >= 0.07 && entryId !== undefined) ids.push(entryId);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function stateOf(stage: ImportStage, id: string) {
+  const messages = await stage.rows(
+    `select id, position::int, external_id, role, content, parent_position::int, on_branch, metadata, created_at, total_tokens
+     from aria_engine.chat_messages where session_id = $1 order by position`,
+    [id],
+  );
+  const lines = await stage.rows(
+    'select line, entry_id, parent_entry_id, position, raw from aria_engine.import_lines where session_id = $1 order by line',
+    [id],
+  );
+  const session = await sessionOf(stage, id);
+  const {
+    title,
+    status,
+    ended_at,
+    compacted_through,
+    compaction_count,
+    message_count,
+    next_position,
+    leaf_position,
+    total_tokens,
+    last_message_at,
+  } = session;
+  const counters = { message_count, next_position, leaf_position, total_tokens, last_message_at };
+  return { messages, lines, title, status, ended_at, compacted_through, compaction_count, ...counters };
+}
+
+describe('a transcript imported piece by piece', () => {
+  it('stands as if it had been imported whole, wherever it was cut', { timeout: 60_000 }, async () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      const random = randomNumbers(seed);
+      const id = uuid(seed);
+      const text = randomTranscript(id, random);
+      expect((await whole.import(await whole.folder({ [`${id}.jsonl`]: text }))).failures).toEqual([]);
+      const folder = await grown.folder({ [`${id}.jsonl`]: '' });
+      for (let start = 0; start < text.length; ) {
+        const end = start + 1 + Math.floor(random() * 2_500);
+        await appendFile(join(folder, `${id}.jsonl`), text.slice(start, end));
+        expect((await grown.import(folder)).failures).toEqual([]);
+        start = end;
+      }
+      expect(await stateOf(grown, id), `seed ${seed}`).toEqual(await stateOf(whole, id));
+      expect((await grown.import(folder)).sessionsUnchanged).toBe(1);
+    }
+  });
+});

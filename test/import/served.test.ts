@@ -1,0 +1,129 @@
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importOpenClaw } from '../../src/import/openclaw/import-openclaw.ts';
+import { createLog } from '../../src/log.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { at, header, message, START, transcript, uuid } from './openclaw-folder.ts';
+
+let app: TestApp;
+let folder: string;
+
+const id = uuid(1);
+
+beforeAll(async () => {
+  app = await startTestApp();
+  folder = await mkdtemp(join(tmpdir(), 'sessiongraph-import-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function runImport() {
+  const sessions = { defaultAgent: 'main', mainKey: 'main', stalledAfterMs: 300_000 };
+  return importOpenClaw({ path: folder, agentId: null, dryRun: false, databaseUrl: app.databaseUrl, sessions, log: createLog('silent') });
+}
+
+describe('what was imported', () => {
+  it('is announced, found, read and gone on with through the API', async () => {
+    const entry = {
+      sessionId: id,
+      updatedAt: START + 9_000,
+      thinkingLevel: 'med',
+      origin: { provider: 'telegram', threadId: 5 },
+      custom: 1,
+    };
+    const answer = {
+      role: 'assistant',
+      content: [
+        { type: 'thinking', thinking: 'hm' },
+        { type: 'toolCall', id: 'c1', name: 'exec', arguments: { command: 'ls' } },
+        { type: 'odd', value: 1 },
+      ],
+      model: 'claude-x',
+      usage: { input: 10, output: 5, cost: { total: 0.25 } },
+    };
+    await writeFile(join(folder, 'sessions.json'), JSON.stringify({ 'agent:main:main': entry }));
+    await writeFile(
+      join(folder, `${id}.jsonl`),
+      transcript(
+        header(id),
+        message('a1', null, 'Where is the zebra kept?'),
+        { type: 'message', id: 'a2', parentId: 'a1', timestamp: at(2), message: answer },
+        message('b2', 'a1', 'Never mind'),
+      ),
+    );
+    const events = await app.subscribe<{ sessionEvents: { __typename: string; sessionId: string; message?: { content: string } } }>(
+      `subscription { sessionEvents { __typename sessionId ... on MessageAddedEvent { message { content } } } }`,
+    );
+    expect((await runImport()).failures).toEqual([]);
+    expect(await events.next()).toEqual({ sessionEvents: { __typename: 'SessionCreatedEvent', sessionId: id } });
+
+    const read = `query ($id: ID!) {
+      session(id: $id) {
+        title kind status key externalId messageCount model
+        settings { thinkingLevel extra } origin { provider threadId } usage { totalTokens costUsd }
+        messages(branch: ALL) { nodes {
+          externalId content active parent { position } createdAt
+          parts { type ... on ThinkingPart { text } ... on ToolCallPart { name arguments } ... on OtherPart { data } }
+        } }
+      }
+      searchMessages(query: "zebra") { nodes { content session { sessionId } } }
+    }`;
+    expect((await app.gql(read, { id })).expectOk()).toEqual({
+      session: {
+        title: 'Where is the zebra kept?',
+        kind: 'MAIN',
+        status: 'ACTIVE',
+        key: 'agent:main:main',
+        externalId: null,
+        messageCount: 3,
+        model: 'claude-x',
+        settings: { thinkingLevel: 'medium', extra: { custom: 1 } },
+        origin: { provider: 'telegram', threadId: '5' },
+        usage: { totalTokens: 15, costUsd: 0.25 },
+        messages: {
+          nodes: [
+            {
+              externalId: 'a1',
+              content: 'Where is the zebra kept?',
+              active: true,
+              parent: null,
+              createdAt: at(1),
+              parts: [{ type: 'text' }],
+            },
+            {
+              externalId: 'a2',
+              content: '',
+              active: false,
+              parent: { position: 1 },
+              createdAt: at(2),
+              parts: [
+                { type: 'thinking', text: 'hm' },
+                { type: 'toolCall', name: 'exec', arguments: { command: 'ls' } },
+                { type: 'odd', data: { type: 'odd', value: 1 } },
+              ],
+            },
+            { externalId: 'b2', content: 'Never mind', active: true, parent: { position: 1 }, createdAt: at(2), parts: [{ type: 'text' }] },
+          ],
+        },
+      },
+      searchMessages: { nodes: [{ content: 'Where is the zebra kept?', session: { sessionId: id } }] },
+    });
+
+    const append = `mutation ($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "said here" } }) { message { position } } }`;
+    (await app.gql(append, { id })).expectOk();
+    await appendFile(join(folder, `${id}.jsonl`), transcript(message('b3', 'b2', 'said there')));
+    expect((await runImport()).written.messages).toBe(1);
+    expect(await events.next()).toMatchObject({ sessionEvents: { message: { content: 'said here' } } });
+    expect(await events.next()).toMatchObject({ sessionEvents: { message: { content: 'said there' } } });
+    const shown = await app.gql<{ session: { messages: { nodes: { content: string }[] } } }>(
+      `query ($id: ID!) { session(id: $id) { messages { nodes { content } } } }`,
+      { id },
+    );
+    expect(shown.expectOk().session.messages.nodes.map(node => node.content)).toEqual([
+      'Where is the zebra kept?',
+      'Never mind',
+      'said there',
+    ]);
+  });
+});

@@ -1,0 +1,1 @@
+/*prepared*/ select s.id, s.agent_id as "agentId", s.status, s.title, a.message_count as "messageCount", a.updated_at::text as "updatedAt", a.last_activity_at::text as "lastActivityAt" from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id where s.id = any($1::uuid[]) and true;

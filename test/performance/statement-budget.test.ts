@@ -1,0 +1,168 @@
+import pg from 'pg';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createSchema } from '../../src/schema/index.ts';
+import { clearSessions, execute, type StoredSession, storeSessions } from '../api/session-filter/stored-session.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { leafSelection } from './leaf-selection.ts';
+import { explain, explainGeneric } from './query-plan.ts';
+import { storedTrees } from './stored-trees.ts';
+
+const schema = createSchema();
+const [session, message, agent] = ['Session', 'Message', 'Agent'].map(name => leafSelection(schema, name));
+
+/** Queries by what they ask for, and the most statements each may take. */
+const BUDGETS = [
+  ['a plain page', 1, `{ sessions(first: 20) { nodes { id title status } pageInfo { hasNextPage } } }`],
+  ['a page with every scalar', 1, `{ sessions(first: 20) { edges { cursor node { ${session} } } } }`],
+  ['a page with its total', 2, `{ sessions(first: 20) { nodes { id } totalCount } }`],
+  ['the total alone', 1, `{ sessions(first: 0) { totalCount } }`],
+  ['a page with its messages', 2, `{ sessions(first: 20) { nodes { ${session} messages(first: 10) { nodes { ${message} } } } } }`],
+  [
+    'a page with everything',
+    6,
+    `{ sessions(first: 20) { nodes { ${session} lastMessage { ${message} } parent { ${session} } agent { ${agent} }
+      messages(first: 10) { nodes { ${message} parts { type } } } } totalCount } }`,
+  ],
+  ['one session with its messages', 2, `{ sessions(first: 1) { nodes { messages(last: 50) { nodes { ${message} } } } } }`],
+  ['a page with the agents alone', 1, `{ sessions(first: 20) { nodes { agent { id agentId } } } }`],
+  ['a page with the usage of whole trees', 2, `{ sessions(first: 20) { nodes { usage(scope: TREE) { totalTokens } } } }`],
+  [
+    'a list asked for twice with different arguments',
+    3,
+    `{ sessions(first: 20) { nodes { oldest: messages(first: 2) { nodes { content } } newest: messages(last: 2) { nodes { content } } } } }`,
+  ],
+  [
+    'a list asked for twice with the same arguments',
+    2,
+    `{ sessions(first: 20) { nodes { a: messages(first: 2) { nodes { content } } b: messages(first: 2) { nodes { content } } } } }`,
+  ],
+  [
+    'totals of nested lists',
+    4,
+    `{ sessions(first: 20) { nodes { messages(first: 1) { totalCount nodes { id } } children(first: 0) { totalCount } } } }`,
+  ],
+  [
+    'three levels of children',
+    4,
+    `{ sessions(first: 10, filter: { root: true }) { nodes { children(first: 5) { nodes { children(first: 5) { nodes { children(first: 5) { nodes { id } } } } } } } } }`,
+  ],
+  [
+    'agents, their sessions, their messages, and back',
+    5,
+    `{ agents(first: 5) { nodes { agentId sessionCount sessions(first: 5) { nodes { messages(first: 5) { nodes { session { title } } } } } } } }`,
+  ],
+  ['parents of parents', 3, `{ sessions(first: 20) { nodes { parent { parent { id title } } } } }`],
+  ['parents of messages', 3, `{ sessions(first: 20) { nodes { messages(last: 3) { nodes { parent { content } } } } } }`],
+] as const;
+
+let app: TestApp;
+
+beforeAll(async () => {
+  app = await startTestApp();
+});
+
+async function statementsOf(query: string) {
+  const answer = await app.gql(query);
+  answer.expectOk();
+  return answer.sql;
+}
+
+async function store(count: number): Promise<readonly StoredSession[]> {
+  const sessions = storedTrees(count, 12);
+  await clearSessions(app.databaseUrl);
+  await storeSessions(app.databaseUrl, sessions);
+  return sessions;
+}
+
+describe.each([1, 30, 1_000])('with %i sessions', count => {
+  let sessions: readonly StoredSession[];
+
+  beforeAll(async () => {
+    sessions = await store(count);
+  });
+
+  it.each(BUDGETS)('%s takes at most %i statement(s)', async (_, budget, query) => {
+    expect((await statementsOf(query)).length).toBeLessThanOrEqual(budget);
+  });
+
+  it('a page of a hundred takes no more', async () => {
+    for (const [name, budget, query] of BUDGETS) {
+      if (name !== 'the total alone')
+        expect((await statementsOf(query.replace(/first: \d+/, 'first: 100'))).length, name).toBeLessThanOrEqual(budget);
+    }
+  });
+
+  it('nodes are found by one statement a type, however many they are', async () => {
+    const { sql, data } = await app.gql<{ nodes: unknown[] }>(
+      'query($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on Session { tags title } ... on Agent { agentId } } }',
+      {
+        ids: sessions
+          .slice(-90)
+          .flatMap(({ id, agentId }) => [id, agentId].map((rest, type) => globalId(type === 0 ? 'Session' : 'Agent', rest)))
+          .slice(0, 100),
+      },
+    );
+    expect(data?.nodes.every(node => node !== null)).toBe(true);
+    expect(sql).toHaveLength(2);
+  });
+});
+
+const globalId = (type: string, rest: string) => Buffer.from(`${type}:${rest}`).toString('base64');
+
+describe('every list', () => {
+  it('is limited in SQL', async () => {
+    await store(30);
+    for (const [name, , query] of BUDGETS) {
+      if (query.includes('totalCount')) continue;
+      const lists = query.match(/\((first|last): /g)?.length ?? 0;
+      const limited = (await statementsOf(query)).filter(({ sql }) => /\blimit (\(select )?\$\d+/.test(sql));
+      // Two of the same list share a statement.
+      expect(limited.length, name).toBe(name.includes('the same arguments') ? lists - 1 : lists);
+    }
+  });
+
+  it('asks no statement for a page of none', async () => {
+    expect(await statementsOf('{ sessions(first: 0) { nodes { id messages { nodes { id } } } } }')).toEqual([]);
+    expect(await statementsOf('{ agents(last: 0) { nodes { id } } }')).toEqual([]);
+    expect(
+      await statementsOf('{ sessions(first: 5) { nodes { messages(first: 0) { nodes { id } } children(first: 0) { nodes { id } } } } }'),
+    ).toHaveLength(1);
+  });
+
+  it('reads what the page needs and no more, however long a session is', async () => {
+    const sessions = await store(30);
+    await storeSessions(app.databaseUrl, storedTrees(1, 5_000));
+    await execute(app.databaseUrl, 'analyze aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
+    const answer = await app.gql<{ sessions: { nodes: { messages: { nodes: unknown[] } }[] } }>(
+      `{ sessions(first: 100, orderBy: { field: MESSAGE_COUNT }) { nodes { messageCount lastMessage { content } messages(first: 10) { nodes { content } }
+        newest: messages(last: 10) { nodes { content } } } } }`,
+    );
+    const { nodes } = answer.expectOk().sessions;
+    expect(nodes.map(node => node.messages.nodes.length)).toEqual([...sessions.map(() => 10), 10]);
+    const client = new pg.Client(app.databaseUrl);
+    await client.connect();
+    try {
+      for (const statement of answer.sql.filter(({ sql }) => sql.includes('chat_messages'))) {
+        for (const plan of [await explain(client, statement), await explainGeneric(client, statement)]) {
+          expect(plan.rowsRead, plan.nodes.join(' | ')).toBeLessThanOrEqual(nodes.length * 12);
+        }
+      }
+    } finally {
+      await client.end();
+    }
+  });
+});
+
+describe('columns', () => {
+  it('are read only where a field asks for them', async () => {
+    const [plain] = await statementsOf('{ sessions { nodes { id title } } }');
+    for (const column of ['metadata', 'settings_extra', 'prompt', 'tags', 'total_tokens', 'lineage'])
+      expect(plain?.sql).not.toContain(column);
+    const [extra] = await statementsOf('{ sessions { nodes { settings { extra } } } }');
+    expect(extra?.sql).toContain('settings_extra');
+    const [settings] = await statementsOf('{ sessions { nodes { settings { thinkingLevel } } } }');
+    expect(settings?.sql).not.toContain('settings_extra');
+    const [, messages] = await statementsOf('{ sessions { nodes { messages { nodes { id position } } } } }');
+    for (const column of ['m.content', 'm.parts', 'm.metadata']) expect(messages?.sql).not.toContain(column);
+  });
+});

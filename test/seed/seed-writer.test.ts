@@ -1,0 +1,122 @@
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { writeSessions } from '../../src/seed/seed-writer.ts';
+import { generateSessions, type SeedOptions } from '../../src/seed/session-generator.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+const KEYS = { defaultAgent: 'main', mainKey: 'main' };
+const OPTIONS: SeedOptions = { sessions: 60, messages: 12, seed: 1, until: new Date('2026-03-01T12:00:00.000Z'), keys: KEYS };
+
+let database: TestDatabase;
+let client: pg.Client;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  client = new pg.Client(database.url);
+  await client.connect();
+});
+
+afterAll(async () => {
+  await client?.end();
+  await database?.close();
+});
+
+beforeEach(async () => {
+  await client.query(
+    'truncate aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages, aria_engine.session_events, aria_engine.session_tombstones',
+  );
+});
+
+const write = (changes: Partial<SeedOptions> = {}) => writeSessions(client, generateSessions({ ...OPTIONS, ...changes }), KEYS);
+
+async function rows<Row extends pg.QueryResultRow>(sql: string): Promise<Row[]> {
+  return (await client.query<Row>(sql)).rows;
+}
+
+describe('writeSessions', () => {
+  it('writes every row as it was made', async () => {
+    expect(await write()).toEqual({ sessions: 60, messages: 720, skipped: 0, namesDropped: 0 });
+    const made = [...generateSessions(OPTIONS)];
+    const [stored] = await rows<Record<string, unknown>>(
+      `select * from aria_engine.chat_sessions where kind = 'GROUP' order by id limit 1`,
+    );
+    const session = made.find(({ session: { id } }) => id === stored?.id)?.session;
+    expect(stored).toMatchObject({
+      key: session?.key,
+      title: session?.title,
+      tags: session?.tags,
+      origin: session?.origin,
+      metadata: session?.metadata,
+      started_at: session?.startedAt,
+      ended_at: session?.endedAt,
+    });
+    const messages = await rows<{ content: string; parts: unknown }>(
+      'select content, parts from aria_engine.chat_messages order by session_id, position',
+    );
+    const expected = made.toSorted((a, b) => (a.session.id < b.session.id ? -1 : 1)).flatMap(of => of.messages);
+    expect(messages).toEqual(expected.map(({ content, parts }) => ({ content, parts })));
+  });
+
+  it('leaves counters that agree with the messages, and one unsequenced event a session, parents first', async () => {
+    await write();
+    const wrong = await rows(`
+      select a.session_id
+      from aria_engine.chat_session_activity a
+      join aria_engine.chat_sessions s on s.id = a.session_id
+      join lateral (
+        select count(*) as messages, max(position) as last, max(created_at) as last_at, coalesce(sum(total_tokens), 0) as tokens, coalesce(sum(cost_nano_usd), 0) as cost
+        from aria_engine.chat_messages m where m.session_id = a.session_id
+      ) m on true
+      where (a.message_count, a.next_position, a.leaf_position, a.last_message_at, a.total_tokens, a.cost_nano_usd, a.agent_id, a.listed)
+        is distinct from (m.messages, m.last + 1, m.last, m.last_at, m.tokens, m.cost, s.agent_id, s.deleted_at is null and s.superseded_at is null)`);
+    expect(wrong).toEqual([]);
+    const events = await rows<{ session_id: string; type: string; seq: string | null; payload: { parentId?: string } }>(
+      'select session_id, type, seq, payload from aria_engine.session_events order by id',
+    );
+    expect(events.map(event => event.session_id)).toEqual([...generateSessions(OPTIONS)].map(({ session }) => session.id));
+    expect(events.every(event => event.type === 'CREATED' && event.seq === null)).toBe(true);
+    const told = new Set<string>();
+    for (const event of events) {
+      expect(event.payload.parentId === undefined || told.has(event.payload.parentId)).toBe(true);
+      told.add(event.session_id);
+    }
+  });
+
+  it('adds nothing a second time, and only the rest where more are asked for', async () => {
+    await write();
+    const before = await rows('select * from aria_engine.chat_session_activity order by session_id');
+    expect(await write({ until: new Date('2026-03-01T13:00:00.000Z') })).toEqual({
+      sessions: 0,
+      messages: 0,
+      skipped: 60,
+      namesDropped: 0,
+    });
+    expect(await rows('select * from aria_engine.chat_session_activity order by session_id')).toEqual(before);
+    expect(await rows('select count(*)::int as events from aria_engine.session_events')).toEqual([{ events: 60 }]);
+    expect(await write({ sessions: 70 })).toMatchObject({ sessions: 10, messages: 120, skipped: 60 });
+  });
+
+  it('leaves out the key another session holds', async () => {
+    await client.query(
+      `insert into aria_engine.chat_sessions (id, agent_id, key, kind, title) values (gen_random_uuid(), 'coder', 'agent:coder:main', 'MAIN', 'Mine')`,
+    );
+    expect(await write()).toMatchObject({ sessions: 60, namesDropped: 1 });
+    expect(await rows(`select title from aria_engine.chat_sessions where key = 'agent:coder:main' and superseded_at is null`)).toEqual([
+      { title: 'Mine' },
+    ]);
+  });
+
+  it("leaves the default agent's main key to those who come with their own", async () => {
+    await write();
+    expect(await rows(`select kind from aria_engine.chat_sessions where key = 'agent:main:main'`)).toEqual([]);
+    expect(await rows(`select distinct kind from aria_engine.chat_sessions where kind = 'MAIN'`)).toEqual([{ kind: 'MAIN' }]);
+  });
+
+  it('does not bring back what was removed for good, and makes roots of its children', async () => {
+    const [parent] = [...generateSessions(OPTIONS)].flatMap(({ session }) => session.parentId ?? []);
+    await client.query(`insert into aria_engine.session_tombstones (session_id, agent_id) values ($1, 'main')`, [parent]);
+    expect(await write()).toMatchObject({ sessions: 59, skipped: 1 });
+    const { rowCount } = await client.query('select from aria_engine.chat_sessions where id = $1 or parent_id = $1', [parent]);
+    expect(rowCount).toBe(0);
+  });
+});

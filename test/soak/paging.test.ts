@@ -1,0 +1,15 @@
+import { describe, expect, it } from 'vitest';
+import { walkUnderWrites } from '../api/paging/walk-under-writes.ts';
+import { startTestApp } from '../support/app.ts';
+
+describe('5,000 sessions walked while others insert, update and delete', () => {
+  it.each([11, 12, 13])('show no row twice and miss none that stood throughout (seed %i)', async seed => {
+    const app = await startTestApp();
+    for (const pageSize of [20, 100]) {
+      const walks = await walkUnderWrites(app, { seed: seed * 100 + pageSize, sessions: 5_000, pageSize, writers: 4 });
+      for (const { name, missed, twice } of walks) expect({ name, missed, twice }).toEqual({ name, missed: [], twice: [] });
+      expect(walks.every(({ pages, writes }) => pages >= 4_000 / pageSize && writes > 10)).toBe(true);
+    }
+    await app.close();
+  });
+});

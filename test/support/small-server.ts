@@ -1,0 +1,252 @@
+import { once } from 'node:events';
+import { buildSchema, GraphQLError, type GraphQLFieldResolver, GraphQLObjectType, type ValueNode, valueFromASTUntyped } from 'graphql';
+import { pino } from 'pino';
+import { DomainError } from '../../src/errors.ts';
+import { OPEN_ACCESS } from '../../src/server/authenticate.ts';
+import type { OperationOrigin } from '../../src/server/execution.ts';
+import { createHttpServer, type HttpServer } from '../../src/server/http.ts';
+import type { PersistedDocuments } from '../../src/server/persisted-documents.ts';
+
+const SDL = /* GraphQL */ `
+  scalar Even
+  scalar Odd
+  directive @twice repeatable on FIELD
+  type PageInfo { hasNextPage: Boolean! }
+  type Item { id: ID! children(first: Int, last: Int, filter: ItemFilter): ItemConnection! }
+  type ItemEdge { cursor: String! node: Item! }
+  type ItemConnection { edges: [ItemEdge!]! nodes: [Item!]! pageInfo: PageInfo! totalCount: Int! }
+  input ItemFilter { search: String or: [ItemFilter!] not: ItemFilter metadata: Even }
+  input PartInput { text: String! count: Int = 1 }
+  input SaveInput { title: String! even: Even odds: [Odd!] tags: [String!] parts: [PartInput!] }
+  type Query {
+    hello(name: String): String!
+    contextNumber: Int!
+    even(of: Even!): Int
+    fail(how: String!): String
+    mustFail(how: String!): String!
+    bigInt: Int
+    waitForAbort: String
+    item: Item!
+    nodes(ids: [ID!]!): [Item]!
+    items(first: Int, last: Int, filter: ItemFilter): ItemConnection!
+    searchMessages(query: String!, first: Int): ItemConnection!
+  }
+  type Mutation { save(input: SaveInput!): String! hold: String! }
+  type Tick { n: Int! contextNumber: Int! fail: String }
+  type Subscription { ticks(upTo: Int, fail: String): Tick! never: Tick! refused: Tick! }
+`;
+
+/** What the resolvers of the small schema see. */
+interface SmallContext {
+  readonly number: number;
+  readonly origin: OperationOrigin;
+}
+
+/** A server over a schema that fails in every way there is; no database. */
+export interface SmallServer {
+  readonly url: string;
+  readonly webSocketUrl: string;
+  readonly http: HttpServer;
+  /** Lines of the log, parsed. */
+  readonly log: Record<string, unknown>[];
+  /** Names of what happened: `ticks ended`, `never started`, `aborted`, ... */
+  readonly events: string[];
+  /** Resolves as soon as the event has happened. */
+  happened(event: string): Promise<void>;
+  /** Lets a `hold` go on. */
+  letGo(): void;
+  /** Makes the context factory fail, or no longer. */
+  breakContext(error: Error | null): void;
+  ready: boolean;
+  close(): Promise<void>;
+}
+
+const FAILURES: Record<string, () => unknown> = {
+  domain: () => new DomainError('SESSION_NOT_FOUND', 'There is no session x.', { id: 'x' }),
+  plain: () => new Error('secret: select * from passwords'),
+  text: () => 'secret text',
+  graphql: () => new GraphQLError('secret of a library'),
+  timeout: () => Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' }),
+  away: () => Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:5432'), { code: 'ECONNREFUSED' }),
+  shutdown: () => new Error('wrapped', { cause: { originalCode: '57P01' } }),
+  pool: () => new Error('timeout exceeded when trying to connect'),
+};
+
+function fail(how: unknown): never {
+  throw FAILURES[String(how)]?.() ?? new Error('no such failure');
+}
+
+/** Starts one on a free port. */
+export async function startSmallServer(
+  options: {
+    limits?: Partial<Limits>;
+    graphiql?: boolean;
+    introspection?: boolean;
+    corsOrigins?: readonly string[];
+    /** What the server is told it listens on; it is on loopback all the same. */
+    host?: string;
+    documents?: PersistedDocuments;
+    drainTimeoutMs?: number;
+    webSockets?: { initTimeoutMs?: number; pingMs?: number };
+  } = {},
+): Promise<SmallServer> {
+  const events: string[] = [];
+  const waiting = new Map<string, PromiseWithResolvers>();
+  const log: Record<string, unknown>[] = [];
+  let contexts = 0;
+  let contextError: Error | null = null;
+  let go: () => void = () => undefined;
+
+  function note(event: string): void {
+    events.push(event);
+    waiting.get(event)?.resolve();
+  }
+
+  async function* ticks(upTo: number, how: unknown) {
+    note('ticks started');
+    try {
+      for (let n = 1; n <= upTo; n += 1) yield { n };
+      if (how !== undefined) fail(how);
+    } finally {
+      note('ticks ended');
+    }
+  }
+
+  const page = (_: unknown, args: Record<string, unknown>) => ({
+    nodes: [],
+    edges: [],
+    totalCount: 0,
+    pageInfo: { hasNextPage: false },
+    args,
+  });
+  const resolvers: Record<string, Record<string, GraphQLFieldResolver<unknown, SmallContext, Record<string, unknown>>>> = {
+    Query: {
+      hello: (_, { name }) => `hello ${String(name ?? 'world')}`,
+      contextNumber: (_, __, { number }) => number,
+      even: (_, { of }) => of,
+      fail: (_, { how }) => fail(how),
+      mustFail: (_, { how }) => fail(how),
+      bigInt: () => 2 ** 40,
+      waitForAbort: async (_, __, { origin }) => {
+        note('waiting');
+        await once(origin.signal, 'abort');
+        note('aborted');
+        return 'too late';
+      },
+      item: () => ({ id: '1' }),
+      nodes: () => [],
+      items: page,
+      searchMessages: page,
+    },
+    Item: { children: page },
+    Mutation: {
+      save: (_, { input }) => JSON.stringify(input),
+      hold: async () => {
+        note('held');
+        await new Promise<void>(resolve => {
+          go = resolve;
+        });
+        return 'let go';
+      },
+    },
+    Tick: { contextNumber: (_, __, { number }) => number, fail: () => fail('plain') },
+  };
+  const subscriptions: Record<string, GraphQLFieldResolver<unknown, SmallContext, Record<string, unknown>>> = {
+    ticks: (_, { upTo, fail: how }) => ticks(Number(upTo ?? 3), how ?? undefined),
+    never: (_, __, { origin }) => {
+      origin.signal.addEventListener('abort', () => note('never aborted'));
+      return (async function* () {
+        note('never started');
+        // Waits for what does not come, as a generator that cannot be returned meanwhile.
+        await new Promise(() => undefined);
+        yield { n: 1 };
+      })();
+    },
+    refused: () => fail('domain'),
+  };
+
+  const schema = buildSchema(SDL);
+  for (const [name, fields] of Object.entries(resolvers)) {
+    const type = schema.getType(name);
+    if (!(type instanceof GraphQLObjectType)) continue;
+    for (const [field, resolve] of Object.entries(fields)) Object.assign(type.getFields()[field] ?? {}, { resolve });
+  }
+  for (const [field, subscribe] of Object.entries(subscriptions)) {
+    Object.assign(schema.getSubscriptionType()?.getFields()[field] ?? {}, { subscribe, resolve: (tick: unknown) => tick });
+  }
+  Object.assign(schema.getQueryType()?.getFields().items ?? {}, { extensions: { pageSize: { default: 50, max: 500 } } });
+  const parseValue = (value: unknown) => {
+    if (Number(value) % 2 === 0) return Number(value);
+    throw new DomainError('BAD_USER_INPUT', 'Even must be even.', { given: value });
+  };
+  Object.assign(schema.getType('Even') ?? {}, { parseValue, parseLiteral: (node: ValueNode) => parseValue(valueFromASTUntyped(node)) });
+
+  Object.assign(schema.getType('Odd') ?? {}, {
+    parseLiteral: (node: ValueNode) => {
+      if (Number(valueFromASTUntyped(node)) % 2 === 1) return 1;
+      throw new GraphQLError('Odd must be odd.');
+    },
+  });
+
+  const http = createHttpServer({
+    schema,
+    authenticator: { isOpen: () => true, authenticate: async () => OPEN_ACCESS },
+    createContext: origin => {
+      if (contextError !== null) throw contextError;
+      contexts += 1;
+      return { number: contexts, origin };
+    },
+    config: {
+      limits: { maxQueryCost: 20_000, maxQueryDepth: 20, requestTimeoutMs: 30_000, ...options.limits },
+      host: options.host ?? '127.0.0.1',
+      graphiql: options.graphiql ?? true,
+      introspection: options.introspection ?? true,
+      corsOrigins: options.corsOrigins ?? [],
+    },
+    log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
+    isReady: () => server.ready,
+    drainTimeoutMs: options.drainTimeoutMs ?? 5_000,
+    webSockets: options.webSockets,
+    documents: options.documents,
+  });
+  const url = await http.listen(0, '127.0.0.1');
+  const server: SmallServer = {
+    url: `${url}/graphql`,
+    webSocketUrl: `${url.replace('http', 'ws')}/graphql`,
+    http,
+    log,
+    events,
+    async happened(event) {
+      if (events.includes(event)) return;
+      const known = waiting.get(event) ?? withResolvers();
+      waiting.set(event, known);
+      await known.promise;
+    },
+    letGo: () => go(),
+    breakContext: error => {
+      contextError = error;
+    },
+    ready: true,
+    close: () => http.close(),
+  };
+  return server;
+}
+
+interface Limits {
+  readonly maxQueryCost: number;
+  readonly maxQueryDepth: number;
+  readonly requestTimeoutMs: number;
+}
+
+interface PromiseWithResolvers {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+}
+
+function withResolvers(): PromiseWithResolvers {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>(settle => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

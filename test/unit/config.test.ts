@@ -1,0 +1,150 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError, parseDuration, readConfig } from '../../src/config.ts';
+
+describe('parseDuration', () => {
+  it.each([
+    ['500ms', 500],
+    ['30s', 30_000],
+    ['5m', 300_000],
+    ['2h', 7_200_000],
+    ['7d', 604_800_000],
+    ['0s', 0],
+  ])('%j is %d ms', (text, milliseconds) => {
+    expect(parseDuration(text)).toBe(milliseconds);
+  });
+
+  it.each(['', '5', 'm', '5 m', '-5m', '1.5h', '5M', '5min', '1h30m'])('%j is none', text => {
+    expect(parseDuration(text)).toBeNull();
+  });
+});
+
+describe('readConfig', () => {
+  const defaults = {
+    host: '127.0.0.1',
+    port: 4000,
+    database: { url: null, poolSize: 20, dataFolder: null, userDataHome: null },
+    auth: { mode: 'auto', jwt: null },
+    logLevel: 'info',
+    sessions: { stalledAfterMs: 300_000, trashDays: 30, maxTokenLimit: 10_000_000, defaultAgent: 'main', mainKey: 'main' },
+    events: { retentionMs: 604_800_000 },
+    limits: { maxQueryCost: 20_000, maxQueryDepth: 20, requestTimeoutMs: 30_000 },
+    drainDelayMs: 250,
+    graphiql: true,
+    introspection: true,
+    rateLimits: { requests: 100, writes: 6_000, creations: 10, management: 50 },
+    redisUrl: null,
+    corsOrigins: [],
+    persisted: { documentsFile: null, only: false },
+  };
+
+  it('has the defaults of the design', () => {
+    expect(readConfig({})).toEqual(defaults);
+  });
+
+  it('takes an empty variable for unset', () => {
+    expect(readConfig({ PORT: '', HOST: ' ', DATABASE_URL: '', STALLED_AFTER: '', GRAPHIQL: '\t' })).toEqual(defaults);
+  });
+
+  it('reads every variable, and no other', () => {
+    const variables = {
+      HOST: '::1',
+      PORT: '0',
+      DATABASE_URL: 'postgresql://u:p@db:5433/x?schema=y',
+      DATABASE_POOL: '2',
+      SESSIONGRAPH_DATA: '/a folder',
+      XDG_DATA_HOME: '/home/of/data',
+      AUTH: 'required',
+      JWT_JWKS_URL: 'https://login.example.com/keys',
+      JWT_ISSUER: 'https://login.example.com',
+      JWT_AUDIENCE: 'sessiongraph',
+      JWT_SCOPES_CLAIM: 'permissions',
+      JWT_AGENTS_CLAIM: 'agents',
+      LOG_LEVEL: 'silent',
+      STALLED_AFTER: '90s',
+      TRASH_DAYS: '1',
+      EVENT_RETENTION: '36h',
+      MAX_TOKEN_LIMIT: '5',
+      MAX_QUERY_COST: '1',
+      MAX_QUERY_DEPTH: '1',
+      REQUEST_TIMEOUT: '500ms',
+      DRAIN_DELAY: '0s',
+      DEFAULT_AGENT: 'Aria',
+      MAIN_KEY: 'Home',
+      GRAPHIQL: 'off',
+      INTROSPECTION: '0',
+      RATE_LIMIT_REQUESTS: '0',
+      RATE_LIMIT_WRITES: '1',
+      RATE_LIMIT_CREATIONS: '2',
+      RATE_LIMIT_MANAGEMENT: '3',
+      REDIS_URL: 'redis://cache:6379',
+      CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
+      PERSISTED_DOCUMENTS: '/documents.json',
+      PERSISTED_ONLY: 'on',
+      UNKNOWN: 'x',
+    };
+    expect(readConfig(variables)).toEqual({
+      host: '::1',
+      port: 0,
+      auth: {
+        mode: 'required',
+        jwt: {
+          jwksUrl: 'https://login.example.com/keys',
+          issuer: 'https://login.example.com',
+          audience: 'sessiongraph',
+          scopesClaim: 'permissions',
+          agentsClaim: 'agents',
+        },
+      },
+      logLevel: 'silent',
+      drainDelayMs: 0,
+      graphiql: false,
+      introspection: false,
+      rateLimits: { requests: 0, writes: 1, creations: 2, management: 3 },
+      redisUrl: 'redis://cache:6379',
+      corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
+      persisted: { documentsFile: '/documents.json', only: true },
+      events: { retentionMs: 129_600_000 },
+      database: { url: 'postgresql://u:p@db:5433/x?schema=y', poolSize: 2, dataFolder: '/a folder', userDataHome: '/home/of/data' },
+      sessions: { stalledAfterMs: 90_000, trashDays: 1, maxTokenLimit: 5, defaultAgent: 'aria', mainKey: 'home' },
+      limits: { maxQueryCost: 1, maxQueryDepth: 1, requestTimeoutMs: 500 },
+    });
+  });
+
+  it('tells every fault at once, each with its variable and what is wrong', () => {
+    const variables = {
+      HOST: 'a b',
+      PORT: '65536',
+      DATABASE_URL: 'mysql://x',
+      DATABASE_POOL: '1',
+      LOG_LEVEL: 'loud',
+      STALLED_AFTER: 'soon',
+      TRASH_DAYS: '0',
+      EVENT_RETENTION: '0s',
+      MAX_TOKEN_LIMIT: '1e9',
+      DEFAULT_AGENT: 'a b',
+      MAIN_KEY: ':',
+      GRAPHIQL: 'yes',
+      INTROSPECTION: 'yes',
+      RATE_LIMIT_WRITES: '-1',
+      REDIS_URL: 'http://cache',
+      CORS_ORIGINS: 'https://app.example.com/path',
+      PERSISTED_ONLY: 'true',
+    };
+    let error: unknown;
+    try {
+      readConfig(variables);
+    } catch (thrown) {
+      error = thrown;
+    }
+    if (!(error instanceof ConfigError)) throw new Error('It was taken.');
+    expect(error.faults.map(line => line.split(' ')[0]).sort()).toEqual(Object.keys(variables).sort());
+    for (const line of error.faults) expect(error.message).toContain(`\n  ${line}`);
+    expect(error.message).toContain('17 fault(s)');
+    expect(error.faults).toContain('PORT "65536" is not a whole number from 0 to 65535');
+    expect(error.faults).toContain('STALLED_AFTER "soon" is not a duration such as 30s, 5m or 7d');
+  });
+
+  it.each(['-1', '1.5', 'x', '0x10', '+1', '1 '])('does not take %j for a port', PORT => {
+    expect(() => readConfig({ PORT })).toThrow(ConfigError);
+  });
+});

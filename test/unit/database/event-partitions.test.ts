@@ -1,0 +1,6 @@
+import { expect, it } from 'vitest';
+import { partitionNameOf } from '../../../src/database/event-partitions.ts';
+
+it('names a partition by its day in UTC', () => {
+  expect(partitionNameOf(new Date('2026-03-04T23:59:59.999-05:00'))).toBe('session_events_20260305');
+});

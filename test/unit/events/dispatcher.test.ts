@@ -1,0 +1,114 @@
+import { describe, expect, it, vi } from 'vitest';
+import { EventDispatcher } from '../../../src/events/dispatcher.ts';
+import type { StoredEvent } from '../../../src/events/event-payload.ts';
+import { type EventMatch, type EventSource, EventSubscription } from '../../../src/events/event-subscription.ts';
+
+const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent => ({
+  seq,
+  id: seq,
+  occurredAt: new Date(0),
+  sessionId,
+  agentId,
+  type: 'RESTORED',
+  payload: {},
+});
+
+/** A log of which nothing has been dispatched yet. */
+function emptySource(read: EventSource['read'] = () => Promise.reject(new Error('nothing is behind'))): EventSource {
+  return { position: 0n, recent: () => null, read, withDescendants: async ids => ids };
+}
+
+function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, source = emptySource()) {
+  const stream = new EventSubscription({
+    match: { sessionIds: null, agentIds: null, types: null, followChildren: false, ...match },
+    position: 0n,
+    bufferSize: 4,
+    source,
+    topics: dispatcher,
+    onEnd: () => undefined,
+  });
+  return { stream, push: vi.spyOn(stream, 'push') };
+}
+
+/** Resolves once the stream waits for the dispatcher; what it waits with comes in a list, else it would be awaited here. */
+async function live(stream: EventSubscription): Promise<Promise<IteratorResult<StoredEvent>>[]> {
+  const waiting = stream.next();
+  await vi.waitFor(() => expect(stream.isBehind).toBe(false));
+  return [waiting];
+}
+
+describe('EventDispatcher', () => {
+  it('asks only the subscriptions registered for an event', async () => {
+    const dispatcher = new EventDispatcher();
+    const here = subscribe(dispatcher, { sessionIds: ['s1', 's2'] });
+    const elsewhere = Array.from({ length: 100 }, (_, index) => subscribe(dispatcher, { sessionIds: [`other-${index}`] }));
+    const agent = subscribe(dispatcher, { agentIds: ['a'] });
+    const all = subscribe(dispatcher, {});
+    await Promise.all([here, ...elsewhere, agent, all].map(({ stream }) => live(stream)));
+
+    dispatcher.dispatch(event(1n, 's1', 'b'));
+    expect(here.push).toHaveBeenCalledTimes(1);
+    expect(all.push).toHaveBeenCalledTimes(1);
+    expect(agent.push).not.toHaveBeenCalled();
+    for (const { push } of elsewhere) expect(push).not.toHaveBeenCalled();
+
+    dispatcher.dispatch(event(2n, 's3', 'a'));
+    expect(agent.push).toHaveBeenCalledTimes(1);
+    expect(here.push).toHaveBeenCalledTimes(1);
+  });
+
+  it('forgets a stream that has ended or fallen behind', async () => {
+    const dispatcher = new EventDispatcher();
+    const ended = subscribe(dispatcher, { sessionIds: ['s'] });
+    const slow = subscribe(dispatcher, {});
+    await Promise.all([live(ended.stream), live(slow.stream)]);
+    await ended.stream.return();
+    for (let seq = 1n; seq <= 10n; seq += 1n) dispatcher.dispatch(event(seq, 's'));
+    expect(ended.push).not.toHaveBeenCalled();
+    // One went to the waiting consumer, four were held, the sixth was one too many.
+    expect(slow.push).toHaveBeenCalledTimes(6);
+    expect(slow.stream.isBehind).toBe(true);
+    expect(slow.stream.buffered).toBe(0);
+  });
+});
+
+describe('EventSubscription', () => {
+  it('continues where its buffer began once it has fallen behind', async () => {
+    const dispatcher = new EventDispatcher();
+    const ranges: bigint[] = [];
+    const log = Array.from({ length: 10 }, (_, index) => event(BigInt(index + 1), 's'));
+    let position = 0n;
+    const source: EventSource = {
+      ...emptySource(async ({ after, through, limit }) => {
+        ranges.push(after);
+        const events = log.filter(({ seq }) => seq > after && seq <= through).slice(0, limit);
+        return { events, reached: events.at(-1)?.seq ?? through };
+      }),
+      get position() {
+        return position;
+      },
+    };
+    const { stream } = subscribe(dispatcher, {}, source);
+    const [first] = await live(stream);
+    for (const each of log) {
+      position = each.seq;
+      dispatcher.dispatch(each);
+    }
+    expect((await first)?.value).toBe(log[0]);
+    for (const each of log.slice(1)) expect((await stream.next()).value).toBe(each);
+    expect(ranges[0]).toBe(1n);
+  });
+
+  it('gives what it holds before it fails', async () => {
+    const dispatcher = new EventDispatcher();
+    const { stream } = subscribe(dispatcher, {});
+    const [first] = await live(stream);
+    dispatcher.dispatch(event(1n, 's'));
+    dispatcher.dispatch(event(2n, 's'));
+    stream.fail(new Error('gone'));
+    expect((await first)?.value).toMatchObject({ seq: 1n });
+    expect((await stream.next()).value).toMatchObject({ seq: 2n });
+    await expect(stream.next()).rejects.toThrow('gone');
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+});

@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { type EventRow, linkedParent, toStoredEvent } from '../../../src/events/event-payload.ts';
+
+const row = (type: string, payload: unknown): EventRow => ({
+  seq: '9007199254740993',
+  id: '12',
+  occurredAtMs: '1770927900123',
+  sessionId: '0192f3a0-0000-7000-8000-000000000001',
+  agentId: 'main',
+  type,
+  payload,
+});
+
+describe('toStoredEvent', () => {
+  it('reads what every event has', () => {
+    expect(toStoredEvent(row('RESTORED', {}))).toEqual({
+      seq: 9007199254740993n,
+      id: 12n,
+      occurredAt: new Date('2026-02-12T20:25:00.123Z'),
+      sessionId: '0192f3a0-0000-7000-8000-000000000001',
+      agentId: 'main',
+      type: 'RESTORED',
+      payload: {},
+    });
+  });
+
+  it('reads the payload of each type', () => {
+    const usage = { inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: 4, totalTokens: 10, costNanoUsd: 5_000_000_000 };
+    const payloads: [string, object][] = [
+      ['CREATED', {}],
+      ['CREATED', { parentId: 'p' }],
+      ['UPDATED', { changed: ['title', 'tags'] }],
+      ['UPDATED', { changed: ['parent'], parentId: 'p' }],
+      ['STATUS_CHANGED', { from: 'WORKING', to: 'FAILED', reason: 'Token limit exceeded', usage, idleMs: 12 }],
+      ['STATUS_CHANGED', { from: 'SPAWNING', to: 'ACTIVE', reason: null, usage, idleMs: 0 }],
+      ['DELETED', { permanent: true }],
+      ['MESSAGE_ADDED', { messageId: 'm', position: 3 }],
+      ['MESSAGE_DELETED', { messageId: 'm', position: 3 }],
+    ];
+    for (const [type, payload] of payloads) expect(toStoredEvent(row(type, payload))).toMatchObject({ type, payload });
+  });
+
+  it('skips types it does not know and payloads that lack what their type demands', () => {
+    expect(toStoredEvent(row('LOG_APPENDED', {}))).toBeNull();
+    expect(toStoredEvent(row('STATUS_CHANGED', { from: 'WORKING', to: 'GONE' }))).toBeNull();
+    expect(toStoredEvent(row('UPDATED', { changed: 'title' }))).toBeNull();
+    expect(toStoredEvent(row('MESSAGE_ADDED', null))).toBeNull();
+  });
+});
+
+describe('linkedParent', () => {
+  const parentOf = (type: string, payload: object) => {
+    const event = toStoredEvent(row(type, payload));
+    return event === null ? undefined : linkedParent(event);
+  };
+
+  it('is the parent that a CREATED or an UPDATED gave', () => {
+    expect(parentOf('CREATED', { parentId: 'p' })).toBe('p');
+    expect(parentOf('UPDATED', { changed: ['parent'], parentId: 'p' })).toBe('p');
+    expect(parentOf('CREATED', {})).toBeNull();
+    expect(parentOf('DELETED', { permanent: false })).toBeNull();
+  });
+});
