@@ -23,6 +23,8 @@ export interface Context {
   readonly caller: Caller;
   readonly config: Config;
   readonly events: EventLog;
+  /** The cursor of the last event the client has, where its transport tells it; wins over a subscription's `after`. */
+  readonly resumeAfter?: string;
   readonly load: Loaders;
   /** Where the viewer stands with what it may do in a minute. */
   readonly rateLimits: () => Promise<readonly RateLimitState[]>;
@@ -51,12 +53,14 @@ export interface ContextOrigin {
   readonly requestId: string;
   readonly signal: AbortSignal;
   readonly access: { readonly viewer: Viewer };
+  /** The cursor of the last event the client has, such as the `Last-Event-ID` of a request for an event stream. */
+  readonly resumeAfter?: string;
 }
 
 /** Gives the function that makes a context for an operation. */
 export function createContextFactory({ config, database, events, rateLimiter }: ContextSources) {
   const callsInFlight = new CallsInFlight();
-  return ({ requestId, signal, access: { viewer } }: ContextOrigin): Context => {
+  return ({ requestId, signal, access: { viewer }, resumeAfter }: ContextOrigin): Context => {
     return {
       requestId,
       signal,
@@ -64,6 +68,7 @@ export function createContextFactory({ config, database, events, rateLimiter }: 
       caller: { viewer, database, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
       config,
       events,
+      resumeAfter,
       rateLimits: () => rateLimiter.states(viewer),
       load: {
         sessions: new SessionLoader(database, viewer),
