@@ -2,6 +2,7 @@ import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { EventBus, OpenEventBus } from './bus.ts';
 import { EventDispatcher } from './dispatcher.ts';
+import { badEventCursor } from './event-cursor.ts';
 import type { EventOf, EventType } from './event-payload.ts';
 import { EventReader } from './event-reader.ts';
 import { EventSubscription } from './event-subscription.ts';
@@ -47,10 +48,10 @@ export interface EventLog {
   sync(): Promise<bigint>;
   /**
    * Opens a stream; nothing committed after it resolves is missed. An event comes once, in the order of the log. Trouble with the
-   * database delays the stream but does not end it. `next` fails, and the stream ends, with EventLogExpiredError where the consumer
-   * was so slow that what it wants next has been dropped.
-   * @throws DomainError SERVICE_UNAVAILABLE, BAD_CURSOR where `after` lies ahead of the log
-   * @throws EventLogExpiredError where the log no longer reaches back to `after`
+   * database delays the stream but does not end it. `next` fails, and the stream ends, with CURSOR_EXPIRED where the consumer was so
+   * slow that what it wants next has been dropped.
+   * @throws DomainError SERVICE_UNAVAILABLE, BAD_CURSOR where `after` lies ahead of the log, CURSOR_EXPIRED where the log no longer
+   * reaches back to it
    */
   subscribe<Types extends EventType = EventType>(request: EventRequest<Types>): Promise<AsyncIterableIterator<EventOf<Types>>>;
   gauges(): EventLogGauges;
@@ -115,7 +116,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       if (lastSeq < position) {
         log.error({ position: String(position), lastSeq: String(lastSeq) }, 'the event log went back, as after a restored backup');
         reader.moveTo(lastSeq);
-        for (const stream of [...streams]) stream.fail(new EventLogExpiredError(position));
+        for (const stream of [...streams]) stream.fail(new EventLogExpiredError());
       } else {
         reader.advance(lastSeq);
       }
@@ -172,8 +173,8 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       const { sessionIds = null, agentIds = null, types = null, includeDescendants = false, visibleAgents, after } = request;
       const now = await sync();
       if (after !== undefined) {
-        if (after > now) throw new DomainError('BAD_CURSOR', 'after is not a cursor of this event log.', { field: 'after' });
-        if (after < (await available(table.expiredSeq()))) throw new EventLogExpiredError(after);
+        if (after > now) throw badEventCursor('after');
+        if (after < (await available(table.expiredSeq()))) throw new EventLogExpiredError();
       }
       const position = after ?? now;
       const followChildren = includeDescendants && sessionIds !== null && sessionIds.length > 0;

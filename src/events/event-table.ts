@@ -1,4 +1,5 @@
 import { Pool, type QueryConfig, type QueryResult } from 'pg';
+import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { type EventRow, type StoredEvent, toStoredEvent } from './event-payload.ts';
 import { PostgresLink } from './postgres-link.ts';
@@ -24,12 +25,10 @@ export interface EventBatch {
   readonly reached: bigint;
 }
 
-/** The log no longer reaches back to where a reader wants to continue: events between have been dropped. */
-export class EventLogExpiredError extends Error {
-  override readonly name = 'EventLogExpiredError';
-
-  constructor(after: bigint) {
-    super(`The event log no longer reaches back to ${after}.`);
+/** CURSOR_EXPIRED: the log no longer reaches back to where a reader wants to continue, events between have been dropped. */
+export class EventLogExpiredError extends DomainError {
+  constructor() {
+    super('CURSOR_EXPIRED', 'The event log no longer reaches back to this cursor; read anew what you show, and subscribe without it.');
   }
 }
 
@@ -126,7 +125,7 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
     const rows: readonly Row[] = result?.rows ?? [];
     const first = rows[0];
     if (first === undefined) throw new Error('aria_engine.event_log_state has lost its row.');
-    if (BigInt(first.expiredSeq) > after) throw new EventLogExpiredError(after);
+    if (BigInt(first.expiredSeq) > after) throw new EventLogExpiredError();
     const events: StoredEvent[] = [];
     let last = after;
     let number = 0;

@@ -1,3 +1,4 @@
+import type { Context } from '../../context.ts';
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
 import { builder } from '../../schema/builder.ts';
@@ -33,7 +34,9 @@ const SessionEventType = builder.enumType('SessionEventType', {
 
 /** One durable change of a session. */
 const SessionEvent = builder.interfaceRef<StoredEvent>('SessionEvent').implement({
-  description: 'One durable change. Its own fields are as of the change; `session` and `message` are as of delivery.',
+  description:
+    'One durable change. `cursor` goes into `after` to continue behind it: nothing missed, nothing twice. ' +
+    'Its own fields are as of the change; `session` and `message` are as of delivery.',
   fields: t => ({
     cursor: t.string({
       description: 'The place of the event in the log of all events; it belongs to no filter.',
@@ -127,32 +130,50 @@ const SessionEventFilterInput = builder.inputRef<SessionEventFilter>('SessionEve
   }),
 });
 
+const UNKNOWN_SESSION =
+  'One that is unknown is SESSION_NOT_FOUND; with `after`, one that was removed for good since still gives the events it had.';
+
+const AFTER =
+  'The cursor of an event: first all that happened since, then live, nothing missed and nothing twice. Without it, live from now. ' +
+  'One the log no longer reaches back to is CURSOR_EXPIRED.';
+
+/** What the client's transport says of the last event it has is newer than what stands in its document. */
+const startOf = (after: string | null | undefined, { resumeAfter }: Context) => ({ after: resumeAfter ?? after });
+
 builder.subscriptionFields(t => ({
   sessionEvents: t.field({
     type: SessionEvent,
-    description: 'Every change that matches, from now on, in an order that all subscribers agree on.',
-    args: { filter: t.arg({ type: SessionEventFilterInput }) },
+    description:
+      'Every change that matches, in an order that all subscribers agree on. With `after`: first all that happened since that cursor, then live; ' +
+      'without: live from now. CURSOR_EXPIRED where the log no longer reaches back.',
+    args: { filter: t.arg({ type: SessionEventFilterInput }), after: t.arg.string({ description: AFTER }) },
     extensions: { scope: 'READ' },
-    subscribe: (_root, { filter }, { caller, events }) => streamEvents(caller, events, filter ?? {}),
+    subscribe: (_root, { filter, after }, context) => streamEvents(context.caller, context.events, filter ?? {}, startOf(after, context)),
     resolve: event => event,
   }),
   sessionStatusChanged: t.field({
     type: SessionStatusChangedEvent,
-    description: 'Changes of status from now on: of all sessions, of one session, or of the sessions of one agent.',
+    description: 'Changes of status: of all sessions, of one session, or of the sessions of one agent.',
     args: {
-      sessionId: t.arg.id({ description: 'Global id or bare UUID. One that is unknown is SESSION_NOT_FOUND.' }),
+      sessionId: t.arg.id({ description: `Global id or bare UUID. ${UNKNOWN_SESSION}` }),
       agentId: t.arg.string(),
+      after: t.arg.string({ description: AFTER }),
     },
     extensions: { scope: 'READ' },
-    subscribe: (_root, args, { caller, events }) => streamStatusChanges(caller, events, args),
+    subscribe: (_root, { after, ...filter }, context) =>
+      streamStatusChanges(context.caller, context.events, { ...filter, ...startOf(after, context) }),
     resolve: event => event,
   }),
   messageAdded: t.field({
     type: MessageAddedEvent,
-    description: 'Messages added to a session from now on.',
-    args: { sessionId: t.arg.id({ required: true, description: 'Global id or bare UUID. One that is unknown is SESSION_NOT_FOUND.' }) },
+    description: 'Messages added to a session.',
+    args: {
+      sessionId: t.arg.id({ required: true, description: `Global id or bare UUID. ${UNKNOWN_SESSION}` }),
+      after: t.arg.string({ description: AFTER }),
+    },
     extensions: { scope: 'READ' },
-    subscribe: (_root, { sessionId }, { caller, events }) => streamAddedMessages(caller, events, sessionId),
+    subscribe: (_root, { sessionId, after }, context) =>
+      streamAddedMessages(context.caller, context.events, { sessionId, ...startOf(after, context) }),
     resolve: event => event,
   }),
 }));

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { encodeEventCursor } from '../../../src/events/event-cursor.ts';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { execute } from '../../support/test-server.ts';
+
+let app: TestApp;
+
+beforeAll(async () => {
+  app = await startTestApp();
+});
+
+interface Told {
+  readonly __typename: string;
+  readonly cursor: string;
+  readonly sessionId: string;
+}
+
+const EVENTS =
+  'subscription($filter: SessionEventFilter, $after: String) { sessionEvents(filter: $filter, after: $after) { __typename cursor sessionId } }';
+const STATUS = 'subscription($id: ID, $after: String) { sessionStatusChanged(sessionId: $id, after: $after) { cursor to } }';
+const ADDED = 'subscription($id: ID!, $after: String) { messageAdded(sessionId: $id, after: $after) { cursor message { position } } }';
+
+const TRANSPORTS = ['ws', 'sse'] as const;
+
+async function createSession(): Promise<string> {
+  const created = await app.gql<{ createSession: { session: { sessionId: string } } }>(
+    'mutation { createSession(input: {}) { session { sessionId } } }',
+  );
+  return created.expectOk().createSession.session.sessionId;
+}
+
+async function append(sessionId: string, count = 1): Promise<void> {
+  for (let number = 0; number < count; number += 1) {
+    const message = { role: 'USER', content: `message ${number}` };
+    (
+      await app.gql('mutation($input: AppendMessageInput!) { appendMessage(input: $input) { message { id } } }', {
+        input: { sessionId, message },
+      })
+    ).expectOk();
+  }
+}
+
+async function remove(id: string): Promise<void> {
+  (await app.gql('mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }', { id })).expectOk();
+}
+
+/** The cursor of the last event of a session. */
+async function endOf(sessionId: string, after = encodeEventCursor(0n)): Promise<string> {
+  const marker = await createSession();
+  const stream = await app.subscribe<{ sessionEvents: Told }>(EVENTS, { filter: { sessionIds: [sessionId, marker] }, after });
+  let cursor = after;
+  for (;;) {
+    const { sessionEvents: event } = await stream.next();
+    if (event.sessionId === marker) break;
+    cursor = event.cursor;
+  }
+  await stream.close();
+  return cursor;
+}
+
+describe.each(TRANSPORTS)('with after, over %s,', over => {
+  it('sessionEvents gives what happened since, then what happens', async () => {
+    const id = await createSession();
+    const after = await endOf(id);
+    await append(id, 2);
+    const stream = await app.subscribe<{ sessionEvents: Told }>(EVENTS, { filter: { sessionIds: [id] }, after }, { over });
+    const missed = [await stream.next(), await stream.next()];
+    await append(id);
+    const told = [...missed, await stream.next()].map(({ sessionEvents }) => sessionEvents.__typename);
+    expect(told).toEqual(['MessageAddedEvent', 'MessageAddedEvent', 'MessageAddedEvent']);
+    await stream.close();
+  });
+
+  it('a cursor of any filter continues messageAdded and sessionStatusChanged', async () => {
+    const id = await createSession();
+    const after = await endOf(id);
+    await append(id, 2);
+    (await app.gql('mutation($id: ID!) { endSession(input: { id: $id }) { session { id } } }', { id })).expectOk();
+    const messages = await app.subscribe<{ messageAdded: { cursor: string; message: { position: number } } }>(
+      ADDED,
+      { id, after },
+      { over },
+    );
+    const [first, second] = [await messages.next(), await messages.next()];
+    expect([first, second].map(({ messageAdded }) => messageAdded.message.position)).toEqual([1, 2]);
+    const rest = await app.subscribe<{ messageAdded: { message: { position: number } } }>(
+      ADDED,
+      { id, after: first.messageAdded.cursor },
+      { over },
+    );
+    expect((await rest.next()).messageAdded.message.position).toBe(2);
+    const statuses = await app.subscribe(STATUS, { id, after: second.messageAdded.cursor }, { over });
+    expect(await statuses.next()).toMatchObject({ sessionStatusChanged: { to: 'ENDED' } });
+    for (const stream of [messages, rest, statuses]) await stream.close();
+  });
+
+  it('a session removed for good since still gives its events', async () => {
+    const id = await createSession();
+    const after = await endOf(id);
+    await append(id);
+    await remove(id);
+    const messages = await app.subscribe(ADDED, { id, after }, { over });
+    expect(await messages.next()).toMatchObject({ messageAdded: { message: null } });
+    await messages.close();
+    expect(await (await app.subscribe(ADDED, { id }, { over })).nextResult()).toMatchObject({
+      errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }],
+    });
+  });
+
+  it('an unknown session is SESSION_NOT_FOUND, whatever the cursor', async () => {
+    for (const query of [ADDED, STATUS]) {
+      for (const after of [encodeEventCursor(0n), 'nonsense']) {
+        const stream = await app.subscribe(query, { id: randomUUID(), after }, { over });
+        expect(await stream.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }] });
+      }
+    }
+  });
+
+  it('what is no cursor of this log is BAD_CURSOR', async () => {
+    const id = await createSession();
+    for (const after of ['', 'nonsense', encodeEventCursor(2n ** 62n), 'WzEsImFiYyJd']) {
+      for (const query of [EVENTS, ADDED, STATUS]) {
+        const stream = await app.subscribe(query, query === EVENTS ? { after } : { id, after }, { over });
+        expect(await stream.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'BAD_CURSOR', details: { field: 'after' } } }] });
+      }
+    }
+  });
+});
+
+describe('a log that no longer reaches back', () => {
+  it.each(TRANSPORTS)('is CURSOR_EXPIRED at once over %s', async over => {
+    const { databaseUrl, subscribe } = await startTestApp();
+    await execute(databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10');
+    const [gone, kept] = [9n, 10n].map(seq => ({ after: encodeEventCursor(seq) }));
+    const refused = await subscribe(EVENTS, gone, { over });
+    expect(await refused.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'CURSOR_EXPIRED', retryable: false } }] });
+    expect(await refused.nextResult().catch(() => null)).toBeNull();
+    const open = await subscribe(EVENTS, kept, { over });
+    await open.close();
+  });
+});
