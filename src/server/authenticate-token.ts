@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { Config } from '../config.ts';
 import { DomainError } from '../errors.ts';
-import { normalizeAgentId } from '../modules/session-key/session-key.rules.ts';
+import { findableAgentId } from '../modules/session-key/session-key.rules.ts';
 import { type ApiScope, isApiScope, type Viewer, withIncludedScopes } from '../modules/viewer/viewer.rules.ts';
 import type { Access } from './authenticate.ts';
 
@@ -40,9 +40,10 @@ function scopesOf(claim: unknown): readonly ApiScope[] {
   );
 }
 
+/** A word of which nothing is left names no agent; normalised, it would stand for `main`. */
 function agentsOf(claim: unknown): readonly string[] | null {
   const words = wordsOf(claim);
-  return words.includes(ALL_AGENTS) ? null : [...new Set(words.map(normalizeAgentId))];
+  return words.includes(ALL_AGENTS) ? null : [...new Set(words.map(findableAgentId).filter(agentId => agentId !== null))];
 }
 
 function toViewer(payload: JWTPayload, { scopesClaim, agentsClaim }: TokenIssuer): Viewer {

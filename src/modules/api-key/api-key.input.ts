@@ -1,6 +1,6 @@
 import { badInput } from '../../errors.ts';
 import { RATE_CLASSES, type RateClass } from '../rate-limit/rate-limit.rules.ts';
-import { normalizeAgentId } from '../session-key/session-key.rules.ts';
+import { findableAgentId } from '../session-key/session-key.rules.ts';
 import { assertStorable, readName } from '../text/text.input.ts';
 import { API_SCOPES, type ApiScope } from '../viewer/viewer.rules.ts';
 
@@ -55,5 +55,12 @@ function readRateLimits(given: RateLimitInput): CheckedApiKey['rateLimits'] {
 function readAgents(agentIds: readonly string[]): readonly string[] {
   if (agentIds.length === 0) throw badInput('input.agentIds', 'must not be empty; leave it out for all agents');
   if (agentIds.length > MAX_AGENTS) throw badInput('input.agentIds', `must not have more than ${MAX_AGENTS} agents`);
-  return [...new Set(agentIds.map((agentId, index) => normalizeAgentId(readName(agentId, `input.agentIds.${index}`, MAX_NAME_LENGTH))))];
+  return [...new Set(agentIds.map((agentId, index) => readAgent(agentId, `input.agentIds.${index}`)))];
+}
+
+/** A name of which nothing is left would stand for the agent `main`, and open to the key what nobody meant it to see. */
+function readAgent(agentId: string, field: string): string {
+  const found = findableAgentId(readName(agentId, field, MAX_NAME_LENGTH));
+  if (found === null) throw badInput(field, 'must hold a letter or a digit (a-z, 0-9)');
+  return found;
 }

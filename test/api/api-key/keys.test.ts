@@ -79,6 +79,8 @@ describe('createApiKey', () => {
     [{ name: ' ' }, 'input.name'],
     [{ scopes: [] }, 'input.scopes'],
     [{ agentIds: [] }, 'input.agentIds'],
+    // Normalised it would be `main`, another agent than was meant.
+    [{ agentIds: ['a', '研究'] }, 'input.agentIds.1'],
     [{ expiresAt: '2020-01-01T00:00:00Z' }, 'input.expiresAt'],
   ])('refuses %j', async (input, field) => {
     expect((await create(input)).expectError('BAD_USER_INPUT').extensions.details.field).toBe(field);
