@@ -13,6 +13,8 @@ ALTER SEQUENCE "aria_engine"."session_events_id_seq" OWNED BY "aria_engine"."ses
 CREATE TABLE "aria_engine"."session_events_default" PARTITION OF "aria_engine"."session_events" DEFAULT;
 CREATE INDEX "session_events_seq_idx" ON "aria_engine"."session_events"("seq");
 CREATE INDEX "session_events_unsequenced_idx" ON "aria_engine"."session_events"("id") WHERE "seq" IS NULL;
+CREATE INDEX "session_events_session_idx" ON "aria_engine"."session_events"("session_id", "seq") WHERE "seq" IS NOT NULL;
+CREATE INDEX "session_events_link_idx" ON "aria_engine"."session_events"("seq") WHERE "seq" IS NOT NULL AND "payload" ?| '{parentId,formerParentId}';
 
 -- One row.
 ALTER TABLE "aria_engine"."event_log_state" ADD CONSTRAINT "event_log_state_one_row" CHECK ("singleton");
@@ -22,6 +24,7 @@ CREATE INDEX "chat_sessions_ended_at_idx" ON "aria_engine"."chat_sessions"((coal
 CREATE INDEX "chat_sessions_title_idx" ON "aria_engine"."chat_sessions"("title" COLLATE "und-x-icu", "id");
 CREATE UNIQUE INDEX "chat_sessions_key_unique" ON "aria_engine"."chat_sessions"("agent_id", "key") WHERE "deleted_at" IS NULL AND "superseded_at" IS NULL;
 CREATE UNIQUE INDEX "chat_sessions_label_unique" ON "aria_engine"."chat_sessions"("agent_id", "label") WHERE "deleted_at" IS NULL AND "superseded_at" IS NULL;
+CREATE INDEX "chat_sessions_trash_idx" ON "aria_engine"."chat_sessions"("deleted_at", "id") WHERE "deleted_at" IS NOT NULL;
 CREATE INDEX "chat_session_activity_recent_idx" ON "aria_engine"."chat_session_activity"("last_activity_at", "session_id") WHERE "listed";
 CREATE INDEX "chat_session_activity_agent_recent_idx" ON "aria_engine"."chat_session_activity"("agent_id", "last_activity_at", "session_id") WHERE "listed";
 CREATE INDEX "chat_messages_branch_idx" ON "aria_engine"."chat_messages"("session_id", "position") WHERE "on_branch";

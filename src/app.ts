@@ -2,9 +2,10 @@ import type { Config } from './config.ts';
 import { createContextFactory } from './context.ts';
 import { createDatabase, type Database } from './database/database.ts';
 import { createEventLog, type EventLog } from './events/event-log.ts';
+import { createPostgresBus } from './events/postgres-bus.ts';
+import { createRedisBus } from './events/redis-bus.ts';
 import type { Logger } from './log.ts';
 import { createKeyRegistry } from './modules/api-key/key-registry.service.ts';
-import { startIdempotencySweep } from './modules/idempotency/idempotency-sweep.service.ts';
 import { createRateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { createSchema } from './schema/index.ts';
 import { type Authenticator, createAuthenticator } from './server/authenticate.ts';
@@ -12,6 +13,8 @@ import { createTokenVerifier } from './server/authenticate-token.ts';
 import { createHttpServer } from './server/http.ts';
 import { createMetrics } from './server/metrics.ts';
 import { loadPersistedDocuments } from './server/persisted-documents.ts';
+import { createSweepTasks } from './sweeper/sweep-tasks.ts';
+import { startSweeper } from './sweeper/sweeper.ts';
 
 /** A running application on a migrated database. */
 export interface App {
@@ -63,9 +66,13 @@ export async function createApp({ config, databaseUrl, log }: AppOptions): Promi
     await database.close();
     throw error;
   }
-  const events = await createEventLog({ url: databaseUrl, log });
-  const stopSweep = startIdempotencySweep({ database, log });
+  const openBus =
+    config.redisUrl === null
+      ? createPostgresBus({ url: databaseUrl, log })
+      : createRedisBus({ redisUrl: config.redisUrl, databaseUrl, log });
+  const events = await createEventLog({ url: databaseUrl, log, openBus });
   const rateLimiter = createRateLimiter({ limits: config.rateLimits, redisUrl: config.redisUrl, log });
+  const metrics = createMetrics({ pool: () => database.gauges(), events: () => events.gauges() });
   const server = createHttpServer({
     schema: createSchema(),
     createContext: createContextFactory({ config, database, events, rateLimiter }),
@@ -75,8 +82,14 @@ export async function createApp({ config, databaseUrl, log }: AppOptions): Promi
     isReady: () => database.isReachable(),
     documents,
     rateLimiter,
-    metrics: createMetrics({ pool: () => database.gauges(), events: () => events.gauges() }),
+    metrics,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
+  });
+  const stopSweeper = startSweeper({
+    url: databaseUrl,
+    tasks: createSweepTasks({ config, eventsWritten: () => events.wake(), log }),
+    observer: metrics.sweeps,
+    log,
   });
   return {
     database,
@@ -85,9 +98,9 @@ export async function createApp({ config, databaseUrl, log }: AppOptions): Promi
     listen: async () => ({ url: await server.listen(config.port, config.host) }),
     withdraw: () => server.withdraw(),
     async close() {
-      await server.close();
+      // Another server may take the sweeping over while this one drains.
+      await Promise.all([server.close(), stopSweeper()]);
       await rateLimiter.close();
-      await stopSweep();
       await keys.close();
       await events.close();
       await database.close();

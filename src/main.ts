@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type App, createApp, DRAIN_TIMEOUT_MS } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
-import { startPartitionUpkeep } from './database/event-partitions.ts';
+import { prepareEventPartitions } from './database/event-partitions.ts';
 import { migrate } from './database/migrations.ts';
 import { openDatabase } from './database/open-database.ts';
 import { errorCodeOf, reasonOf, StartError } from './database/start-error.ts';
@@ -87,8 +87,7 @@ async function start(config: Config, log: Logger, life: Life): Promise<void> {
   });
   const { applied } = await migrate(database.url);
   if (applied.length > 0) log.info({ applied }, 'applied migrations');
-  const stopUpkeep = await startPartitionUpkeep({ url: database.url, retentionMs: config.events.retentionMs, log });
-  life.opened({ name: 'upkeep of the event log', close: stopUpkeep });
+  await prepareEventPartitions({ url: database.url, retentionMs: config.events.retentionMs, log });
   const app = await createApp({ config, databaseUrl: database.url, log });
   life.opened({ name: 'server', close: () => app.close() });
   life.onStopping(async () => {

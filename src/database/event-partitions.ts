@@ -1,13 +1,12 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { parseConnectionUrl } from './connection-url.ts';
-import { errorCodeOf, reasonOf } from './start-error.ts';
+import { errorCodeOf } from './start-error.ts';
 
 /** One connection, outside a transaction. */
 export type Connection = Pick<pg.ClientBase, 'query'>;
 
 const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
 /** Days ahead of today that have their partition. */
 const DAYS_AHEAD = 8;
 /** The key under which servers take turns at the partitions. */
@@ -15,7 +14,7 @@ const LOCK_KEY = 72_707_370;
 
 const LOCK_NOT_AVAILABLE = '55P03';
 const DEADLOCK_DETECTED = '40P01';
-/** Taking a partition out shuts the whole log for a moment, and whoever waits for that shuts it for those behind. */
+/** Putting a partition in or out shuts the log for a moment, and whoever waits for that shuts it for those behind. */
 const LOCK_TIMEOUT = '200ms';
 
 /** The name of the partition of an instant's day, in UTC. */
@@ -25,7 +24,7 @@ export function partitionNameOf(day: Date): string {
 
 /**
  * Makes the partitions of today and eight days ahead that are missing, in UTC days. Rows of such a day that went into the
- * DEFAULT partition move to their own. Safe with several servers at once.
+ * DEFAULT partition move to their own. What is in use just now is left for the next time. Safe with several servers at once.
  * @returns names of the partitions made
  */
 export async function ensureEventPartitions(client: Connection, now: Date): Promise<string[]> {
@@ -56,43 +55,34 @@ export async function dropExpiredPartitions(client: Connection, now: Date, reten
   return dropped;
 }
 
-export interface PartitionUpkeepOptions {
+/**
+ * Makes the partitions that are needed and drops those whose time is over.
+ * @returns names of the partitions
+ */
+export async function keepEventPartitions(
+  client: Connection,
+  now: Date,
+  retentionMs: number,
+): Promise<{ readonly made: readonly string[]; readonly dropped: readonly string[] }> {
+  return { made: await ensureEventPartitions(client, now), dropped: await dropExpiredPartitions(client, now, retentionMs) };
+}
+
+export interface PreparePartitionsOptions {
   readonly url: string;
   readonly retentionMs: number;
-  readonly log: Pick<Logger, 'debug' | 'info' | 'warn'>;
-  readonly intervalMs?: number;
+  readonly log: Pick<Logger, 'debug'>;
 }
 
 /**
- * Makes and drops partitions now, and then every hour on a connection of its own.
- * @returns the function that stops it, which resolves when a run under way has ended
- * @throws where the first run cannot make the partitions; later runs only warn
+ * Keeps the partitions once, on a connection of its own: before a server starts. From then on the sweeper does.
+ * @throws the error of pg
  */
-export async function startPartitionUpkeep(options: PartitionUpkeepOptions): Promise<() => Promise<void>> {
-  let running = keepPartitions(options);
-  await running;
-  const timer = setInterval(() => {
-    running = running
-      .then(() => keepPartitions(options))
-      .catch(error =>
-        options.log.warn({ reason: reasonOf(error) }, 'the partitions of the event log could not be kept; next try in an hour'),
-      );
-  }, options.intervalMs ?? HOUR_MS);
-  timer.unref();
-  return async () => {
-    clearInterval(timer);
-    await running;
-  };
-}
-
-async function keepPartitions({ url, retentionMs, log }: PartitionUpkeepOptions): Promise<void> {
+export async function prepareEventPartitions({ url, retentionMs, log }: PreparePartitionsOptions): Promise<void> {
   const client = new pg.Client({ connectionString: parseConnectionUrl(url).connectionString, application_name: 'sessiongraph upkeep' });
   client.on('error', () => undefined);
   await client.connect();
   try {
-    const now = new Date();
-    const made = await ensureEventPartitions(client, now);
-    const dropped = await dropExpiredPartitions(client, now, retentionMs);
+    const { made, dropped } = await keepEventPartitions(client, new Date(), retentionMs);
     if (made.length + dropped.length > 0) log.debug({ made, dropped }, 'kept the partitions of the event log');
   } finally {
     await client.end();
@@ -123,22 +113,25 @@ async function makePartition(client: Connection, day: Date): Promise<boolean> {
   const name = partitionNameOf(day);
   const from = day.toISOString();
   const to = new Date(day.getTime() + DAY_MS).toISOString();
-  return inTurn(client, async () => {
-    const { rows } = await client.query<{ found: boolean }>('select to_regclass($1) is not null as found', [`aria_engine.${name}`]);
-    if (rows[0]?.found === true) return false;
-    // Attaching locks the log far less than `create table ... partition of` would.
-    await client.query(`create table aria_engine.${name} (like aria_engine.session_events including all)`);
-    await client.query('lock table aria_engine.session_events_default in access exclusive mode');
-    await client.query(
-      `with moved as (delete from aria_engine.session_events_default where occurred_at >= $1 and occurred_at < $2 returning *)
+  return unlessBusy(() =>
+    inTurn(client, async () => {
+      await client.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
+      const { rows } = await client.query<{ found: boolean }>('select to_regclass($1) is not null as found', [`aria_engine.${name}`]);
+      if (rows[0]?.found === true) return false;
+      // Attaching locks the log far less than `create table ... partition of` would.
+      await client.query(`create table aria_engine.${name} (like aria_engine.session_events including all)`);
+      await client.query('lock table aria_engine.session_events_default in access exclusive mode');
+      await client.query(
+        `with moved as (delete from aria_engine.session_events_default where occurred_at >= $1 and occurred_at < $2 returning *)
        insert into aria_engine.${name} select * from moved`,
-      [from, to],
-    );
-    await client.query(
-      `alter table aria_engine.session_events attach partition aria_engine.${name} for values from ('${from}') to ('${to}')`,
-    );
-    return true;
-  });
+        [from, to],
+      );
+      await client.query(
+        `alter table aria_engine.session_events attach partition aria_engine.${name} for values from ('${from}') to ('${to}')`,
+      );
+      return true;
+    }),
+  );
 }
 
 async function dropPartition(client: Connection, name: string): Promise<boolean> {

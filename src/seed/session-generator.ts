@@ -273,6 +273,7 @@ function generateSession(options: SeedOptions, memory: Memory, index: number): S
     parentId: parent?.session.id ?? null,
     compactionCount: 0,
     compactedThrough: 0n,
+    workingSince: null,
     version: 1 + (isTerminal(outline.status) ? 1 : 0) + (outline.fate === 'kept' || outline.fate === 'superseded' ? 0 : 1),
     expectedDurationMs,
     createdAt: times.startedAt,

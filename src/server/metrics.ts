@@ -2,7 +2,9 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { PoolGauges } from '../database/database.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { EventLogGauges } from '../events/event-log.ts';
+import type { SweepObserver } from '../sweeper/sweeper.ts';
 import type { OperationObserver } from './operation-watch.ts';
+import { createSweepMetrics } from './sweep-metrics.ts';
 
 /** Counts refusals by limit. */
 export interface LimitCounter {
@@ -12,6 +14,8 @@ export interface LimitCounter {
 
 /** What the server counts and measures, as Prometheus reads it. Refusals of operations by a limit's code are counted by themselves. */
 export interface Metrics extends LimitCounter, OperationObserver {
+  /** What the sweeper does. */
+  readonly sweeps: SweepObserver;
   /** In Prometheus' text format. */
   render(): Promise<{ readonly contentType: string; readonly text: string }>;
 }
@@ -100,6 +104,7 @@ export function createMetrics({ pool, events }: MetricsSources): Metrics {
         if (limit !== undefined) limits.inc({ limit });
       }
     },
+    sweeps: createSweepMetrics(registry),
     limitHit: limit => limits.inc({ limit: limitNameOf(limit) }),
     async render() {
       // Its timers and observers are for those who look.

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dropExpiredPartitions, ensureEventPartitions, startPartitionUpkeep } from '../../src/database/event-partitions.ts';
+import { dropExpiredPartitions, ensureEventPartitions, prepareEventPartitions } from '../../src/database/event-partitions.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const DAY_MS = 86_400_000;
@@ -75,6 +75,16 @@ describe('ensureEventPartitions', () => {
     expect(await rowsByPartition()).toEqual({ session_events_20260310: 1, session_events_default: 1 });
   });
 
+  it('leaves those for the next time that it cannot make without making writers wait', async () => {
+    const writer = await connect();
+    await writer.query('begin; lock table aria_engine.session_events_default in row exclusive mode');
+    expect(await ensureEventPartitions(client, NOW)).toEqual([]);
+    await addEvent(NOW, 1);
+    await writer.end();
+    expect(await ensureEventPartitions(client, NOW)).toHaveLength(9);
+    expect(await rowsByPartition()).toEqual({ session_events_20260310: 1 });
+  });
+
   it('makes each once where several servers start together', async () => {
     const others = await Promise.all([connect(), connect(), connect()]);
     const made = await Promise.all([client, ...others].map(connection => ensureEventPartitions(connection, NOW)));
@@ -115,11 +125,9 @@ describe('dropExpiredPartitions', () => {
   });
 });
 
-describe('startPartitionUpkeep', () => {
-  it('has the partitions made when it resolves, and stops', async () => {
-    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
-    const stop = await startPartitionUpkeep({ url: database.url, retentionMs: WEEK_MS, log });
-    await stop();
+describe('prepareEventPartitions', () => {
+  it('has the partitions made when it resolves', async () => {
+    await prepareEventPartitions({ url: database.url, retentionMs: WEEK_MS, log: { debug: () => undefined } });
     expect(await ensureEventPartitions(client, new Date())).toEqual([]);
   });
 });

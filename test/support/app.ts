@@ -89,6 +89,9 @@ afterAll(async () => {
 /** Tests do in a second what no caller should in a minute; those of the limits set their own. */
 const UNLIMITED = { RATE_LIMIT_REQUESTS: '0', RATE_LIMIT_WRITES: '0', RATE_LIMIT_CREATIONS: '0', RATE_LIMIT_MANAGEMENT: '0' };
 
+/** Sessions of tests are as old as they please; tests of the sweeper set their own. */
+const UNSWEPT = { STALLED_AFTER: '3650d', TRASH_DAYS: '3650' };
+
 const SUBSCRIBE_TIMEOUT_MS = 10_000;
 
 /** Starts an application; what a test file leaves open is closed after it. */
@@ -98,7 +101,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const log: Record<string, unknown>[] = [];
   const statements: RecordedStatement[] = [];
   const disposals: (() => unknown)[] = [];
-  const config = readConfig({ PORT: '0', DATABASE_POOL: '10', ...UNLIMITED, ...options.env });
+  const config = readConfig({ PORT: '0', DATABASE_POOL: '10', ...UNLIMITED, ...UNSWEPT, ...options.env });
   const app = await createApp({
     config,
     databaseUrl,

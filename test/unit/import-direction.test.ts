@@ -10,7 +10,7 @@ const LAYERS: readonly (readonly RegExp[])[] = [
   [/^(errors|config|log|version)\.ts$/, /^generated\//],
   [/^(database|events)\//],
   [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|input|service|loader))\.ts$/],
-  [/^(import|seed)\//, /^context\.ts$/],
+  [/^(import|seed|sweeper)\//, /^context\.ts$/],
   [/^schema\/(?!index\.)[\w-]+\.ts$/],
   [/^modules\/[\w-]+\/[\w-]+\.schema\.ts$/],
   [/^schema\/index\.ts$/],

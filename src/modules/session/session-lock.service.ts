@@ -85,7 +85,7 @@ export async function lockSession(transaction: Executor, viewer: Viewer, id: str
 }
 
 /** The payload of STATUS_CHANGED: the change, and the session's usage and idle time as of it. */
-export function statusChange(session: LockedSession, to: SessionStatus, reason: string | null) {
+export function statusChange(session: Pick<LockedSession, 'status' | 'idleMs' | keyof UsageRow>, to: SessionStatus, reason: string | null) {
   const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, totalTokens, costNanoUsd, idleMs } = session;
   return {
     from: session.status,

@@ -1,3 +1,4 @@
+import type { Executor } from '../../database/database.ts';
 import { DomainError } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
@@ -34,39 +35,45 @@ export async function deleteSession(
         key: session.key,
       });
     }
-    const event = insertEvents(session.id, session.agent_id, [{ type: 'DELETED', payload: { permanent } }]);
-    await transaction.rows(
-      permanent
-        ? Prisma.sql`
-          with child as (
-            update aria_engine.chat_sessions set parent_id = null, version = version + 1 where parent_id = ${session.id}::uuid
-            returning id, agent_id
-          ), child_activity as (
-            update aria_engine.chat_session_activity a set updated_at = clock_timestamp() from child where a.session_id = child.id
-          ), child_event as (
-            insert into aria_engine.session_events (session_id, agent_id, type, payload)
-            select id, agent_id, 'UPDATED', ${CHILD_CHANGED}::jsonb from child
-          ), session as (
-            delete from aria_engine.chat_sessions where id = ${session.id}::uuid
-          ), source as (
-            delete from aria_engine.import_sources where session_id = ${session.id}::uuid
-          ), line as (
-            delete from aria_engine.import_lines where session_id = ${session.id}::uuid
-          ), tombstone as (
-            insert into aria_engine.session_tombstones (session_id, agent_id) values (${session.id}::uuid, ${session.agent_id})
-            on conflict (session_id) do nothing
-          ) ${event}`
-        : Prisma.sql`
-          with session as (
-            update aria_engine.chat_sessions set deleted_at = clock_timestamp(), version = version + 1 where id = ${session.id}::uuid
-          ), activity as (
-            update aria_engine.chat_session_activity set listed = false, updated_at = clock_timestamp() where session_id = ${session.id}::uuid
-          ) ${event}`,
-    );
+    if (permanent) await removeSession(transaction, session);
+    else {
+      await transaction.rows(Prisma.sql`
+        with session as (
+          update aria_engine.chat_sessions set deleted_at = clock_timestamp(), version = version + 1 where id = ${session.id}::uuid
+        ), activity as (
+          update aria_engine.chat_session_activity set listed = false, updated_at = clock_timestamp() where session_id = ${session.id}::uuid
+        ) ${insertEvents(session.id, session.agent_id, [{ type: 'DELETED', payload: { permanent: false } }])}`);
+    }
     return session.id;
   });
   caller.eventsWritten();
   return { id, permanent };
+}
+
+/**
+ * Removes a session for good that the transaction has locked `for update`: its messages go with it, its children become roots, and a
+ * tombstone keeps imports from bringing it back.
+ */
+export async function removeSession(transaction: Executor, session: Pick<LockedSession, 'id' | 'agent_id'>): Promise<void> {
+  await transaction.rows(Prisma.sql`
+    with child as (
+      update aria_engine.chat_sessions set parent_id = null, version = version + 1 where parent_id = ${session.id}::uuid
+      returning id, agent_id
+    ), child_activity as (
+      update aria_engine.chat_session_activity a set updated_at = clock_timestamp() from child where a.session_id = child.id
+    ), child_event as (
+      insert into aria_engine.session_events (session_id, agent_id, type, payload)
+      select id, agent_id, 'UPDATED', ${CHILD_CHANGED}::jsonb from child
+    ), session as (
+      delete from aria_engine.chat_sessions where id = ${session.id}::uuid
+    ), source as (
+      delete from aria_engine.import_sources where session_id = ${session.id}::uuid
+    ), line as (
+      delete from aria_engine.import_lines where session_id = ${session.id}::uuid
+    ), tombstone as (
+      insert into aria_engine.session_tombstones (session_id, agent_id) values (${session.id}::uuid, ${session.agent_id})
+      on conflict (session_id) do nothing
+    ) ${insertEvents(session.id, session.agent_id, [{ type: 'DELETED', payload: { permanent: true } }])}`);
 }
 
 /**

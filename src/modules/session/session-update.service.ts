@@ -285,6 +285,8 @@ function changeStatus(changes: Changes, session: LockedSession, input: UpdateSes
   const reason = input.statusReason === undefined ? kept : readReason(input.statusReason, 'input.statusReason');
   const before = changes.assignments.length;
   if (moved) changes.assignments.push(Prisma.sql`status = ${to}::aria_engine.session_status`);
+  // Its last activity may be long ago; only from now on may it stall.
+  if (moved && to === 'WORKING') changes.assignments.push(Prisma.sql`working_since = clock_timestamp()`);
   if (reason !== session.status_reason) changes.assignments.push(Prisma.sql`status_reason = ${reason}`);
   if (input.endedAt != null && !isTerminal(to)) throw badInput('input.endedAt', 'can only be set on a session that has ended');
   if (moved && isTerminal(to) && input.endedAt == null) changes.assignments.push(Prisma.sql`ended_at = clock_timestamp()`);

@@ -6,6 +6,22 @@ export type SessionPriority = 'LOW' | 'NORMAL' | 'HIGH' | 'CRITICAL';
 /** Why a session fails by itself when its usage nears its token limit. */
 export const TOKEN_LIMIT_REASON = 'Token limit exceeded';
 
+/** From the largest; each divides into the next. */
+const DURATION_UNITS = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1_000],
+  ['millisecond', 1],
+] as const;
+
+/** Why a session counts as stalled, in the largest unit that says it in a whole number: `No activity for 5 minutes`. */
+export function stalledReason(stalledAfterMs: number): string {
+  const [unit, unitMs] = DURATION_UNITS.find(([, ms]) => stalledAfterMs % ms === 0) ?? ['millisecond', 1];
+  const number = stalledAfterMs / unitMs;
+  return `No activity for ${number} ${unit}${number === 1 ? '' : 's'}`;
+}
+
 export const MAX_TITLE_LENGTH = 200;
 export const MAX_LABEL_LENGTH = 64;
 export const MAX_NAME_LENGTH = 200;
