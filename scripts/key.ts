@@ -9,9 +9,10 @@ import { DomainError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { ApiKeyLoader, type ApiKeyRow } from '../src/modules/api-key/api-key.loader.ts';
 import { createApiKey, type KeyKeeper, revokeApiKey } from '../src/modules/api-key/api-key.service.ts';
+import { RATE_CLASSES, type RateClass } from '../src/modules/rate-limit/rate-limit.rules.ts';
 import { API_SCOPES, type ApiScope, isApiScope, LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
 
-const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]... [--expires 90d]
+const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]... [--expires 90d] [--rate-limit-writes 12000]
        npm run key -- list
        npm run key -- revoke <prefix or id>
 
@@ -20,6 +21,8 @@ const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]
     --scope scope  ${API_SCOPES.join(', ').toLowerCase()}; each includes the ones before it
     --agent id     only this agent's sessions; may be given several times
     --expires 90d  after so long it lets nobody in any more; otherwise it never expires
+    --rate-limit-requests, --rate-limit-writes, --rate-limit-creations, --rate-limit-management number
+                   what it may do in a minute, in place of the server's RATE_LIMIT_…; 0 is as much as it likes
   list             all keys, newest first, revoked and expired ones included
   revoke           ends a key for good, and within a second whatever it holds open on any server`;
 
@@ -41,6 +44,29 @@ function readExpiry(text: string | undefined): Date | null {
   return new Date(Date.now() + milliseconds);
 }
 
+const RATE_LIMIT_OPTIONS = {
+  'rate-limit-requests': { type: 'string' },
+  'rate-limit-writes': { type: 'string' },
+  'rate-limit-creations': { type: 'string' },
+  'rate-limit-management': { type: 'string' },
+} as const;
+
+/** As the database's integer has it. */
+const MAX_RATE_LIMIT = 2_147_483_647;
+
+function readRateLimits(values: { readonly [Option in keyof typeof RATE_LIMIT_OPTIONS]?: string }): Partial<Record<RateClass, number>> {
+  const limits: Partial<Record<RateClass, number>> = {};
+  for (const name of RATE_CLASSES) {
+    const text = values[`rate-limit-${name}`];
+    if (text === undefined) continue;
+    if (!/^\d+$/.test(text) || Number(text) > MAX_RATE_LIMIT) {
+      throw new UsageError(`--rate-limit-${name} must be a whole number from 0 to ${MAX_RATE_LIMIT}.`);
+    }
+    limits[name] = Number(text);
+  }
+  return limits;
+}
+
 /** @throws UsageError, or the error of parseArgs, where the arguments make no sense */
 function readCommand(): Command {
   const { values, positionals } = parseArgs({
@@ -50,12 +76,19 @@ function readCommand(): Command {
       scope: { type: 'string' },
       agent: { type: 'string', multiple: true },
       expires: { type: 'string' },
+      ...RATE_LIMIT_OPTIONS,
     },
   });
   const [verb, subject, ...others] = positionals;
   if (verb === 'create' && subject === undefined) {
     if (values.name === undefined) throw new UsageError('--name is missing.');
-    const input = { name: values.name, scopes: [readScope(values.scope)], agentIds: values.agent, expiresAt: readExpiry(values.expires) };
+    const input = {
+      name: values.name,
+      scopes: [readScope(values.scope)],
+      agentIds: values.agent,
+      expiresAt: readExpiry(values.expires),
+      rateLimits: readRateLimits(values),
+    };
     return keeper => create(keeper, input);
   }
   if (verb === 'list' && subject === undefined) return list;
@@ -95,12 +128,17 @@ async function revoke(keeper: KeyKeeper, subject: string): Promise<void> {
   process.stdout.write(`${describe(await revokeApiKey(keeper, { id }))}\n`);
 }
 
-function describe({ id, name, prefix, scopes, agentIds, expiresAt, lastUsedAt, revokedAt }: ApiKeyRow): string {
+function describe({ id, name, prefix, scopes, agentIds, expiresAt, lastUsedAt, revokedAt, rateLimits }: ApiKeyRow): string {
+  const limits = RATE_CLASSES.flatMap(rateClass => {
+    const limit = rateLimits[rateClass];
+    return limit === undefined ? [] : `${limit === 0 ? 'unlimited' : limit} ${rateClass}`;
+  });
   const facts = [
     scopes.join(' ').toLowerCase(),
     agentIds === null ? 'all agents' : `only ${agentIds.join(', ')}`,
     expiresAt === null ? 'never expires' : `expires ${expiresAt}`,
     lastUsedAt === null ? 'never used' : `last used ${lastUsedAt}`,
+    ...(limits.length === 0 ? [] : [`a minute ${limits.join(', ')}`]),
     ...(revokedAt === null ? [] : [`revoked ${revokedAt}`]),
   ];
   return `${prefix}…  ${name}  (${facts.join('; ')})  ${id}`;

@@ -15,6 +15,7 @@ import {
   type WithCursor,
 } from '../../database/paging.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
 import type { ApiScope, Viewer } from '../viewer/viewer.rules.ts';
 
 /** A key as read; instants are Postgres' text in UTC. The hash stays in the database. */
@@ -28,6 +29,8 @@ export interface ApiKeyRow {
   readonly expiresAt: string | null;
   readonly lastUsedAt: string | null;
   readonly revokedAt: string | null;
+  /** Those in place of the server's; 0 is none. */
+  readonly rateLimits: Partial<RateLimits>;
 }
 
 /** Keys, newest first. */
@@ -41,7 +44,9 @@ export const API_KEY_ORDERING: Ordering = {
 
 /** The columns of an ApiKeyRow, on the table `k` (api_keys). */
 export const API_KEY_COLUMNS = Prisma.sql`k.id, k.name, k.prefix, k.scopes::text[] as scopes, k.agent_ids as "agentIds",
-  k.created_at::text as "createdAt", k.expires_at::text as "expiresAt", k.last_used_at::text as "lastUsedAt", k.revoked_at::text as "revokedAt"`;
+  k.created_at::text as "createdAt", k.expires_at::text as "expiresAt", k.last_used_at::text as "lastUsedAt", k.revoked_at::text as "revokedAt",
+  jsonb_strip_nulls(jsonb_build_object('requests', k.rate_limit_requests, 'writes', k.rate_limit_writes,
+    'creations', k.rate_limit_creations, 'management', k.rate_limit_management)) as "rateLimits"`;
 
 /**
  * The condition under which a key exists for the viewer, on the table `k`: for who may deal with keys, and is not bound to fewer

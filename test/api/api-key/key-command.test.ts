@@ -54,10 +54,36 @@ describe('npm run key', () => {
     await app.close();
   });
 
+  it('gives a key rate limits of its own, and lists them', async () => {
+    const created = await run(
+      ...['create', '--name', 'limited', '--scope', 'write'],
+      ...['--rate-limit-requests', '7', '--rate-limit-writes', '0', '--rate-limit-creations', '2000000000'],
+    );
+    expect(created.code).toBe(0);
+    expect((await run('list')).stdout).toContain(
+      'limited  (write; all agents; never expires; never used; a minute 7 requests, unlimited writes, 2000000000 creations)',
+    );
+    const authorization = `Bearer ${created.stdout.trim()}`;
+    const app = await startTestApp({ databaseUrl: database.url, env: { RATE_LIMIT_MANAGEMENT: '5', RATE_LIMIT_WRITES: '9' } });
+    const asked = await app.gql('{ viewer { rateLimits { name limit } } }', undefined, { headers: { authorization } });
+    expect(asked.expectOk()).toEqual({
+      viewer: {
+        rateLimits: [
+          { name: 'requests', limit: 7 },
+          { name: 'creations', limit: 2_000_000_000 },
+          { name: 'management', limit: 5 },
+        ],
+      },
+    });
+    await app.close();
+  });
+
   it.each([
     [['create', '--scope', 'read'], '--name is missing.'],
     [['create', '--name', 'x', '--scope', 'all'], '--scope must be one of read, write, manage, admin.'],
     [['create', '--name', 'x', '--scope', 'read', '--expires', 'soon'], '--expires must be a duration such as 12h or 90d.'],
+    [['create', '--name', 'x', '--scope', 'read', '--rate-limit-writes', '1.5'], '--rate-limit-writes must be a whole number from 0 to'],
+    [['create', '--name', 'x', '--scope', 'read', '--rate-limit-writes', '2147483648'], '--rate-limit-writes must be a whole number'],
     [['revoke', 'nobody'], 'There is no API key nobody.'],
     [[], 'Usage: npm run key'],
   ])('with %j says what is wrong', async (args, problem) => {
