@@ -126,7 +126,8 @@ function callersFault(error: GraphQLError, located: boolean): DomainError | null
   return new DomainError('BAD_USER_INPUT', error.message, field === undefined ? {} : { field });
 }
 
-function toFailure(error: unknown): DomainError | null {
+/** What failed, in our words; null where nobody foresaw it. */
+export function toFailure(error: unknown): DomainError | null {
   const root = rootOf(error);
   if (root instanceof DomainError) return root;
   if (root instanceof GraphQLError) return callersFault(root, error instanceof GraphQLError && error.path !== undefined);

@@ -8,8 +8,9 @@ import { type Config, isLoopback } from '../config.ts';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
+import { assertScope } from '../modules/viewer/viewer.rules.ts';
 import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
-import { createErrorModel, type ErrorModel, statusOf, toErrorAnswer } from './error-model.ts';
+import { createErrorModel, type ErrorModel, statusOf, toErrorAnswer, toFailure } from './error-model.ts';
 import type { ContextFactory, OperationOrigin } from './execution.ts';
 import { GRAPHIQL_POLICY, loadGraphiQL } from './graphiql.ts';
 import { createHealth } from './health.ts';
@@ -80,6 +81,11 @@ function pathOf(request: IncomingMessage): string {
   return (request.url ?? '/').split('?', 1).join();
 }
 
+/** Yoga knows its path without the slash that some clients and people put behind it. */
+function dropTrailingSlash(request: IncomingMessage): void {
+  if (pathOf(request) === `${GRAPHQL_PATH}/`) request.url = request.url?.replace(`${GRAPHQL_PATH}/`, GRAPHQL_PATH);
+}
+
 function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text);
 }
@@ -89,6 +95,7 @@ function sendFailure(request: IncomingMessage, response: ServerResponse, failure
   const type = request.headers.accept?.includes('application/graphql-response+json')
     ? 'application/graphql-response+json'
     : 'application/json';
+  if (failure.code === 'UNAUTHORIZED') response.setHeader('www-authenticate', 'Bearer');
   response.writeHead(status, { 'content-type': `${type}; charset=utf-8` }).end(JSON.stringify(toErrorAnswer(failure)));
 }
 
@@ -168,10 +175,33 @@ async function serveGraphQL(
   return undefined;
 }
 
-/** Figures are for those who run the server: they are served to programs on this machine, and not to what a proxy here sends on. */
-async function sendMetrics(request: IncomingMessage, response: ServerResponse, metrics: Metrics): Promise<void> {
-  if (!isLocalPeer(request))
-    return sendFailure(request, response, new DomainError('FORBIDDEN', 'Metrics are served on this machine only.'));
+/**
+ * Figures are for those who run the server: programs on this machine, though not what a proxy here sends on, and whoever may read
+ * everything. A credential that is shown decides.
+ * @throws DomainError UNAUTHORIZED, FORBIDDEN without READ and for those bound to agents, SERVICE_UNAVAILABLE
+ */
+async function assertMayReadMetrics(request: IncomingMessage, authenticator: Authenticator): Promise<void> {
+  const { authorization = null } = request.headers;
+  const isLocal = isLocalPeer(request);
+  if (isLocal && (authorization === null || authenticator.isOpen())) return;
+  if (authenticator.isOpen()) throw new DomainError('FORBIDDEN', 'Without authentication metrics are served on this machine only.');
+  const { viewer } = await authenticator.authenticate(authorization);
+  assertScope(viewer, 'READ', 'to read metrics');
+  if (viewer.agentIds !== null) throw new DomainError('FORBIDDEN', 'Metrics count over all agents, and this key is bound to some.');
+}
+
+async function sendMetrics(
+  { metrics, authenticator }: { readonly metrics: Metrics; readonly authenticator: Authenticator },
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    await assertMayReadMetrics(request, authenticator);
+  } catch (error) {
+    const failure = toFailure(error);
+    if (failure === null) throw error;
+    return sendFailure(request, response, failure);
+  }
   const { contentType, text } = await metrics.render();
   response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text);
 }
@@ -226,11 +256,12 @@ export function createHttpServer({
     rateLimiter,
     introspection: config.introspection,
   });
-  const webSockets = createWebSocketTransport({ ...pace, authenticator, yoga, errors, log, watch, documents });
+  const webSockets = createWebSocketTransport({ ...pace, authenticator, yoga, errors, log, watch, documents, limits: metrics });
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (draining.signal.aborted) response.setHeader('connection', 'close');
     setSecurityHeaders(response);
+    dropTrailingSlash(request);
     const path = pathOf(request);
     if (path === '/livez') return sendText(response, 200, 'ok\n');
     if (path === '/readyz' || path === '/health') {
@@ -242,7 +273,7 @@ export function createHttpServer({
       request.resume();
       return sendFailure(request, response, new DomainError('FORBIDDEN', stranger));
     }
-    if (path === METRICS_PATH && metrics !== undefined) return sendMetrics(request, response, metrics);
+    if (path === METRICS_PATH && metrics !== undefined) return sendMetrics({ metrics, authenticator }, request, response);
     if (path === GRAPHQL_PATH) {
       const wantsPage = request.method === 'GET' && request.headers.accept?.includes('text/html') === true;
       if (wantsPage && config.graphiql) return sendGraphiQL(request, response);
@@ -288,6 +319,7 @@ export function createHttpServer({
 
   function refusalOf(request: IncomingMessage): string | null {
     if (draining.signal.aborted) return '503 Service Unavailable';
+    dropTrailingSlash(request);
     if (pathOf(request) !== GRAPHQL_PATH) return '404 Not Found';
     return guard.findStranger(request) === null ? null : '403 Forbidden';
   }

@@ -1,6 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { PoolGauges } from '../database/database.ts';
-import type { ErrorCode } from '../errors.ts';
 import type { EventLogGauges } from '../events/event-log.ts';
 import type { SweepObserver } from '../sweeper/sweeper.ts';
 import type { OperationObserver } from './operation-watch.ts';
@@ -12,7 +11,7 @@ export interface LimitCounter {
   limitHit(limit: string): void;
 }
 
-/** What the server counts and measures, as Prometheus reads it. Refusals of operations by a limit's code are counted by themselves. */
+/** What the server counts and measures, as Prometheus reads it. Refusals of operations by a limit are counted by themselves. */
 export interface Metrics extends LimitCounter, OperationObserver {
   /** What the sweeper does. */
   readonly sweeps: SweepObserver;
@@ -29,15 +28,6 @@ export interface MetricsSources {
 /** Names beyond these are counted together: whoever sends operations chooses their names. */
 const MAX_NAMES = 100;
 const MAX_NAME = 64;
-
-const LIMIT_OF: Readonly<Partial<Record<ErrorCode, string>>> = {
-  PAGE_SIZE_TOO_LARGE: 'page_size',
-  MESSAGE_TOO_LARGE: 'message_size',
-  QUERY_TOO_COMPLEX: 'query_cost',
-  QUERY_TOO_DEEP: 'query_depth',
-  REQUEST_TOO_LARGE: 'request_size',
-  REQUEST_TIMEOUT: 'request_time',
-};
 
 /** Keeps the number of label values bounded. */
 function createNames(): (name: string) => string {
@@ -95,14 +85,11 @@ export function createMetrics({ pool, events }: MetricsSources): Metrics {
   const limitNameOf = createNames();
   let watchesProcess = false;
   return {
-    answered({ type, name, codes, durationMs }) {
+    answered({ type, name, codes, limits: hit, durationMs }) {
       const labels = { type: type ?? 'unknown', operation: name === null ? '' : nameOf(name) };
       durations.observe({ type: labels.type }, durationMs / 1_000);
       for (const code of codes.length === 0 ? ['OK'] : codes) operations.inc({ ...labels, code });
-      for (const code of codes) {
-        const limit = LIMIT_OF[code];
-        if (limit !== undefined) limits.inc({ limit });
-      }
+      for (const limit of hit) limits.inc({ limit });
     },
     sweeps: createSweepMetrics(registry),
     limitHit: limit => limits.inc({ limit: limitNameOf(limit) }),

@@ -1,6 +1,7 @@
 import type { OperationTypeNode } from 'graphql';
 import type { ErrorCode } from '../errors.ts';
-import { codeOf, errorIdOf } from './error-model.ts';
+import { codeOf, errorIdOf, toFailure } from './error-model.ts';
+import { limitOf } from './limit-names.ts';
 
 /** How one operation went; nothing in it comes from variables or content. */
 export interface OperationReport {
@@ -14,6 +15,8 @@ export interface OperationReport {
   readonly viewer: string | null;
   /** Each code once; none where all went well. */
   readonly codes: readonly ErrorCode[];
+  /** The limits it ran into, each once, as src/server/limit-names.ts names them. */
+  readonly limits: readonly string[];
   /** Under which the log tells of unexpected errors. */
   readonly errorIds: readonly string[];
   /** From the arrival of the request on. */
@@ -51,6 +54,7 @@ export function createOperationWatch(observers: readonly OperationObserver[]): W
   return ({ requestId, transport }) => {
     const begun = performance.now();
     const codes = new Set<ErrorCode>();
+    const limits = new Set<string>();
     const errorIds = new Set<string>();
     let type: OperationReport['type'] = null;
     let name: string | null = null;
@@ -62,6 +66,8 @@ export function createOperationWatch(observers: readonly OperationObserver[]): W
     function note(errors: readonly unknown[] = []): void {
       for (const error of errors) {
         codes.add(codeOf(error));
+        const limit = limitOf(toFailure(error));
+        if (limit !== null) limits.add(limit);
         const errorId = errorIdOf(error);
         if (errorId !== null) errorIds.add(errorId);
       }
@@ -71,6 +77,7 @@ export function createOperationWatch(observers: readonly OperationObserver[]): W
       const report: OperationReport = {
         ...{ requestId, transport, type, name, viewer, events },
         codes: [...codes],
+        limits: [...limits],
         errorIds: [...errorIds],
         durationMs: performance.now() - begun,
       };

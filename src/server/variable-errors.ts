@@ -19,6 +19,11 @@ export function shorten(message: string): string {
   return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`;
 }
 
+/** The name of a type as a sentence has it: `an ID!`, `a String!`, `a [Int!]`. */
+function withArticle(type: string): string {
+  return /^\[*[AEIO]/.test(type) ? `an ${type}` : `a ${type}`;
+}
+
 function refusal(field: string, error: GraphQLError): DomainError {
   const cause = error.originalError;
   if (cause instanceof DomainError) return new DomainError(cause.code, cause.message, { ...cause.details, field });
@@ -37,7 +42,7 @@ function* faultsOf(
     if (!isInputType(type)) continue;
     if (!Object.hasOwn(values, name)) {
       if (node.type.kind === 'NonNullType' && node.defaultValue === undefined) {
-        yield new GraphQLError('', { nodes: node, originalError: badInput(name, `is required: a ${String(type)}`) });
+        yield new GraphQLError('', { nodes: node, originalError: badInput(name, `is required: ${withArticle(String(type))}`) });
       }
       continue;
     }

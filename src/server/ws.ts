@@ -10,6 +10,7 @@ import type { Logger } from '../log.ts';
 import { LOCAL_VIEWER } from '../modules/viewer/viewer.rules.ts';
 import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
 import type { ErrorModel } from './error-model.ts';
+import type { LimitCounter } from './metrics.ts';
 import type { WatchOperation } from './operation-watch.ts';
 import type { PersistedDocuments } from './persisted-documents.ts';
 import type { TransportContext } from './plugins/use-execution.ts';
@@ -36,6 +37,8 @@ export interface WebSocketOptions {
   readonly watch: WatchOperation;
   readonly authenticator: Authenticator;
   readonly documents: PersistedDocuments;
+  /** Told of what is refused outside operations. */
+  readonly limits?: LimitCounter;
   /** A connection without `connection_init` for so long is closed with 4408. */
   readonly initTimeoutMs?: number;
   /** Every so often each connection is pinged; one that has not answered by the next time is cut. */
@@ -94,6 +97,7 @@ export function createWebSocketTransport({
   log,
   watch,
   documents,
+  limits,
   authenticator,
   initTimeoutMs = 3_000,
   pingMs = 12_000,
@@ -123,6 +127,7 @@ export function createWebSocketTransport({
       return false;
     }
     if (hasTooMany(extra.access)) {
+      limits?.limitHit('sockets');
       extra.socket.close(TRY_AGAIN_LATER, 'RATE_LIMIT_EXCEEDED');
       return false;
     }
@@ -145,7 +150,10 @@ export function createWebSocketTransport({
     };
     try {
       if (operations.size >= MAX_OPERATIONS) {
-        throw new DomainError('QUERY_TOO_COMPLEX', 'This connection has too many operations running.', { limit: MAX_OPERATIONS });
+        throw new DomainError('QUERY_TOO_COMPLEX', 'This connection has too many operations running.', {
+          limit: MAX_OPERATIONS,
+          running: operations.size,
+        });
       }
       const contextValue: TransportContext = { origin };
       const { schema, parse, validate } = yoga.getEnveloped(contextValue);
@@ -213,7 +221,10 @@ export function createWebSocketTransport({
     connections.add(connection);
     const timer = keepAlive(socket);
     // Broken frames and messages too large; ws closes the connection with the code that says which.
-    socket.on('error', error => log.debug({ err: error }, 'a WebSocket connection failed'));
+    socket.on('error', error => {
+      if ('code' in error && error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') limits?.limitHit('socket_message_size');
+      log.debug({ err: error }, 'a WebSocket connection failed');
+    });
     const closed = protocol.opened(
       {
         protocol: socket.protocol,

@@ -51,8 +51,8 @@ export async function openRawWebSocket(
 }
 
 /** Opens one and says hello. */
-export async function openAcknowledged(url: string): Promise<RawWebSocket> {
-  const socket = await openRawWebSocket(url);
+export async function openAcknowledged(url: string, headers: Record<string, string> = {}): Promise<RawWebSocket> {
+  const socket = await openRawWebSocket(url, undefined, headers);
   socket.send({ type: 'connection_init' });
   await socket.next();
   return socket;

@@ -105,6 +105,13 @@ describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
     }
   });
 
+  it('calls a missing variable by its type, with the article that type has', async () => {
+    const [even] = await ask('query ($of: Even!) { even(of: $of) }', {});
+    expect(even?.message).toBe('of is required: an Even!.');
+    const [input] = await ask('mutation ($input: SaveInput!) { save(input: $input) }', {});
+    expect(input?.message).toBe('input is required: a SaveInput!.');
+  });
+
   it('does not repeat a long value that it refuses', async () => {
     const [error] = await ask('query ($of: Int) { items(first: $of) { totalCount } }', { of: 'x'.repeat(100_000) });
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { post, statusWithHost } from '../../support/http-client.ts';
+import { openAcknowledged } from '../../support/raw-websocket.ts';
 import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
 
 let server: SmallServer;
@@ -19,6 +20,36 @@ function requestOf(bytes: number): string {
   const empty = JSON.stringify({ query: 'query ($name: String) { hello(name: $name) }', variables: { name: '' } });
   return empty.replace('""', `"${'x'.repeat(bytes - empty.length)}"`);
 }
+
+describe('the address with a slash behind it', () => {
+  const slashed = (url: string) => `${url}/`;
+
+  it('answers queries, with or without parameters in the address', async () => {
+    expect((await post(slashed(server.url), '{"query":"{ hello }"}')).body.data).toEqual(
+      (await post(server.url, '{"query":"{ hello }"}')).body.data,
+    );
+    const response = await fetch(`${slashed(server.url)}?query=%7B__typename%7D`, { headers: { accept: 'application/json' } });
+    expect(await response.json()).toMatchObject({ data: { __typename: 'Query' } });
+  });
+
+  it('is GraphiQL to a browser', async () => {
+    const response = await fetch(slashed(server.url), { headers: { accept: 'text/html' } });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toContain('text/html');
+  });
+
+  it('opens WebSockets', async () => {
+    const socket = await openAcknowledged(slashed(server.webSocketUrl));
+    socket.send({ id: '1', type: 'subscribe', payload: { query: '{ __typename }' } });
+    expect(await socket.next()).toMatchObject({ type: 'next', payload: { data: { __typename: 'Query' } } });
+    socket.close();
+  });
+
+  it('is not the address of anything else', async () => {
+    expect((await fetch(`${slashed(server.url)}x`)).status).toBe(404);
+    expect((await fetch(`${slashed(server.url)}/`)).status).toBe(404);
+  });
+});
 
 describe('the request body', () => {
   it('may be 4 MiB', async () => {

@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client } from 'pg';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createMetrics } from '../../../src/server/metrics.ts';
 import type { OperationReport } from '../../../src/server/operation-watch.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { statusWithHost } from '../../support/http-client.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { openAcknowledged, openRawWebSocket } from '../../support/raw-websocket.ts';
+import { makeKey, type TestKey } from '../security/keys.ts';
 
 let app: TestApp;
 let address: URL;
@@ -14,8 +16,8 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 /** The values of one metric by its labels, as the endpoint prints them. */
-async function read(name: string): Promise<Record<string, number>> {
-  const text = await (await fetch(address)).text();
+async function read(name: string, from: URL = address): Promise<Record<string, number>> {
+  const text = await (await fetch(from)).text();
   const lines = text.split('\n').filter(line => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
   return Object.fromEntries(
     lines.map(line => {
@@ -42,7 +44,6 @@ describe('/metrics', () => {
       'type="unknown",operation="",code="GRAPHQL_PARSE_FAILED"': 1,
     });
     expect(await read(`${DURATION}_count`)).toMatchObject({ 'type="query"': 3, 'type="unknown"': 2 });
-    expect(await read('sessiongraph_limits_hit_total')).toEqual({ 'limit="page_size"': 1 });
   });
 
   it('counts what is refused before GraphQL', async () => {
@@ -95,6 +96,169 @@ describe('/metrics', () => {
   });
 });
 
+/** Resolves once the server no longer lets everyone in. */
+async function knowsOfKeys({ app: { isOpen } }: TestApp): Promise<void> {
+  await vi.waitUntil(() => !isOpen(), { timeout: 10_000 });
+}
+
+describe('access to /metrics with authentication on', () => {
+  let closed: TestApp;
+  let metricsUrl: URL;
+  let admin: TestKey;
+  /** As what a proxy sends on: not from this machine. */
+  const ask = async (headers: Record<string, string>) => {
+    const response = await fetch(metricsUrl, { headers: { 'x-forwarded-for': '203.0.113.7', ...headers } });
+    const body = await response.text();
+    return { status: response.status, body, challenge: response.headers.get('www-authenticate') };
+  };
+  const codeOf = (body: string) => JSON.parse(body).errors[0].extensions.code;
+  beforeAll(async () => {
+    closed = await startTestApp();
+    metricsUrl = new URL('/metrics', closed.url);
+    admin = await makeKey(closed, { scope: 'ADMIN' });
+    await knowsOfKeys(closed);
+  });
+
+  it('is given to a key with READ', async () => {
+    const reader = await makeKey(closed, { scope: 'READ', by: admin.secret });
+    const { status, body } = await ask(reader.headers);
+    expect(status).toBe(200);
+    expect(body).toContain('sessiongraph_operations_total');
+  });
+
+  it('is refused without a key and with one that lets nobody in', async () => {
+    for (const authorization of [null, 'Bearer sg_nobody', 'Basic abc']) {
+      const { status, body, challenge } = await ask(authorization === null ? {} : { authorization });
+      expect({ status, challenge, code: codeOf(body) }).toEqual({ status: 401, challenge: 'Bearer', code: 'UNAUTHORIZED' });
+    }
+  });
+
+  it('is refused to a key bound to agents, whatever its scope, on this machine too', async () => {
+    const bound = await makeKey(closed, { scope: 'ADMIN', agentIds: ['a'], by: admin.secret });
+    const { status, body } = await ask(bound.headers);
+    expect({ status, code: codeOf(body) }).toEqual({ status: 403, code: 'FORBIDDEN' });
+    expect((await fetch(metricsUrl, { headers: bound.headers })).status).toBe(403);
+  });
+
+  it('is refused to a key that was revoked', async () => {
+    const revoked = await makeKey(closed, { scope: 'READ', by: admin.secret });
+    await closed.gql('mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { id } } }', { id: revoked.id }, admin);
+    await expect.poll(async () => (await ask(revoked.headers)).status, { timeout: 10_000 }).toBe(401);
+  });
+
+  it('stays open to programs on this machine', async () => {
+    expect((await fetch(metricsUrl)).status).toBe(200);
+  });
+});
+
+describe('limits', () => {
+  let limited: TestApp;
+  let limitsUrl: URL;
+  const hits = () => read('sessiongraph_limits_hit_total', limitsUrl);
+  const send = (query: string, variables?: Record<string, unknown>) => limited.gql(query, variables);
+  beforeAll(async () => {
+    limited = await startTestApp({ env: { RATE_LIMIT_CREATIONS: '1', MAX_QUERY_COST: '2000' } });
+    limitsUrl = new URL('/metrics', limited.url);
+  });
+
+  it.each<[string, string, () => Promise<unknown>]>([
+    ['page_size', 'PAGE_SIZE_TOO_LARGE', () => send('{ sessions(first: 100000) { nodes { id } } }')],
+    ['query_cost', 'QUERY_TOO_COMPLEX', () => send('{ sessions(first: 100) { nodes { messages(first: 100) { nodes { id } } } } }')],
+    [
+      'query_size',
+      'QUERY_TOO_COMPLEX',
+      () => send(`{ ${Array.from({ length: 600 }, (_, i) => `a${i}: serverInfo { version }`).join(' ')} }`),
+    ],
+    ['query_depth', 'QUERY_TOO_DEEP', () => send(`{ ${'a { '.repeat(100)} b ${'}'.repeat(100)} }`)],
+    ['query_tokens', 'GRAPHQL_PARSE_FAILED', () => send(`{ ${'a '.repeat(10_001)} }`)],
+    ['request_size', 'REQUEST_TOO_LARGE', () => send(`{ a } # ${'x'.repeat(5_000_000)}`)],
+    [
+      'message_size',
+      'MESSAGE_TOO_LARGE',
+      () =>
+        send(
+          'mutation ($c: String!) { appendMessage(input: { sessionId: "x", message: { role: USER, content: $c } }) { message { id } } }',
+          {
+            c: 'x'.repeat(100_001),
+          },
+        ),
+    ],
+    [
+      'title_size',
+      'TITLE_TOO_LONG',
+      () => send('mutation ($t: String!) { createSession(input: { title: $t }) { created } }', { t: 'x'.repeat(201) }),
+    ],
+  ])('%s is counted with each %s, and nothing else is', async (limit, code, refused) => {
+    const before = await hits();
+    expect(await refused()).toMatchObject({ errors: [{ extensions: { code } }] });
+    const label = `limit="${limit}"`;
+    expect(await hits()).toEqual({ ...before, [label]: (before[label] ?? 0) + 1 });
+  });
+
+  it('a syntax error is none', async () => {
+    const before = await hits();
+    (await send('{ a ')).expectError('GRAPHQL_PARSE_FAILED');
+    expect(await hits()).toEqual(before);
+  });
+
+  it('request_time is counted, down to the statement that waits', async () => {
+    const slow = await startTestApp({ env: { REQUEST_TIMEOUT: '300ms' } });
+    const { createSession } = (
+      await slow.gql<{ createSession: { session: { sessionId: string } } }>(
+        'mutation { createSession(input: { title: "a" }) { session { sessionId } } }',
+      )
+    ).expectOk();
+    const { sessionId } = createSession.session;
+    const client = new Client({ connectionString: slow.databaseUrl });
+    await client.connect();
+    try {
+      await client.query('begin');
+      await client.query('select 1 from aria_engine.chat_sessions where id = $1 for update', [sessionId]);
+      const blocked = await slow.gql('mutation ($id: ID!) { updateSession(input: { id: $id, title: "b" }) { session { id } } }', {
+        id: sessionId,
+      });
+      blocked.expectError('REQUEST_TIMEOUT');
+    } finally {
+      await client.end();
+    }
+    expect(await read('sessiongraph_limits_hit_total', new URL('/metrics', slow.url))).toEqual({ 'limit="request_time"': 1 });
+  });
+
+  it('rate is counted over HTTP and WebSocket', async () => {
+    const key = await makeKey(limited, { scope: 'WRITE' });
+    await knowsOfKeys(limited);
+    const create = 'mutation { createSession(input: { title: "a" }) { created } }';
+    (await limited.gql(create, {}, key)).expectOk();
+    (await limited.gql(create, {}, key)).expectError('RATE_LIMIT_EXCEEDED');
+    expect(await hits()).toMatchObject({ 'limit="rate"': 1 });
+    const socket = await openAcknowledged(limited.webSocketUrl, key.headers);
+    socket.send({ id: '1', type: 'subscribe', payload: { query: create } });
+    await socket.next();
+    socket.close();
+    expect(await hits()).toMatchObject({ 'limit="rate"': 2 });
+  });
+
+  it('operations of a socket, sockets of a key and the size of a message are counted', async () => {
+    const busy = await openAcknowledged(app.webSocketUrl);
+    const query = 'subscription { sessionEvents { __typename } }';
+    for (let id = 0; id <= 1_000; id += 1) busy.send({ id: String(id), type: 'subscribe', payload: { query } });
+    expect(await busy.next()).toMatchObject({ type: 'error', id: '1000' });
+    busy.send({ id: 'large', type: 'subscribe', payload: { query: 'x'.repeat(5_000_000) } });
+    expect((await busy.closed).code).toBe(1009);
+    expect(await read('sessiongraph_limits_hit_total')).toMatchObject({ 'limit="socket_operations"': 1, 'limit="socket_message_size"': 1 });
+
+    const keyed = await startTestApp();
+    const key = await makeKey(keyed, { scope: 'READ' });
+    await knowsOfKeys(keyed);
+    const sockets = await Promise.all(Array.from({ length: 100 }, () => openAcknowledged(keyed.webSocketUrl, key.headers)));
+    const oneMore = await openRawWebSocket(keyed.webSocketUrl, undefined, key.headers);
+    oneMore.send({ type: 'connection_init' });
+    expect((await oneMore.closed).code).toBe(1013);
+    expect(await read('sessiongraph_limits_hit_total', new URL('/metrics', keyed.url))).toEqual({ 'limit="sockets"': 1 });
+    for (const socket of sockets) socket.close();
+  });
+});
+
 describe('the number of distinct names', () => {
   const report = (name: string): OperationReport => ({
     requestId: 'r',
@@ -103,6 +267,7 @@ describe('the number of distinct names', () => {
     name,
     viewer: null,
     codes: [],
+    limits: [],
     errorIds: [],
     durationMs: 1,
     events: 0,
