@@ -1,4 +1,4 @@
-import { effectiveTitle, isTerminal, MAX_TITLE_LENGTH, type SessionStatus } from '../modules/session/session.rules.ts';
+import { effectiveTitle, isTerminal, type SessionStatus } from '../modules/session/session.rules.ts';
 import { type KeyRules, sessionKind } from '../modules/session-key/session-key.rules.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
 import type { JsonObject, SourceFields, SourceStatus } from './import-source.ts';
@@ -167,12 +167,14 @@ class SessionMerge {
     const chatType = typeof this.#row.origin?.chatType === 'string' ? this.#row.origin.chatType : null;
     const kind = sessionKind(this.#row.key, chatType, rules);
     const type = created ? typeOfKind(kind) : this.#row.type;
-    const title = cut(effectiveTitle(this.#row), MAX_TITLE_LENGTH);
+    const title = effectiveTitle(this.#row);
     const row = { ...this.#row, kind, type, title };
+    // A title that follows from a new message is no change of its own.
+    const told = { ...before, title: effectiveTitle(before) };
     const changed = new Set<string>();
     for (const column of TOLD) {
       const name = TOLD_AS[column];
-      if (name !== null && hashValue(row[column]) !== hashValue(before[column])) changed.add(name ?? column);
+      if (name !== null && hashValue(row[column]) !== hashValue(told[column])) changed.add(name ?? column);
     }
     const statusChanged =
       row.status !== before.status || row.statusReason !== before.statusReason || row.endedAt?.getTime() !== before.endedAt?.getTime();
@@ -190,8 +192,4 @@ class SessionMerge {
 
 function typeOfKind(kind: SessionRow['kind']): string {
   return kind === 'CRON' || kind === 'SUBAGENT' ? kind.toLowerCase() : 'chat';
-}
-
-function cut(text: string, characters: number): string {
-  return text.length <= characters ? text : [...text].slice(0, characters).join('');
 }

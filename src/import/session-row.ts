@@ -187,6 +187,11 @@ export function emptySessionRow(id: string, agentId: string, now: Date): Session
   return { id, agentId, ...nothing, ...tokens, ...counts, ...times, ...texts, settings: {}, settingsExtra: {}, metadata: {} };
 }
 
+/** A session about to be written: `updatedAt` is now, and never goes back where another clock is ahead. */
+export function stamped(row: SessionRow, now: Date): SessionRow {
+  return now > row.updatedAt ? { ...row, updatedAt: now } : row;
+}
+
 /** Makes the rows of an empty session; false where the id is taken, once whoever takes it has committed. */
 export async function insertSessionRow(client: ClientBase, row: SessionRow): Promise<boolean> {
   const { rowCount } = await client.query(

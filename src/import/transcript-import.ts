@@ -1,4 +1,5 @@
 import type { ClientBase } from 'pg';
+import { moveBranch } from '../modules/message/message-branch.rules.ts';
 import type { UsageAmounts } from '../modules/usage/usage.rules.ts';
 import { importedMessageId } from './import-id.ts';
 import type { ImportProblem } from './import-report.ts';
@@ -7,6 +8,7 @@ import { addUsage, NO_USAGE } from './imported-usage.ts';
 import { LineMatcher } from './line-matcher.ts';
 import { LineTree } from './line-tree.ts';
 import { type LineRow, LineWriter, type MessageRow } from './line-writer.ts';
+import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 import type { NumberedLine, TranscriptCursor } from './transcript-cursor.ts';
 
@@ -57,17 +59,6 @@ select l.line, l.entry_id as "entryId", l.parent_entry_id as "parentEntryId", l.
 from aria_engine.import_lines l
   left join aria_engine.chat_messages m on m.session_id = l.session_id and m.position = l.position
 where l.session_id = $1 and l.line > $2 order by l.line limit $3`;
-
-const MARK_BRANCH = `
-with recursive path as (
-  select position, parent_position from aria_engine.chat_messages where session_id = $1 and position = $2
-  union all
-  select m.position, m.parent_position from path
-    join aria_engine.chat_messages m on m.session_id = $1 and m.position = path.parent_position
-)
-update aria_engine.chat_messages m set on_branch = not m.on_branch
-from aria_engine.chat_messages c left join path on path.position = c.position
-where c.session_id = $1 and c.on_branch <> (path.position is not null) and m.session_id = c.session_id and m.position = c.position`;
 
 const LAST_COMPACTION = `
 select (metadata->>'firstKeptPosition')::float8 as "firstKept" from aria_engine.chat_messages
@@ -189,7 +180,7 @@ class TranscriptImport {
     const { client, row, dryRun } = this.#target;
     const leafPosition = this.#finalLeaf();
     const bent = !this.#straight || leafPosition !== this.#straightLeaf;
-    if (bent && !dryRun) await client.query(MARK_BRANCH, [row.id, leafPosition]);
+    if (bent && !dryRun) await sendStatement(client, moveBranch(row.id, leafPosition, row.nextPosition));
     const compactedThrough = (bent || this.#compactions > 0) && !dryRun ? await this.#readCompactedThrough() : undefined;
     return {
       linesWritten: this.#linesWritten,

@@ -57,7 +57,76 @@ describe('two imports at once', () => {
   });
 });
 
+/** Starts an import, and lets a writer change a session that the import has looked at and waits for. */
+async function importWhile(folder: string, sessionId: string, change: string, values: readonly unknown[] = [sessionId]) {
+  const writer = new pg.Client({ connectionString: stage.url });
+  await writer.connect();
+  try {
+    await writer.query('begin');
+    await writer.query('select from aria_engine.chat_sessions where id = $1 for no key update', [sessionId]);
+    const running = stage.import(folder);
+    await waitUntilBlocked();
+    await writer.query(change, [...values]);
+    await writer.query('commit');
+    return await running;
+  } finally {
+    await writer.end();
+  }
+}
+
+describe('an import that gives a key to another session', () => {
+  const key = (number: number) => `agent:main:telegram:direct:handed-${number}`;
+
+  /** A session imported with this key, and then a source where another has it. */
+  async function handOver(number: number) {
+    const [holder, heir] = [uuid(number), uuid(number + 1)];
+    const folder = await stage.folder({ 'sessions.json': { [key(number)]: { sessionId: holder, updatedAt: START } } });
+    await stage.import(folder);
+    await stage.write(folder, { 'sessions.json': { [key(number)]: { sessionId: heir, updatedAt: START + 1 } } });
+    return { holder, heir, folder };
+  }
+
+  it('leaves the one that held it alone where that goes to the trash meanwhile', async () => {
+    const { holder, heir, folder } = await handOver(60);
+    const report = await importWhile(folder, holder, 'update aria_engine.chat_sessions set deleted_at = now() where id = $1');
+    expect(report.failures).toEqual([]);
+    expect(await sessionOf(stage, heir)).toMatchObject({ key: key(60) });
+    expect(await sessionOf(stage, holder)).toMatchObject({ key: key(60), status: 'ACTIVE', superseded_at: null, version: 1 });
+    expect(await eventsOf(stage, holder)).toEqual(['CREATED']);
+  });
+
+  it('forgets nothing another import has remembered of it meanwhile', async () => {
+    const { holder, heir, folder } = await handOver(70);
+    const remembered = { $transcript: '7:digest:0' };
+    const report = await importWhile(
+      folder,
+      holder,
+      'update aria_engine.import_sources set field_hashes = field_hashes || $2::jsonb where session_id = $1',
+      [holder, JSON.stringify(remembered)],
+    );
+    expect(report.failures).toEqual([]);
+    expect(await sessionOf(stage, heir)).toMatchObject({ key: key(70) });
+    expect(await sessionOf(stage, holder)).toMatchObject({ status: 'ENDED', status_reason: 'reset', version: 2 });
+    const [source] = await stage.rows<{ hashes: object }>(
+      'select field_hashes as hashes from aria_engine.import_sources where session_id = $1',
+      [holder],
+    );
+    expect(source?.hashes).toMatchObject({ ...remembered, $superseded: 'import' });
+  });
+});
+
 describe('an import beside a writer', () => {
+  it('never sets updatedAt back', async () => {
+    const id = uuid(80);
+    const folder = await stage.folder({ [`${id}.jsonl`]: transcript(header(id), ...chain(0, 2)) });
+    await stage.import(folder);
+    await appendFile(join(folder, `${id}.jsonl`), transcript(...chain(2, 4)));
+    const later = new Date(Date.now() + 60_000);
+    const change = 'update aria_engine.chat_session_activity set updated_at = $2 where session_id = $1';
+    expect((await importWhile(folder, id, change, [id, later])).failures).toEqual([]);
+    expect(await sessionOf(stage, id)).toMatchObject({ message_count: 4, updated_at: later });
+  });
+
   it('waits for the lock and takes the positions that follow', async () => {
     const id = uuid(30);
     const folder = await stage.folder({ [`${id}.jsonl`]: transcript(header(id), ...chain(0, 2)) });
@@ -68,10 +137,7 @@ describe('an import beside a writer', () => {
     await writer.query('begin');
     await writer.query('select from aria_engine.chat_sessions where id = $1 for no key update', [id]);
     const running = stage.import(folder);
-    await waitUntil(
-      async () =>
-        (await stage.rows(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)).length > 0,
-    );
+    await waitUntilBlocked();
     await writer.query(
       `insert into aria_engine.chat_messages (session_id, position, id, role, content, parent_position) values ($1, 3, gen_random_uuid(), 'USER', 'live', 2)`,
       [id],
@@ -109,7 +175,8 @@ describe('an import beside a writer', () => {
   });
 });
 
-/** Asks again until the answer is yes; the test's own time limit ends it. */
-async function waitUntil(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(resolve => setImmediate(resolve));
+/** Ends once a statement waits for a lock; the test's own time limit ends it otherwise. */
+async function waitUntilBlocked(): Promise<void> {
+  const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  while ((await stage.rows(blocked)).length === 0) await new Promise(resolve => setImmediate(resolve));
 }

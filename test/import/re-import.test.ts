@@ -158,6 +158,17 @@ describe('a second import', () => {
     expect(await stage.rows('select from aria_engine.chat_sessions where id = $1', [removed])).toEqual([]);
   });
 
+  it('takes a first title from a new message without an event or a version of its own', async () => {
+    const id = uuid(95);
+    const greeting = transcript(header(id), message('a1', null, 'Hello', { role: 'assistant' }));
+    const { folder, path } = await agentFolder({ main: { sessionId: id, updatedAt: START } }, { [`${id}.jsonl`]: greeting });
+    expect(await sessionOf(stage, id)).toMatchObject({ derived_title: null });
+    await appendFile(path(`${id}.jsonl`), transcript(message('a2', 'a1', 'What is a zebra?')));
+    await stage.import(folder);
+    expect(await sessionOf(stage, id)).toMatchObject({ title: 'What is a zebra?', version: 1 });
+    expect(await eventsOf(stage, id)).toEqual(['CREATED', 'MESSAGE_ADDED']);
+  });
+
   it('adds usage to what was reported here meanwhile', async () => {
     const id = uuid(15);
     const answer = (entry: string, parent: string | null, input: number) =>

@@ -4,8 +4,9 @@ import type { Config } from '../../config.ts';
 import { parseConnectionUrl } from '../../database/connection-url.ts';
 import type { Logger } from '../../log.ts';
 import { normalizeAgentId } from '../../modules/session-key/session-key.rules.ts';
+import type { ImportWriterOptions } from '../import-context.ts';
 import { type ImportReport, ImportReportBuilder } from '../import-report.ts';
-import { type ImportWriterOptions, writeSession } from '../import-writer.ts';
+import { writeSession } from '../import-writer.ts';
 import { planImport } from './import-plan.ts';
 import { findState } from './state-folder.ts';
 

@@ -15,6 +15,7 @@ import {
   type WithCursor,
 } from '../../database/paging.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { OPEN_STATUSES } from '../session/session.rules.ts';
 import { LISTED } from '../session-filter/session-filter.rules.ts';
 import { USAGE_SUMS, type UsageRow } from '../usage/usage.loader.ts';
 import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
@@ -105,7 +106,7 @@ export class AgentLoader {
   async #readFigures(agentIds: readonly string[]): Promise<(AgentFigures | null)[]> {
     const rows = await this.#database.rows<AgentFigures>(Prisma.sql`${Prisma.raw(PREPARED)}
       select a.agent_id as "agentId", count(*)::int as "sessionCount",
-        count(*) filter (where s.status in ('SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'))::int as "openSessionCount",
+        count(*) filter (where s.status = any(${[...OPEN_STATUSES]}::aria_engine.session_status[]))::int as "openSessionCount",
         max(a.last_activity_at)::text as "lastActivityAt", ${USAGE_SUMS}
       from aria_engine.chat_session_activity a join aria_engine.chat_sessions s on s.id = a.session_id
       where a.agent_id = any(${[...agentIds]}::text[]) and ${LISTED} and ${this.#visible} group by a.agent_id`);

@@ -7,12 +7,20 @@ import type { Caller } from '../caller.ts';
 import { parseMessageId, parseSessionId } from '../global-id/global-id.rules.ts';
 import type { KeyedInput } from '../idempotency/idempotency.input.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';
-import { deriveTitle, isTerminal, type SessionStatus, TOKEN_LIMIT_REASON } from '../session/session.rules.ts';
+import {
+  deriveTitle,
+  isTerminal,
+  OPEN_STATUSES,
+  REVIVED_STATUSES,
+  type SessionStatus,
+  TOKEN_LIMIT_REASON,
+} from '../session/session.rules.ts';
 import { lockSession } from '../session/session-lock.service.ts';
-import { MAX_AMOUNT, type UsageAmounts, usageAmounts } from '../usage/usage.rules.ts';
+import { hasReachedTokenLimit, MAX_AMOUNT, type UsageAmounts, usageAmounts } from '../usage/usage.rules.ts';
 import { visibleAgents } from '../viewer/viewer.rules.ts';
 import { type CheckedMessage, type MessageInput, readMessage, readMessages } from './message.input.ts';
 import { type MessageRow, messageColumns } from './message.loader.ts';
+import { moveBranch } from './message-branch.rules.ts';
 
 /** The column groups, beyond the core, of the messages an append gives. */
 export const WRITTEN_COLUMNS: readonly string[] = ['tree'];
@@ -124,7 +132,7 @@ async function appendToBranch(
   const rows = await insertMessages(caller, transaction, target, messages, ids, parents);
   const [first] = rows;
   const leaf = rows.at(-1);
-  if (first !== undefined && leaf !== undefined) await moveBranch(transaction, sessionId, leaf.position, first.position);
+  if (first !== undefined && leaf !== undefined) await transaction.rows(moveBranch(sessionId, leaf.position, first.position));
   const path = await transaction.rows<{ id: string }>(Prisma.sql`select id from aria_engine.chat_messages
     where session_id = ${sessionId}::uuid and id = any(${[...ids]}::uuid[]) and on_branch`);
   const active = new Set(path.map(row => row.id));
@@ -148,25 +156,6 @@ async function findParents(transaction: Executor, sessionId: string, messages: r
     if (position === undefined) throw messageNotFound(messages[index]?.parentId ?? id);
     return position;
   });
-}
-
-/**
- * Marks the path from a leaf to its root as the active branch, and all else as off it.
- * It walks no further than to where the path meets the branch that was active, and looks at nothing before that place.
- * @param since positions from here on are new: what they are marked as says nothing yet
- */
-async function moveBranch(transaction: Executor, sessionId: string, leaf: number, since: number): Promise<void> {
-  await transaction.rows(Prisma.sql`
-    with recursive path(position, parent_position, met) as (
-      select m.position, m.parent_position, m.on_branch and m.position < ${since}::bigint
-      from aria_engine.chat_messages m where m.session_id = ${sessionId}::uuid and m.position = ${leaf}::bigint
-      union all
-      select m.position, m.parent_position, m.on_branch and m.position < ${since}::bigint
-      from path join aria_engine.chat_messages m on m.session_id = ${sessionId}::uuid and m.position = path.parent_position where not path.met
-    )
-    update aria_engine.chat_messages m set on_branch = not m.on_branch
-    where m.session_id = ${sessionId}::uuid and m.position > (select coalesce(max(position) filter (where met), 0) from path)
-      and m.on_branch <> (m.position in (select position from path))`);
 }
 
 interface InsertedRow {
@@ -197,6 +186,8 @@ async function insertMessages(
 ): Promise<MessageRow[]> {
   const usages = messages.map(message => (message.usage === null ? null : usageAmounts(message.usage)));
   const total = (amount: keyof UsageAmounts) => usages.reduce((sum, usage) => sum + (usage?.[amount] ?? 0n), 0n);
+  const sum = (column: string, amount: keyof UsageAmounts) =>
+    Prisma.sql`least(act.${Prisma.raw(column)} + ${total(amount)}::bigint, ${MAX_AMOUNT}::bigint)`;
   const amounts = (amount: keyof UsageAmounts) => Prisma.sql`${usages.map(usage => usage?.[amount].toString() ?? null)}::bigint[]`;
   const texts = (of: (message: CheckedMessage) => string | null) => Prisma.sql`${messages.map(of)}::text[]`;
   const follows = Prisma.sql`case when input.place = 1 then act.leaf_position else act.next_position + input.place - 2 end`;
@@ -206,22 +197,21 @@ async function insertMessages(
   const statement: Sql = Prisma.sql`${Prisma.raw(PREPARED)}
     with session as materialized (
       select s.id, s.agent_id, s.status, s.version, s.token_limit, s.deleted_at is not null as trashed, s.compacted_through,
-        s.given_title, s.display_name, s.subject, s.derived_title
+        coalesce(s.given_title, s.display_name, s.subject) is not null as is_named, s.derived_title
       from aria_engine.chat_sessions s
       where s.id = ${sessionId}::uuid and ${visibleAgents(caller.viewer, Prisma.sql`s.agent_id`)} for no key update
     ), act as materialized (
       select a.* from aria_engine.chat_session_activity a
-      where a.session_id = (select id from session where not trashed and status in ('SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'))
+      where a.session_id = (select id from session where not trashed and status = any(${[...OPEN_STATUSES]}::aria_engine.session_status[]))
       for no key update
     ), verdict as materialized (
       select session.*, clock_timestamp() as at,
         greatest(0, floor(extract(epoch from clock_timestamp() - act.last_activity_at) * 1000))::bigint as idle_ms,
-        least(act.input_tokens + ${total('inputTokens')}::bigint, ${MAX_AMOUNT}::bigint) as input_tokens, least(act.output_tokens + ${total('outputTokens')}::bigint, ${MAX_AMOUNT}::bigint) as output_tokens,
-        least(act.cache_read_tokens + ${total('cacheReadTokens')}::bigint, ${MAX_AMOUNT}::bigint) as cache_read_tokens,
-        least(act.cache_write_tokens + ${total('cacheWriteTokens')}::bigint, ${MAX_AMOUNT}::bigint) as cache_write_tokens,
-        least(act.total_tokens + ${total('totalTokens')}::bigint, ${MAX_AMOUNT}::bigint) as total_tokens, least(act.cost_nano_usd + ${total('costNanoUsd')}::bigint, ${MAX_AMOUNT}::bigint) as cost_nano_usd,
-        case when ${total('totalTokens')}::bigint > 0 and (act.total_tokens + ${total('totalTokens')}::bigint) * 100 >= session.token_limit::bigint * 95 then 'FAILED'
-          when session.status in ('SPAWNING', 'STALLED') then 'WORKING' else session.status end::aria_engine.session_status as next_status,
+        ${sum('input_tokens', 'inputTokens')} as input_tokens, ${sum('output_tokens', 'outputTokens')} as output_tokens,
+        ${sum('cache_read_tokens', 'cacheReadTokens')} as cache_read_tokens, ${sum('cache_write_tokens', 'cacheWriteTokens')} as cache_write_tokens,
+        ${sum('total_tokens', 'totalTokens')} as total_tokens, ${sum('cost_nano_usd', 'costNanoUsd')} as cost_nano_usd,
+        case when ${total('totalTokens')}::bigint > 0 and ${hasReachedTokenLimit(sum('total_tokens', 'totalTokens'), Prisma.sql`session.token_limit`)} then 'FAILED'
+          when session.status = any(${[...REVIVED_STATUSES]}::aria_engine.session_status[]) then 'WORKING' else session.status end::aria_engine.session_status as next_status,
         case when session.derived_title is null then ${titleOf(messages)} end as new_title
       from session, act
     ), inserted as (
@@ -256,8 +246,7 @@ async function insertMessages(
           when verdict.next_status = 'FAILED' then ${TOKEN_LIMIT_REASON} end,
         ended_at = case when verdict.next_status = 'FAILED' then verdict.at else s.ended_at end,
         derived_title = coalesce(verdict.new_title, s.derived_title),
-        title = case when verdict.new_title is null then s.title
-          else coalesce(verdict.given_title, verdict.display_name, verdict.subject, verdict.new_title) end
+        title = case when verdict.is_named then s.title else coalesce(verdict.new_title, s.title) end
       from verdict where s.id = verdict.id and (verdict.next_status <> verdict.status or verdict.new_title is not null)
     ), event as (
       insert into aria_engine.session_events (session_id, agent_id, type, payload)
@@ -343,7 +332,7 @@ export async function deleteMessage(
       where a.session_id = ${session.id}::uuid
       returning leaf_position::float8 as leaf, ${message.parent}::bigint is null as orphaned`);
     // A root was the leaf: the newest message left becomes the leaf, on a branch of its own.
-    if (activity?.orphaned === true && activity.leaf !== null) await moveBranch(transaction, session.id, activity.leaf, 0);
+    if (activity?.orphaned === true && activity.leaf !== null) await transaction.rows(moveBranch(session.id, activity.leaf, 0));
     return { sessionId: session.id, messageId: parsed.messageId };
   });
   caller.eventsWritten();

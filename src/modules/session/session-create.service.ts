@@ -11,10 +11,10 @@ import { assertStorable, readMetadata } from '../text/text.input.ts';
 import { maySeeAgent, visibleAgents } from '../viewer/viewer.rules.ts';
 import { type CreateSessionInput, readDescription, readIdentity, readType, type SessionIdentity } from './session.input.ts';
 import { effectiveTitle, type SessionStatus } from './session.rules.ts';
-import { nameTaken, takenOr } from './session-names.service.ts';
+import { nameTaken, type SessionNames, takenOr } from './session-names.service.ts';
 
 const FIRST_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING'];
-/** How often a key may be taken and let go again between our two looks at it. */
+/** How often a name may be taken and let go again between our two looks at it. */
 const MAX_ATTEMPTS = 10;
 const MAX_DURATION_MS = 10 * 365 * 86_400_000;
 const LAST_INSTANT = Date.UTC(10_000, 0) - 1;
@@ -52,21 +52,23 @@ async function create(caller: Caller, input: CreateSessionInput): Promise<Create
     throw new DomainError('FORBIDDEN', `This key may not create sessions of the agent ${identity.agentId}.`, { agentId: identity.agentId });
   }
   const id = uuidv7();
+  const names = { key: identity.key, label: input.label?.trim() ?? null };
   const statement = insertSession(caller, input, identity, id);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const [written] = await caller.database.rows<{ id: string | null; parentTrashed: boolean | null }>(statement).catch(error => {
-      throw takenOr(error, { key: identity.key, label: input.label?.trim() ?? null });
+      throw takenOr(error, names);
     });
     if (written?.id != null) {
       caller.eventsWritten();
       return { id, created: true };
     }
     if (input.parentId != null && written?.parentTrashed !== false) throw sessionNotFound(input.parentId, written?.parentTrashed === true);
-    const holder = await findByKey(caller, identity);
-    // None: it went away between the two statements, and the key is free again.
-    if (holder !== null) return { id: holder, created: false };
+    const holder = await findHolder(caller, identity.agentId, names);
+    if (holder?.hasKey === true) return { id: holder.id, created: false };
+    if (holder !== null) throw nameTaken('LABEL_TAKEN', names);
+    // None: it went away between the two statements, and the name is free again.
   }
-  throw nameTaken('KEY_TAKEN', { key: identity.key, label: null });
+  throw nameTaken(names.key === null ? 'LABEL_TAKEN' : 'KEY_TAKEN', names);
 }
 
 function defaultAgent(caller: Caller): string {
@@ -74,14 +76,24 @@ function defaultAgent(caller: Caller): string {
   return only !== undefined && others.length === 0 ? only : caller.settings.defaultAgent;
 }
 
-async function findByKey(caller: Caller, identity: SessionIdentity): Promise<string | null> {
-  const [holder] = await caller.database.rows<{ id: string }>(Prisma.sql`select id from aria_engine.chat_sessions
-    where agent_id = ${identity.agentId} and key = ${identity.key} and deleted_at is null and superseded_at is null`);
-  return holder?.id ?? null;
+/** The session that holds the key, else the one that holds the label; null where both are free. */
+async function findHolder(
+  caller: Caller,
+  agentId: string,
+  names: SessionNames,
+): Promise<{ readonly id: string; readonly hasKey: boolean } | null> {
+  const [holder] = await caller.database.rows<{ id: string; hasKey: boolean }>(Prisma.sql`
+    select id, coalesce(key = ${names.key}::text, false) as "hasKey" from aria_engine.chat_sessions
+    where agent_id = ${agentId} and (key = ${names.key}::text or label = ${names.label}::text) and deleted_at is null and superseded_at is null
+    order by 2 desc limit 1`);
+  return holder ?? null;
 }
 
-/** Rather than to fail, which would fail the whole transaction this may be part of. */
-const UNLESS_KEY_IS_TAKEN = Prisma.sql`on conflict (agent_id, key) where deleted_at is null and superseded_at is null do nothing`;
+/**
+ * Rather than to fail, which would fail the whole transaction this may be part of. Of any name: two that both find the key free go on to
+ * the label, and the one that comes second is to find the session of its key, not a label that is taken.
+ */
+const UNLESS_A_NAME_IS_TAKEN = Prisma.sql`on conflict do nothing`;
 
 function insertSession(caller: Caller, input: CreateSessionInput, identity: SessionIdentity, id: string): Sql {
   const { given_title, display_name, subject, ...columns } = readDescription(input, caller.settings);
@@ -118,7 +130,7 @@ function insertSession(caller: Caller, input: CreateSessionInput, identity: Sess
         coalesce(${startedAt}::timestamptz, now()),
         coalesce(${startedAt}::timestamptz, now()) + ${duration}::bigint * interval '1 millisecond'
       where ${parentId}::uuid is null or exists (select from parent where not trashed)
-      ${input.ifExists === 'RETURN' ? UNLESS_KEY_IS_TAKEN : Prisma.empty}
+      ${input.ifExists === 'RETURN' ? UNLESS_A_NAME_IS_TAKEN : Prisma.empty}
       returning id, agent_id
     ), activity as (
       insert into aria_engine.chat_session_activity (session_id, agent_id) select id, agent_id from session

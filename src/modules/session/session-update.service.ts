@@ -87,7 +87,6 @@ async function update(caller: Caller, input: UpdateSessionInput): Promise<string
   const columns = readDescription(input, caller.settings);
   try {
     return await write(caller, async transaction => {
-      if (input.parentId != null) await transaction.rows(Prisma.sql`select 1 from pg_advisory_xact_lock(${PARENT_LOCK})`);
       const session = await lockSession(transaction, caller.viewer, input.id, { trashed: false, expectedVersion: input.expectedVersion });
       const changes: Changes = { assignments: [], fields: [], parentId: null, status: null };
       changeColumns(changes, session, columns, caller);
@@ -250,6 +249,8 @@ async function changeParent(changes: Changes, transaction: Executor, caller: Cal
   if (parentId !== null && parentId === session.parent_id) return;
   if (session.parent_id !== null) throw badInput('input.parentId', 'must not be changed once it is set');
   if (parentId === session.id) throw badInput('input.parentId', 'must not be the session itself');
+  // Behind the session's lock, not before it: a session that stays locked then holds up none but those who want it.
+  await transaction.rows(Prisma.sql`select 1 from pg_advisory_xact_lock(${PARENT_LOCK})`);
   // Locked, so that it is not removed for good before this is committed.
   const [parent] = await transaction.rows<{ trashed: boolean }>(Prisma.sql`
     select p.deleted_at is not null as trashed from aria_engine.chat_sessions p

@@ -28,7 +28,11 @@ export const MAX_NAME_LENGTH = 200;
 export const MAX_TAGS = 50;
 export const MAX_TAG_LENGTH = 64;
 
-const TERMINAL: ReadonlySet<SessionStatus> = new Set(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED']);
+/** Of a session that takes messages, logs and progress. */
+export const OPEN_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'];
+
+/** Of an open session that activity moves to WORKING. */
+export const REVIVED_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'STALLED'];
 
 const TRANSITIONS: Readonly<Record<SessionStatus, readonly SessionStatus[]>> = {
   SPAWNING: ['ACTIVE', 'WORKING', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
@@ -43,7 +47,7 @@ const TRANSITIONS: Readonly<Record<SessionStatus, readonly SessionStatus[]>> = {
 
 /** True for a status that takes no more messages, logs and progress. */
 export function isTerminal(status: SessionStatus): boolean {
-  return TERMINAL.has(status);
+  return !OPEN_STATUSES.includes(status);
 }
 
 /** Whether a session may go from one status to another; the same again is no transition and always allowed. */
@@ -104,10 +108,14 @@ export interface TitleSources {
   readonly derivedTitle: string | null;
 }
 
-/** The title shown: given, else display name, else subject, else derived, else `Session <first 8 of id>`; blank ones count as absent. */
+/**
+ * The title shown: given, else display name, else subject, else derived, else `Session <first 8 of id>`; blank ones count as absent.
+ * At most 200 characters, which imported names may exceed.
+ */
 export function effectiveTitle(sources: TitleSources): string {
   const named = [sources.givenTitle, sources.displayName, sources.subject, sources.derivedTitle].find(text => text?.trim());
-  return named ?? `Session ${sources.id.slice(0, 8)}`;
+  const title = named ?? `Session ${sources.id.slice(0, 8)}`;
+  return title.length <= MAX_TITLE_LENGTH ? title : [...title].slice(0, MAX_TITLE_LENGTH).join('');
 }
 
 /** 100 for COMPLETED, else as last reported. */

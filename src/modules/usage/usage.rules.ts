@@ -1,3 +1,6 @@
+import type { Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+
 /** Token counts and cost as they are added up; cost in billionths of a US dollar, so that sums stay exact. */
 export interface UsageAmounts {
   readonly inputTokens: bigint;
@@ -56,7 +59,15 @@ export function usageAmounts(report: UsageReport): UsageAmounts {
   };
 }
 
-/** Whether these totals have reached the share of the limit at which a session fails: 95 %. */
+/** The share of its token limit, in percent, at which a session fails. */
+const TOKEN_LIMIT_PERCENT = 95n;
+
+/** Whether these totals have reached the share of the limit at which a session fails. */
 export function reachesTokenLimit(totalTokens: bigint, tokenLimit: number | null): boolean {
-  return tokenLimit !== null && totalTokens * 100n >= BigInt(tokenLimit) * 95n;
+  return tokenLimit !== null && totalTokens * 100n >= BigInt(tokenLimit) * TOKEN_LIMIT_PERCENT;
+}
+
+/** The same of a session as its row stands under the lock; null where it has no limit. */
+export function hasReachedTokenLimit(totalTokens: Sql, tokenLimit: Sql): Sql {
+  return Prisma.sql`${totalTokens} * 100 >= ${tokenLimit}::bigint * ${TOKEN_LIMIT_PERCENT}::bigint`;
 }

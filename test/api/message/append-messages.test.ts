@@ -108,6 +108,13 @@ describe('appendMessages', () => {
     });
   });
 
+  it('fails the session, and nothing else, where the sums of a call are absurd', async () => {
+    const { id } = await create({ tokenLimit: 1_000 });
+    const messages = Array.from({ length: 20 }, () => user('x', { usage: { totalTokens: Number.MAX_SAFE_INTEGER } }));
+    expect(await appendAll(id, messages)).toHaveLength(20);
+    expect(await side.session(id)).toMatchObject({ status: 'FAILED', usage: { totalTokens: Number.MAX_SAFE_INTEGER } });
+  });
+
   it('takes the title from the first user message with text', async () => {
     const { id } = await create();
     await appendAll(id, [{ role: 'ASSISTANT', content: 'Hello!' }, user(' '), user('The task'), user('Another')]);

@@ -470,6 +470,20 @@ describe('the parent of updateSession', () => {
     }
   });
 
+  it('is set beside another whose session somebody keeps locked', async () => {
+    const [held, free, parent] = await Promise.all([create(), create(), create()]);
+    const locked = await side.connect();
+    await locked.query('begin');
+    await locked.query('select from aria_engine.chat_sessions where id = $1 for no key update', [held.sessionId]);
+    const waiting = side.send('updateSession', { id: held.id, parentId: parent.id });
+    const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    while ((await side.rows(blocked)).length === 0) await new Promise(resolve => setImmediate(resolve));
+    expect((await update({ id: free.id, parentId: parent.id })).parent).toEqual({ sessionId: parent.sessionId });
+    await locked.query('commit');
+    await locked.end();
+    (await waiting).expectOk();
+  });
+
   it('that is removed for good at the same time is not found, or leaves a root', async () => {
     for (let round = 0; round < 10; round += 1) {
       const [parent, child] = await Promise.all([create(), create()]);

@@ -93,6 +93,8 @@ export interface WriteSide {
   messages(sessionId: string): Promise<readonly MessageView[]>;
   /** What the event log holds of a session, in the order it was written. */
   events(sessionId: string): Promise<readonly WrittenEvent[]>;
+  /** Opens a connection past the application, for a transaction beside it; the caller ends it. */
+  connect(): Promise<pg.Client>;
   /** Runs one statement past the application. */
   rows<Row extends pg.QueryResultRow>(sql: string, parameters?: readonly unknown[]): Promise<readonly Row[]>;
 }
@@ -163,6 +165,11 @@ export function useWriteSide(options: TestAppOptions = {}): WriteSide {
         'select type::text, payload from aria_engine.session_events where session_id = $1 order by id',
         [sessionId],
       );
+    },
+    async connect() {
+      const client = new pg.Client({ connectionString: app.databaseUrl });
+      await client.connect();
+      return client;
     },
     async rows<Row extends pg.QueryResultRow>(sql: string, parameters: readonly unknown[] = []) {
       return (await direct.query<Row>(sql, [...parameters])).rows;

@@ -89,6 +89,11 @@ describe('effectiveTitle', () => {
     expect(effectiveTitle({ ...sources, givenTitle: null, displayName: '', subject: null })).toBe('derived');
     expect(effectiveTitle({ ...sources, givenTitle: null, displayName: null, subject: null, derivedTitle: null })).toBe('Session 01a1fbc9');
   });
+
+  it('is cut at 200 characters, which imported names may exceed', () => {
+    expect(effectiveTitle({ ...sources, givenTitle: '😀'.repeat(300) })).toBe('😀'.repeat(200));
+    expect(effectiveTitle({ ...sources, givenTitle: '😀'.repeat(200) })).toBe('😀'.repeat(200));
+  });
 });
 
 describe('shownPercent', () => {

@@ -1,0 +1,25 @@
+import type { ClientBase } from 'pg';
+import { type EventToWrite, insertEvents } from '../events/event-write.ts';
+import { statusChange } from '../modules/session/session-lock.service.ts';
+import { sendStatement } from './send-statement.ts';
+import type { SessionRow } from './session-row.ts';
+
+/** Writes events of a session under its lock, in this order. */
+export async function writeEvents(client: ClientBase, session: SessionRow, events: readonly EventToWrite[]): Promise<void> {
+  if (events.length > 0) await sendStatement(client, insertEvents(session.id, session.agentId, events));
+}
+
+/** The event of a change of status, reason or end. */
+export function statusChanged(from: SessionRow, to: SessionRow, now: Date): EventToWrite {
+  const before = {
+    status: from.status,
+    inputTokens: Number(to.inputTokens),
+    outputTokens: Number(to.outputTokens),
+    cacheReadTokens: Number(to.cacheReadTokens),
+    cacheWriteTokens: Number(to.cacheWriteTokens),
+    totalTokens: Number(to.totalTokens),
+    costNanoUsd: Number(to.costNanoUsd),
+    idleMs: Math.max(0, now.getTime() - from.lastActivityAt.getTime()),
+  };
+  return { type: 'STATUS_CHANGED', payload: statusChange(before, to.status, to.statusReason) };
+}

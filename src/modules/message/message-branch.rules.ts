@@ -1,0 +1,23 @@
+import type { Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+
+/**
+ * The statement that marks the path from a leaf to its root as the active branch of a session, and all else as off it.
+ * It walks no further than to where the path meets the branch that was active, and looks at nothing before that place.
+ * @param sessionId UUID of a session under its lock
+ * @param leaf position of the leaf; null where no message is to be active
+ * @param since positions from here on are new: what they are marked as says nothing yet; 0 to look at every message
+ */
+export function moveBranch(sessionId: string, leaf: number | null, since: number): Sql {
+  return Prisma.sql`
+    with recursive path(position, parent_position, met) as (
+      select m.position, m.parent_position, m.on_branch and m.position < ${since}::bigint
+      from aria_engine.chat_messages m where m.session_id = ${sessionId}::uuid and m.position = ${leaf}::bigint
+      union all
+      select m.position, m.parent_position, m.on_branch and m.position < ${since}::bigint
+      from path join aria_engine.chat_messages m on m.session_id = ${sessionId}::uuid and m.position = path.parent_position where not path.met
+    )
+    update aria_engine.chat_messages m set on_branch = not m.on_branch
+    where m.session_id = ${sessionId}::uuid and m.position > (select coalesce(max(position) filter (where met), 0) from path)
+      and m.on_branch <> (m.position in (select position from path))`;
+}
