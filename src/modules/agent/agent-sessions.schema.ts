@@ -15,7 +15,7 @@ builder.objectField(Agent, 'sessions', t =>
     extensions: { pageSize: SESSION_PAGE },
     resolve: async (row, args, context, info) => {
       const ordering = sessionOrdering(args.orderBy, ['agent.sessions', args.filter]);
-      const list = { by: 'agent', conditions: sessionConditions(args.filter), ordering } as const;
+      const list = { by: 'agent', conditions: sessionConditions(args.filter, context.viewer), ordering } as const;
       const window = readWindow(args, SESSION_PAGE, ordering);
       return {
         page: await context.load.sessions.pageOf(row.agentId, list, window, connectionGroups(info)),

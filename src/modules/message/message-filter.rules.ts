@@ -1,8 +1,8 @@
 import type { Sql } from '../../database/database.ts';
 import { fingerprintOf } from '../../database/paging.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { containsText, type DateTimeRange } from '../session-filter/session-filter.rules.ts';
-import { assertStorable } from '../text/text.input.ts';
+import { containsText, type DateTimeRange, MAX_SEARCH_LENGTH } from '../session-filter/session-filter.rules.ts';
+import { assertStorable, readText } from '../text/text.input.ts';
 import { ACTIVE_MESSAGE, type MessageList, type MessageRole } from './message.loader.ts';
 
 /** ACTIVE: the path to the leaf, without what was compacted. ALL: every branch. */
@@ -40,7 +40,7 @@ export function messageList(filter: MessageFilter | null | undefined, branch: Br
     ...(filter?.roles == null ? [] : [roleCondition(filter.roles)]),
     ...createdConditions(filter?.createdAt),
     ...(filter?.afterPosition == null ? [] : [Prisma.sql`m.position > ${filter.afterPosition}::bigint`]),
-    ...(filter?.search == null ? [] : [containsText(Prisma.sql`m.content`, filter.search)]),
+    ...(filter?.search == null ? [] : [containsText(Prisma.sql`m.content`, readText(filter.search, 'filter.search', MAX_SEARCH_LENGTH))]),
   ];
   return {
     conditions,

@@ -107,7 +107,7 @@ export class SearchLoader {
       ...createdConditions(search.createdAt),
       ...(search.branch === 'ACTIVE' ? [ACTIVE_MESSAGE] : []),
       visibleAgents(this.#viewer, Prisma.sql`s.agent_id`),
-      ...sessionConditions(search.sessions, 'sessions'),
+      ...sessionConditions(search.sessions, this.#viewer, 'sessions'),
     ];
   }
 

@@ -5,7 +5,8 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../global-id/global-id.rules.ts';
 import type { SessionPriority, SessionStatus } from '../session/session.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
-import { assertStorable, isJsonObject } from '../text/text.input.ts';
+import { assertMetadataSize, assertStorable, isJsonObject, readText } from '../text/text.input.ts';
+import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 
 /** One value, some, or all but some. An operator that is null counts as left out. */
 export interface SetFilter<Value> {
@@ -85,6 +86,9 @@ const MAX_FILTER_NODES = 200;
 const MAX_ORDER_TERMS = 3;
 const MAX_ACTIVE_MINUTES = 5_256_000;
 
+/** Characters of a text that is searched for: what is longer costs the database seconds to take apart, and is nobody's search. */
+export const MAX_SEARCH_LENGTH = 1_000;
+
 /** Neither in the trash nor superseded, on the table `a`: what a list holds where its filter does not say. */
 export const LISTED = Prisma.sql`a.listed`;
 
@@ -111,14 +115,14 @@ export function containsText(column: Sql, text: string): Sql {
  *
  * Columns may be null and SQL has three truth values, the contract two. AND and OR of unknowns are true exactly where they
  * are true with every unknown taken as false, so only `not` and `notIn` have to settle them: both are `... is not true`.
+ * @param viewer for whom a parent that may not be seen is none
  * @param field the argument the filter stands in
  * @throws DomainError BAD_USER_INPUT
  */
-export function sessionConditions(filter: SessionFilter | null | undefined, field = 'filter'): Sql[] {
+export function sessionConditions(filter: SessionFilter | null | undefined, viewer: Viewer, field = 'filter'): Sql[] {
   const given = filter ?? {};
   assertStorable(given, field);
-  const budget = { nodes: 0 };
-  const own = conditionsOf(given, field, 1, budget);
+  const own = conditionsOf(given, field, 1, { viewer, nodes: 0 });
   const untrashed = given.trashed == null || !given.trashed;
   const unsuperseded = given.superseded == null || !given.superseded;
   // What is said outright is among the conditions already; the partial indexes are found by `listed` alone.
@@ -128,10 +132,19 @@ export function sessionConditions(filter: SessionFilter | null | undefined, fiel
   return own;
 }
 
-function conditionsOf(filter: SessionFilter, field: string, depth: number, budget: { nodes: number }): Sql[] {
+/** What all parts of one filter share. */
+interface Compilation {
+  readonly viewer: Viewer;
+  /** Parts so far. */
+  nodes: number;
+}
+
+function conditionsOf(filter: SessionFilter, field: string, depth: number, compilation: Compilation): Sql[] {
+  const { viewer } = compilation;
   if (depth > MAX_FILTER_DEPTH) throw badInput(field, `must not be nested deeper than ${MAX_FILTER_DEPTH} levels`);
-  if (++budget.nodes > MAX_FILTER_NODES) throw badInput(field, `must not have more than ${MAX_FILTER_NODES} nested filters`);
-  const nested = (part: SessionFilter, name: string) => joined(conditionsOf(part, `${field}.${name}`, depth + 1, budget), ' and ', true);
+  if (++compilation.nodes > MAX_FILTER_NODES) throw badInput(field, `must not have more than ${MAX_FILTER_NODES} nested filters`);
+  const nested = (part: SessionFilter, name: string) =>
+    joined(conditionsOf(part, `${field}.${name}`, depth + 1, compilation), ' and ', true);
   const conditions: (Sql | null)[] = [
     filter.and == null
       ? null
@@ -163,10 +176,10 @@ function conditionsOf(filter: SessionFilter, field: string, depth: number, budge
     ...enumConditions(Prisma.sql`s.priority`, 'session_priority', filter.priority),
     ...stringConditions(Prisma.sql`s.model`, filter.model),
     filter.tags == null ? null : Prisma.sql`s.tags @> ${[...filter.tags]}::text[]`,
-    filter.parentId == null ? null : Prisma.sql`s.parent_id = ${parseSessionId(filter.parentId)}::uuid`,
-    presence(Prisma.sql`s.parent_id`, filter.root == null ? null : !filter.root),
+    filter.parentId == null ? null : parentCondition(filter.parentId, viewer),
+    filter.root == null ? null : rootCondition(filter.root, viewer),
     filter.metadata == null ? null : metadataCondition(filter.metadata, `${field}.metadata`),
-    filter.search == null ? null : searchCondition(filter.search),
+    filter.search == null ? null : searchCondition(readText(filter.search, `${field}.search`, MAX_SEARCH_LENGTH)),
     filter.activeWithinMinutes == null ? null : activityCondition(filter.activeWithinMinutes, `${field}.activeWithinMinutes`),
     ...rangeConditions(Prisma.sql`s.created_at`, filter.createdAt),
     ...rangeConditions(Prisma.sql`s.started_at`, filter.startedAt),
@@ -229,9 +242,27 @@ function presence(column: Sql, present: boolean | null | undefined): Sql | null 
   return present ? Prisma.sql`${column} is not null` : Prisma.sql`${column} is null`;
 }
 
+/** Whether the parent exists for a viewer who is bound to agents. */
+function parentIsVisible(viewer: Viewer): Sql {
+  return Prisma.sql`exists (select from aria_engine.chat_sessions parent where parent.id = s.parent_id
+    and ${visibleAgents(viewer, Prisma.sql`parent.agent_id`)})`;
+}
+
+function parentCondition(id: string, viewer: Viewer): Sql {
+  const isParent = Prisma.sql`s.parent_id = ${parseSessionId(id)}::uuid`;
+  return viewer.agentIds === null ? isParent : Prisma.sql`(${isParent} and ${parentIsVisible(viewer)})`;
+}
+
+function rootCondition(isRoot: boolean, viewer: Viewer): Sql {
+  if (viewer.agentIds === null) return isRoot ? Prisma.sql`s.parent_id is null` : Prisma.sql`s.parent_id is not null`;
+  return isRoot ? Prisma.sql`not ${parentIsVisible(viewer)}` : parentIsVisible(viewer);
+}
+
 function metadataCondition(metadata: unknown, field: string): Sql {
   if (!isJsonObject(metadata)) throw badInput(field, 'must be a JSON object');
-  return Prisma.sql`s.metadata @> ${JSON.stringify(metadata)}::jsonb`;
+  const json = JSON.stringify(metadata);
+  assertMetadataSize(Buffer.byteLength(json), field);
+  return Prisma.sql`s.metadata @> ${json}::jsonb`;
 }
 
 function activityCondition(minutes: number, field: string): Sql {
@@ -268,7 +299,7 @@ const NEWEST_MESSAGES = 200;
  * The top-level `search` of a filter, taken apart from the rest; null where there is none.
  * @throws DomainError BAD_USER_INPUT
  */
-export function sessionSearch(filter: SessionFilter | null | undefined): SessionSearch | null {
+export function sessionSearch(filter: SessionFilter | null | undefined, viewer: Viewer): SessionSearch | null {
   if (filter?.search == null) return null;
   const { search, ...rest } = filter;
   // A span of positions, read whatever the planner thinks; `offset 0` keeps it from asking the index of all for each session anew.
@@ -276,7 +307,7 @@ export function sessionSearch(filter: SessionFilter | null | undefined): Session
     select hit.content from aria_engine.chat_messages hit
     where hit.session_id = s.id and hit.position >= a.next_position - ${NEWEST_MESSAGES}::int offset 0
   ) hit where ${containsText(Prisma.sql`hit.content`, search)})`;
-  return { rest: sessionConditions(rest), foundAtOnce: Prisma.sql`${foundIn(search, ofSession)} is true`, newest: NEWEST_MESSAGES };
+  return { rest: sessionConditions(rest, viewer), foundAtOnce: Prisma.sql`${foundIn(search, ofSession)} is true`, newest: NEWEST_MESSAGES };
 }
 
 const SORT_VALUES: Readonly<Record<SessionOrderField, Omit<OrderTerm, 'descending'>>> = {

@@ -27,10 +27,10 @@ builder.queryFields(t => ({
     resolve: async (_root, args, context, info) => {
       const ordering = sessionOrdering(args.orderBy, ['sessions', args.filter]);
       const window = readWindow(args, SESSION_PAGE, ordering);
-      const conditions = sessionConditions(args.filter);
+      const conditions = sessionConditions(args.filter, context.viewer);
       return {
         page: await context.load.sessions.page(
-          { conditions, ordering, search: sessionSearch(args.filter) },
+          { conditions, ordering, search: sessionSearch(args.filter, context.viewer) },
           window,
           connectionGroups(info),
         ),

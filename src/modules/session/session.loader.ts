@@ -97,19 +97,19 @@ const GROUPS = {
   extra: Prisma.sql`s.settings_extra as "settingsExtra"`,
   usage: USAGE_COLUMNS,
   progress: Prisma.sql`a.progress_percent as "progressPercent", a.tasks_completed as "tasksCompleted", a.tasks_total as "tasksTotal", a.current_task as "currentTask"`,
-  depth: Prisma.sql`(with recursive lineage(id, depth) as (
-    select s.parent_id, 0 where s.parent_id is not null
-    union all select p.parent_id, l.depth + 1 from lineage l join aria_engine.chat_sessions p on p.id = l.id
-  ) select coalesce(max(depth), 0) from lineage) as "depth"`,
 } as const;
 
-/** Name of a column group of a session; fields name theirs in the `columns` extension. */
-export type SessionColumns = keyof typeof GROUPS;
-
-function columns(groups: readonly string[]): Sql {
-  const asked = Object.entries(GROUPS).flatMap(([name, list]) => (groups.includes(name) ? [list] : []));
-  return Prisma.join([CORE, ...asked]);
+/** How many ancestors exist for the viewer; it ends at the first one that does not. */
+function depthColumn(viewer: Viewer): Sql {
+  const visible = viewer.agentIds === null ? Prisma.empty : Prisma.sql` and ${visibleAgents(viewer, Prisma.sql`p.agent_id`)}`;
+  return Prisma.sql`(with recursive lineage(id, depth) as (
+    select s.parent_id, 0 where s.parent_id is not null
+    union all select p.parent_id, l.depth + 1 from lineage l join aria_engine.chat_sessions p on p.id = l.id${visible}
+  ) select coalesce(max(depth), 0) from lineage) as "depth"`;
 }
+
+/** Name of a column group of a session; fields name theirs in the `columns` extension. */
+export type SessionColumns = keyof typeof GROUPS | 'depth';
 
 const SESSIONS = Prisma.sql`aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id`;
 
@@ -144,6 +144,7 @@ type ReadSession = SessionRow & WithCursor;
 export class SessionLoader {
   readonly #database: Database;
   readonly #visible: Sql;
+  readonly #groups: Readonly<Record<SessionColumns, Sql>>;
   readonly #byId = new LoaderSet<string, SessionRow | null>();
   readonly #pages = new LoaderSet<string, Page<SessionRow>>();
   readonly #counts = new LoaderSet<string, number>();
@@ -151,6 +152,12 @@ export class SessionLoader {
   constructor(database: Database, viewer: Viewer) {
     this.#database = database;
     this.#visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
+    this.#groups = { ...GROUPS, depth: depthColumn(viewer) };
+  }
+
+  #columns(groups: readonly string[]): Sql {
+    const asked = Object.entries(this.#groups).flatMap(([name, list]) => (groups.includes(name) ? [list] : []));
+    return Prisma.join([CORE, ...asked]);
   }
 
   /** A session by its UUID, in the trash or not; null where there is none or it may not be seen. */
@@ -161,7 +168,7 @@ export class SessionLoader {
   /** One page of a list: one statement, none where nothing is asked for. */
   async page(list: SessionList, window: PageWindow, groups: readonly string[]): Promise<Page<SessionRow>> {
     if (window.limit === 0) return emptyPage(window);
-    const shown = pageColumns(columns(groups), list.ordering, groups);
+    const shown = pageColumns(this.#columns(groups), list.ordering, groups);
     const { search } = list;
     const rows = await this.#database.rows<ReadSession>(
       search == null ? this.#part(shown, list.conditions, list, window) : this.#searched(shown, search, list, window),
@@ -227,7 +234,7 @@ export class SessionLoader {
   async #readByIds(ids: readonly string[], groups: readonly string[]): Promise<(SessionRow | null)[]> {
     const conditions = allOf([Prisma.sql`s.id = any(${[...ids]}::uuid[])`, this.#visible]);
     const rows = await this.#database.rows<SessionRow>(
-      Prisma.sql`${Prisma.raw(PREPARED)} select ${columns(groups)} from ${SESSIONS} where ${conditions}`,
+      Prisma.sql`${Prisma.raw(PREPARED)} select ${this.#columns(groups)} from ${SESSIONS} where ${conditions}`,
     );
     return byKey(ids, rows, row => row.id);
   }
@@ -247,7 +254,7 @@ export class SessionLoader {
     ]);
     const rows = await this.#database.rows<ReadSession & OfParent>(Prisma.sql`
       select session.*, parent.id as "listParent" from unnest(${[...parents]}::${type}[]) parent(id) cross join lateral (
-        select ${pageColumns(columns(groups), list.ordering, groups)} from ${SESSIONS}
+        select ${pageColumns(this.#columns(groups), list.ordering, groups)} from ${SESSIONS}
         where ${conditions} order by ${orderList(list.ordering, window)} limit ${rowsToRead(window)}
       ) session`);
     return pagesByParent(parents, rows, window, list.ordering);

@@ -46,12 +46,14 @@ export class UsageLoader {
 
   constructor(database: Database, viewer: Viewer) {
     this.#ofTree = new DataLoader(async ids => {
+      // What lies below a session that may not be seen is no descendant for the viewer.
+      const visible = viewer.agentIds === null ? Prisma.empty : Prisma.sql` and ${visibleAgents(viewer, Prisma.sql`child.agent_id`)}`;
       // `offset 0` keeps each session of a tree one look by its id: the planner takes trees for far larger than they are.
       const rows = await database.rows<UsageRow & { root: string }>(Prisma.sql`${Prisma.raw(PREPARED)}
         with recursive tree(root, id) as (
           select r.id, r.id from unnest(${[...ids]}::uuid[]) r(id)
           union
-          select tree.root, child.id from tree join aria_engine.chat_sessions child on child.parent_id = tree.id
+          select tree.root, child.id from tree join aria_engine.chat_sessions child on child.parent_id = tree.id${visible}
         )
         select tree.root, ${USAGE_SUMS}
         from tree cross join lateral (

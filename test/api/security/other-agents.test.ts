@@ -8,9 +8,10 @@ let app: TestApp;
 let admin: TestKey;
 /** Bound to agent `a`. */
 let key: TestKey;
-/** Of agent `a`, below a session of agent `b`, and with one below it. */
+/** Of agent `a`, below a session of agent `b`, and with one below it, which has one of agent `a` below it. */
 let mine: { id: string; sessionId: string };
 let theirs: { id: string; sessionId: string };
+let grandchild: { id: string; sessionId: string };
 
 interface Made {
   createSession: { session: { id: string; sessionId: string } };
@@ -43,6 +44,7 @@ beforeAll(async () => {
   theirs = await make({ agentId: 'b', key: 'plan', label: 'plan', title: `${WORD} of b` });
   mine = await make({ agentId: 'a', title: `${WORD} of a`, parentId: theirs.id });
   const child = await make({ agentId: 'b', title: `${WORD} child of b`, parentId: mine.id });
+  grandchild = await make({ agentId: 'a', title: 'The grandchild', parentId: child.id });
   for (const { id } of [mine, theirs, child]) (await append(id, `The ${WORD} of ${id}`)).expectOk();
 });
 
@@ -60,7 +62,7 @@ describe('a key of agent a', () => {
     ).expectOk();
     expect(sessions).toEqual({ totalCount: 1, nodes: [{ agentId: 'a' }] });
     expect(searchMessages).toEqual({ totalCount: 1, nodes: [{ session: { agentId: 'a' } }] });
-    expect(agents).toEqual({ totalCount: 1, nodes: [{ agentId: 'a', sessionCount: 1, usage: { totalTokens: 10 } }] });
+    expect(agents).toEqual({ totalCount: 1, nodes: [{ agentId: 'a', sessionCount: 2, usage: { totalTokens: 10 } }] });
   });
 
   it('finds neither the parent nor the children of its session that are of agent b, nor counts them', async () => {
@@ -69,8 +71,39 @@ describe('a key of agent a', () => {
       { id: mine.id },
     );
     expect(answer.expectOk()).toEqual({
-      session: { parent: null, children: { totalCount: 0, nodes: [] }, usage: { totalTokens: 10 }, agent: { sessions: { totalCount: 1 } } },
+      session: { parent: null, children: { totalCount: 0, nodes: [] }, usage: { totalTokens: 10 }, agent: { sessions: { totalCount: 2 } } },
     });
+  });
+
+  it('cannot tell that its session has a parent, or a descendant beyond a child, that is of agent b', async () => {
+    (await append(grandchild.id, 'deep down')).expectOk();
+    const FAMILY =
+      'query ($id: ID!) { session(id: $id) { depth parent { id } usage(scope: TREE) { totalTokens } agent { sessions(filter: { root: true }) { totalCount } } } }';
+    const family = (totalTokens: number) => ({
+      session: { depth: 0, parent: null, usage: { totalTokens }, agent: { sessions: { totalCount: 2 } } },
+    });
+    expect((await ask(FAMILY, { id: mine.id })).expectOk()).toEqual(family(10));
+    expect((await ask(FAMILY, { id: grandchild.id })).expectOk()).toEqual(family(10));
+    expect((await ask(FAMILY, { id: grandchild.id }, admin)).expectOk()).toMatchObject({ session: { depth: 3 } });
+    expect((await ask(FAMILY, { id: mine.id }, admin)).expectOk()).toMatchObject({ session: { depth: 1, usage: { totalTokens: 30 } } });
+    for (const filter of [{ parentId: theirs.id }, { root: false }, { not: { root: true } }, { or: [{ parentId: theirs.sessionId }] }]) {
+      const LISTS = `query ($filter: SessionFilter) {
+        sessions(filter: $filter) { totalCount }
+        searchMessages(query: "${WORD}", sessions: $filter) { totalCount }
+        agents { nodes { sessions(filter: $filter) { totalCount } } }
+      }`;
+      const nothing = { totalCount: 0 };
+      const answer = (await ask(LISTS, { filter })).expectOk();
+      expect(answer).toEqual({ sessions: nothing, searchMessages: nothing, agents: { nodes: [{ sessions: nothing }] } });
+    }
+  });
+
+  it('finds the children of its own sessions by their parent', async () => {
+    const child = await make({ agentId: 'a', title: 'Own child', parentId: grandchild.id });
+    const CHILDREN = 'query ($filter: SessionFilter) { sessions(filter: $filter) { nodes { id depth } } }';
+    for (const filter of [{ parentId: grandchild.id }, { root: false }]) {
+      expect((await ask(CHILDREN, { filter })).expectOk()).toEqual({ sessions: { nodes: [{ id: child.id, depth: 1 }] } });
+    }
   });
 
   it('finds nothing by filters that name what is of agent b', async () => {
@@ -89,8 +122,9 @@ describe('a key of agent a', () => {
   it('gets no further by a cursor of a page that held what is of agent b', async () => {
     const LIST =
       'query ($after: String, $before: String) { sessions(first: 100, after: $after, before: $before) { edges { cursor node { agentId } } } }';
-    const whole = (await ask<{ sessions: { edges: { cursor: string }[] } }>(LIST, {}, admin)).expectOk().sessions.edges;
-    expect(whole).toHaveLength(3);
+    const whole = (await ask<{ sessions: { edges: { cursor: string; node: { agentId: string } }[] } }>(LIST, {}, admin)).expectOk().sessions
+      .edges;
+    expect(new Set(whole.map(edge => edge.node.agentId))).toEqual(new Set(['a', 'b']));
     for (const { cursor } of whole) {
       for (const bound of [{ after: cursor }, { before: cursor }]) {
         const { sessions } = (await ask<{ sessions: { edges: { node: { agentId: string } }[] } }>(LIST, bound)).expectOk();

@@ -311,6 +311,17 @@ describe('the trash and superseded sessions', () => {
   });
 });
 
+describe('what would cost the database seconds to take apart', () => {
+  it('is BAD_USER_INPUT: a search of more than 1,000 characters, metadata larger than any stored', async () => {
+    expect((await refusal({ search: 'x'.repeat(1_001) })).extensions.details.field).toBe('filter.search');
+    expect((await refusal({ or: [{ metadata: { text: 'x'.repeat(65_536) } }] })).extensions.details.field).toBe('filter.or.0.metadata');
+    (await app.gql(SESSIONS, { filter: { search: '😀'.repeat(1_000) } })).expectOk();
+    const messages = 'query ($search: String) { sessions { nodes { messages(filter: { search: $search }) { totalCount } } } }';
+    const { extensions } = (await app.gql(messages, { search: 'x'.repeat(1_001) })).expectError('BAD_USER_INPUT');
+    expect(extensions.details).toEqual({ field: 'filter.search', maxLength: 1_000 });
+  });
+});
+
 describe('texts Postgres could not hold', () => {
   it('are BAD_USER_INPUT wherever they stand', async () => {
     expect((await refusal({ or: [{ title: { contains: 'a\0b' } }] })).extensions.details.field).toBe('filter.or.0.title.contains');
