@@ -1,5 +1,6 @@
 import {
   type GraphQLArgument,
+  type GraphQLField,
   type GraphQLInputField,
   type GraphQLInputType,
   type GraphQLNamedType,
@@ -87,4 +88,40 @@ export function rootOperations(schema: GraphQLSchema, samples: Samples): readonl
       return { type, field: field.name, document: `${type} { ${call} ${selection(schema, field.type, DEPTH)} }` };
     }),
   );
+}
+
+/** Ways to call a field: as it is, and with each value of each argument that has few. */
+function callsOf(field: GraphQLField<unknown, unknown>, samples: Samples): readonly string[] {
+  const write = (values: ReadonlyMap<string, string>) => {
+    const args = [...values].map(([name, value]) => `${name}: ${value}`).join(', ');
+    return args === '' ? field.name : `${field.name}(${args})`;
+  };
+  const needed = field.args.filter(argument => isGiven(argument, samples));
+  const given = new Map(needed.map(argument => [argument.name, literal(argument.name, argument.type, samples)]));
+  const variants = field.args.flatMap(({ name, type }) => {
+    const values = isEnumType(type) ? type.getValues().map(value => value.name) : [];
+    return values.map(value => write(new Map([...given, [name, value]])));
+  });
+  return [write(given), ...variants];
+}
+
+/** For every field of every type that `node` finds: a query that asks the object of that type's id for all the field can give. */
+export function nodeFieldOperations(
+  schema: GraphQLSchema,
+  ids: Readonly<Record<string, string>>,
+  samples: Samples,
+): readonly { readonly type: string; readonly field: string; readonly document: string }[] {
+  const node = schema.getType('Node');
+  if (!isInterfaceType(node)) throw new Error('There is no interface Node.');
+  return schema.getPossibleTypes(node).flatMap(type => {
+    const id = ids[type.name];
+    if (id === undefined) return [];
+    return Object.values(type.getFields()).flatMap(field =>
+      callsOf(field, samples).map(call => ({
+        type: type.name,
+        field: call,
+        document: `{ node(id: "${id}") { id ... on ${type.name} { ${call} ${selection(schema, field.type, DEPTH)} } } }`,
+      })),
+    );
+  });
 }
