@@ -4,6 +4,7 @@ import type { EventLog } from './events/event-log.ts';
 import { AgentLoader } from './modules/agent/agent.loader.ts';
 import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
+import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
 import { MessageLoader } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
@@ -34,6 +35,7 @@ export interface Context {
 export interface Loaders {
   readonly sessions: SessionLoader;
   readonly messages: MessageLoader;
+  readonly events: EventLoader;
   readonly agents: AgentLoader;
   readonly usage: UsageLoader;
   readonly search: SearchLoader;
@@ -73,6 +75,7 @@ export function createContextFactory({ config, database, events, rateLimiter }: 
       load: {
         sessions: new SessionLoader(database, viewer),
         messages: new MessageLoader(database, viewer),
+        events: new EventLoader(database, viewer, events),
         agents: new AgentLoader(database, viewer),
         usage: new UsageLoader(database, viewer),
         search: new SearchLoader(database, viewer),

@@ -34,6 +34,11 @@ export interface OrderTerm {
 export interface Ordering {
   readonly terms: readonly OrderTerm[];
   readonly fingerprint: string;
+  /**
+   * Reads the cursors of a list that has a form of its own for them, one text a term.
+   * @throws DomainError BAD_CURSOR, naming the field
+   */
+  readonly readCursor?: (text: string, field: string) => readonly string[];
 }
 
 /** What part of an ordered list is asked for. */
@@ -106,11 +111,12 @@ export function readWindow(args: PageArguments, size: PageSize, ordering: Orderi
       max: size.max,
     });
   }
+  const read = ordering.readCursor ?? ((text: string, argument: string) => decodeCursor(text, ordering, argument));
   return {
     limit,
     inverted,
-    after: args.after == null ? null : decodeCursor(args.after, ordering, 'after'),
-    before: args.before == null ? null : decodeCursor(args.before, ordering, 'before'),
+    after: args.after == null ? null : read(args.after, 'after'),
+    before: args.before == null ? null : read(args.before, 'before'),
   };
 }
 

@@ -36,6 +36,17 @@ export interface EventPayloads {
 /** The types of event this version writes and reads. */
 export type EventType = keyof EventPayloads;
 
+/** All of them. */
+export const EVENT_TYPES: readonly EventType[] = [
+  'CREATED',
+  'UPDATED',
+  'STATUS_CHANGED',
+  'DELETED',
+  'RESTORED',
+  'MESSAGE_ADDED',
+  'MESSAGE_DELETED',
+];
+
 /** An event of one type, sequenced: `seq` is its place in the log, which all readers agree on. */
 export interface StoredEventOf<Type extends EventType> {
   readonly seq: bigint;

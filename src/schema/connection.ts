@@ -1,4 +1,4 @@
-import type { ObjectRef } from '@pothos/core';
+import type { InterfaceRef, ObjectRef } from '@pothos/core';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { Page, PageSize } from '../database/paging.ts';
 import { type BuilderTypes, builder } from './builder.ts';
@@ -16,7 +16,7 @@ interface Edge<Row> {
   readonly node: Row;
 }
 
-type Ref<Shape> = ObjectRef<SchemaTypes, Shape>;
+type Ref<Shape> = ObjectRef<SchemaTypes, Shape> | InterfaceRef<SchemaTypes, Shape>;
 type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
 /** Cursor values are a column group of their own: many pages are read without one of them being asked for. */

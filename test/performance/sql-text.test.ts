@@ -20,6 +20,7 @@ const QUERIES = {
   'searched-page': '{ sessions(first: 20, filter: { search: "needle" }) { nodes { id } } }',
   agents: '{ agents(first: 5) { nodes { agentId sessionCount sessions(first: 3) { nodes { title } totalCount } } totalCount } }',
   tree: '{ sessions(first: 5, filter: { root: true }) { nodes { depth usage(scope: TREE) { totalTokens } children(first: 5) { nodes { title } totalCount } } } }',
+  events: '{ sessions(first: 5) { nodes { events(last: 10) { totalCount nodes { __typename cursor } } } } }',
   'messages-filtered':
     '{ sessions(first: 5) { nodes { messages(last: 5, branch: ALL, filter: { roles: [USER], afterPosition: 2, search: "x" }) { nodes { id parent { id } } totalCount } } } }',
 };

@@ -51,6 +51,12 @@ const BUDGETS = [
     5,
     `{ agents(first: 5) { nodes { agentId sessionCount sessions(first: 5) { nodes { messages(first: 5) { nodes { session { title } } } } } } } }`,
   ],
+  ['a page with its events', 2, `{ sessions(first: 20) { nodes { events(first: 10) { edges { cursor node { __typename agentId } } } } } }`],
+  [
+    'a page with its newest events, their totals, sessions and messages',
+    5,
+    `{ sessions(first: 20) { nodes { events(last: 5) { totalCount nodes { session { title } ... on MessageAddedEvent { message { content } } } } } } }`,
+  ],
   ['parents of parents', 3, `{ sessions(first: 20) { nodes { parent { parent { id title } } } } }`],
   ['parents of messages', 3, `{ sessions(first: 20) { nodes { messages(last: 3) { nodes { parent { content } } } } } }`],
 ] as const;
@@ -71,6 +77,12 @@ async function store(count: number): Promise<readonly StoredSession[]> {
   const sessions = storedTrees(count, 12);
   await clearSessions(app.databaseUrl);
   await storeSessions(app.databaseUrl, sessions);
+  await execute(
+    app.databaseUrl,
+    `insert into aria_engine.session_events (session_id, agent_id, type, payload)
+     select s.id, s.agent_id, 'MESSAGE_ADDED', jsonb_build_object('messageId', m.id, 'position', m.position)
+     from aria_engine.chat_messages m join aria_engine.chat_sessions s on s.id = m.session_id order by m.position`,
+  );
   return sessions;
 }
 
@@ -145,6 +157,44 @@ describe('every list', () => {
       for (const statement of answer.sql.filter(({ sql }) => sql.includes('chat_messages'))) {
         for (const plan of [await explain(client, statement), await explainGeneric(client, statement)]) {
           expect(plan.rowsRead, plan.nodes.join(' | ')).toBeLessThanOrEqual(nodes.length * 12);
+        }
+      }
+    } finally {
+      await client.end();
+    }
+  });
+});
+
+describe('events', () => {
+  it('are read by index, no more than the pages hold, however many a session has', async () => {
+    const [busiest] = await store(30);
+    await execute(
+      app.databaseUrl,
+      `insert into aria_engine.session_events (session_id, agent_id, type) select $1, 'agent-0', 'RESTORED' from generate_series(1, 20000)`,
+      [busiest?.id],
+    );
+    // Numbers them; without statistics the plan must be right as well.
+    const { cursor } = (
+      await app.gql<{ session: { events: { pageInfo: { cursor: string } } } }>(
+        'query($id: ID!) { session(id: $id) { events(first: 20) { pageInfo { cursor: endCursor } } } }',
+        { id: busiest?.id },
+      )
+    ).expectOk().session.events.pageInfo;
+    const client = new pg.Client(app.databaseUrl);
+    await client.connect();
+    try {
+      for (const analyze of ['select 1', 'analyze aria_engine.session_events']) {
+        await client.query(analyze);
+        for (const part of ['first: 10', 'last: 10', 'first: 10, after: $cursor', 'last: 10, before: $cursor']) {
+          const answer = await app.gql(
+            `{ sessions(first: 30) { nodes { events(${part.replace('$cursor', `"${cursor}"`)}) { nodes { cursor } } } } }`,
+          );
+          answer.expectOk();
+          for (const statement of answer.sql.filter(({ sql }) => sql.includes('session_events'))) {
+            for (const plan of [await explain(client, statement), await explainGeneric(client, statement)]) {
+              expect(plan.rowsRead, `${part}: ${plan.nodes.join(' | ')}`).toBeLessThanOrEqual(30 * 12 + 1);
+            }
+          }
         }
       }
     } finally {

@@ -1,13 +1,19 @@
 import type { Context } from '../../context.ts';
+import { type PageSize, readWindow } from '../../database/paging.ts';
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
 import { builder } from '../../schema/builder.ts';
+import { connectionTypes, pagingArguments } from '../../schema/connection.ts';
 import { columnGroups } from '../../schema/look-ahead.ts';
 import { Message } from '../message/message.schema.ts';
 import { Session } from '../session/session.schema.ts';
 import { SessionStatusEnum } from '../session-filter/session-filter.schema.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';
+import { EVENT_ORDERING } from './event.loader.ts';
 import { MAX_FILTER_VALUES, type SessionEventFilter, streamAddedMessages, streamEvents, streamStatusChanges } from './event.service.ts';
+
+/** Page sizes of lists of events. */
+const EVENT_PAGE: PageSize = { default: 50, max: 500 };
 
 const OBJECT_TYPES: Readonly<Record<EventType, string>> = {
   CREATED: 'SessionCreatedEvent',
@@ -114,6 +120,26 @@ builder.objectRef<StoredEventOf<'MESSAGE_DELETED'>>(OBJECT_TYPES.MESSAGE_DELETED
   description: 'A message was deleted from a session.',
   fields: t => ({ messageId: t.id({ description: "The message's bare id: a UUID.", resolve: event => event.payload.messageId }) }),
 });
+
+const { Connection: SessionEventConnection } = connectionTypes('SessionEvent', SessionEvent, {
+  nodes: 'events',
+  totalCount: 'All events of the session that the log still holds, on whatever page; counted only when asked for.',
+});
+
+builder.prismaObjectField('Session', 'events', t =>
+  t.field({
+    type: SessionEventConnection,
+    description:
+      'What happened to it, oldest first, as far back as the log reaches: the same events with the same cursors as in subscriptions. ' +
+      'CURSOR_EXPIRED where the log no longer reaches back to `after`.',
+    args: pagingArguments(EVENT_PAGE),
+    extensions: { pageSize: EVENT_PAGE },
+    resolve: async (row, args, context) => {
+      const window = readWindow(args, EVENT_PAGE, EVENT_ORDERING);
+      return { page: await context.load.events.ofSession(row.id, window), count: () => context.load.events.count(row.id) };
+    },
+  }),
+);
 
 const SessionEventFilterInput = builder.inputRef<SessionEventFilter>('SessionEventFilter').implement({
   description: 'Which events are wanted. Fields are joined by AND; one left out lets all pass, an empty list nothing.',

@@ -1,5 +1,6 @@
+import { decodeEventCursor } from '../../../src/events/event-cursor.ts';
 import type { TestApp } from '../../support/app.ts';
-import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
+import { execute, storedSession, storeSessions } from '../session-filter/stored-session.ts';
 
 /** Relay's paging arguments. */
 export interface PageArguments {
@@ -31,6 +32,8 @@ export interface PagedList {
   readonly maxPage: number;
   /** The operation, its variables the four paging arguments. */
   readonly query: string;
+  /** Its cursors have a form of their own, which is tried where it is made. */
+  readonly ownCursors?: boolean;
   /** Removes the row of this id for good, past the API. */
   readonly removal: (id: string) => { readonly sql: string; readonly values: readonly unknown[] };
 }
@@ -38,6 +41,7 @@ export interface PagedList {
 const PARENT = '0197b000-0000-7000-8000-000000000001';
 const CHATTY = '0197b000-0000-7000-8000-000000000002';
 const MESSAGES = 530;
+const EVENTS = 520;
 const CHILDREN = 27;
 const OF_WALKER = 130;
 const OTHER_AGENTS = 104;
@@ -72,6 +76,12 @@ export async function storePagedData(app: TestApp): Promise<void> {
     storedSession({ agentId: 'walker', parentId: PARENT, supersededAt: at(0) }),
   ];
   await storeSessions(app.databaseUrl, [...roots, ...others, ...agents, ...hidden]);
+  // Every second one is another session's.
+  const event = "select ($1::uuid[])[1 + number % 2], 'walker', 'RESTORED' from generate_series(1, $2::int) number";
+  await execute(app.databaseUrl, `insert into aria_engine.session_events (session_id, agent_id, type) ${event}`, [
+    [PARENT, CHATTY],
+    2 * EVENTS,
+  ]);
 }
 
 const PAGING = 'first: $first, after: $after, last: $last, before: $before';
@@ -135,6 +145,15 @@ export const PAGED_LISTS: readonly PagedList[] = [
     ...MESSAGE_SIZES,
     query: operation(`{ session(id: "${CHATTY}") { messages(ARGS, filter: { roles: [USER] }, branch: ALL) PAGE } }`),
     removal: messageRemoval,
+  },
+  {
+    name: 'Session.events',
+    size: EVENTS,
+    ...MESSAGE_SIZES,
+    // An event has no id; its cursor stands for it.
+    query: operation(`{ session(id: "${CHATTY}") { events(ARGS) PAGE } }`).replaceAll('{ id }', '{ id: cursor }'),
+    ownCursors: true,
+    removal: cursor => ({ sql: 'delete from aria_engine.session_events where seq = $1', values: [decodeEventCursor(cursor)] }),
   },
 ];
 

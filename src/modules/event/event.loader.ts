@@ -1,0 +1,110 @@
+import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import {
+  allOf,
+  emptyPage,
+  keysetConditions,
+  type Ordering,
+  orderList,
+  type Page,
+  type PageWindow,
+  rowsToRead,
+} from '../../database/paging.ts';
+import { badEventCursor, encodeEventCursor, readEventCursor } from '../../events/event-cursor.ts';
+import type { EventLog } from '../../events/event-log.ts';
+import { EVENT_TYPES, type EventRow, type StoredEvent, toStoredEvent } from '../../events/event-payload.ts';
+import { EventLogExpiredError } from '../../events/event-table.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+
+/** The order of the log, with its own cursors: those of subscriptions, good for any filter. */
+export const EVENT_ORDERING: Ordering = {
+  terms: [{ expression: Prisma.sql`e.seq`, type: 'bigint', descending: false }],
+  fingerprint: 'events',
+  readCursor: (text, field) => [String(readEventCursor(text, field))],
+};
+
+// All columns, whatever is asked for: they are small by rule, and what an event is cannot be told without its payload.
+const COLUMNS = Prisma.sql`e.seq::text as "seq", e.id::text as "id", (extract(epoch from e.occurred_at) * 1000)::bigint::text as "occurredAtMs",
+  e.session_id as "sessionId", e.agent_id as "agentId", e.type::text as "type", e.payload`;
+
+/** An event, or none where a session has no more; and up to where the log has been dropped. */
+type ReadEvent = OfParent & { readonly expiredSeq: string } & (EventRow | { readonly seq: null });
+
+/** Reads the events of sessions from the log for one request; equal loads within it share a statement. */
+export class EventLoader {
+  readonly #database: Database;
+  readonly #log: Pick<EventLog, 'sync'>;
+  readonly #condition: Sql;
+  readonly #pages = new LoaderSet<string, Page<StoredEvent>>();
+  readonly #counts = new LoaderSet<string, number>();
+
+  constructor(database: Database, viewer: Viewer, log: Pick<EventLog, 'sync'>) {
+    this.#database = database;
+    this.#log = log;
+    // A newer server may write types to the same log that mean nothing here.
+    this.#condition = allOf([
+      Prisma.sql`e.seq is not null`,
+      Prisma.sql`e.type = any(${[...EVENT_TYPES]}::aria_engine.session_event_type[])`,
+      visibleAgents(viewer, Prisma.sql`e.agent_id`),
+    ]);
+  }
+
+  /**
+   * A page of one session's events, everything committed before the call included; one statement for all sessions asked with the same
+   * window.
+   * @throws DomainError BAD_CURSOR for a place ahead of the log, CURSOR_EXPIRED where the log no longer reaches back to `after`,
+   * SERVICE_UNAVAILABLE
+   */
+  ofSession(sessionId: string, window: PageWindow): Promise<Page<StoredEvent>> {
+    if (window.limit === 0) return Promise.resolve(emptyPage(window));
+    return this.#pages.of(JSON.stringify(window), ids => this.#readPages(ids, window)).load(sessionId);
+  }
+
+  /** How many events of one session the log still holds; one statement for all sessions asked. @throws DomainError SERVICE_UNAVAILABLE */
+  count(sessionId: string): Promise<number> {
+    return this.#counts
+      .of('', async ids => {
+        await this.#log.sync();
+        const rows = await this.#database.rows<{ id: string; count: number }>(Prisma.sql`${Prisma.raw(PREPARED)}
+          select e.session_id as "id", count(*)::int as "count" from aria_engine.session_events e
+          where e.session_id = any(${[...ids]}::uuid[]) and ${this.#condition} group by e.session_id`);
+        return byKey(ids, rows, row => row.id).map(row => row?.count ?? 0);
+      })
+      .load(sessionId);
+  }
+
+  async #readPages(ids: readonly string[], window: PageWindow): Promise<Page<StoredEvent>[]> {
+    assertWithin(window, await this.#log.sync());
+    const conditions = allOf([Prisma.sql`e.session_id = parent.id`, this.#condition, ...keysetConditions(EVENT_ORDERING, window)]);
+    // Expiry is read by the same statement: it is recorded before a partition goes, so that no gap is taken for the end of the log.
+    const rows = await this.#database.rows<ReadEvent>(Prisma.sql`${Prisma.raw(PREPARED)}
+      select event.*, parent.id as "listParent", state.expired_seq::text as "expiredSeq"
+      from aria_engine.event_log_state state cross join unnest(${[...ids]}::uuid[]) parent(id) left join lateral (
+        select ${COLUMNS} from aria_engine.session_events e
+        where ${conditions} order by ${orderList(EVENT_ORDERING, window)} limit (select ${rowsToRead(window)}::int)
+      ) event on true`);
+    const [after] = window.after ?? [];
+    if (after !== undefined && rows.some(row => BigInt(row.expiredSeq) > BigInt(after))) throw new EventLogExpiredError();
+    const found = rows.filter(row => row.seq !== null);
+    return pagesByParent(ids, found, window, EVENT_ORDERING).map(toEvents);
+  }
+}
+
+function assertWithin({ after, before }: PageWindow, end: bigint): void {
+  for (const [field, place] of Object.entries({ after, before })) {
+    if (place?.[0] !== undefined && BigInt(place[0]) > end) throw badEventCursor(field);
+  }
+}
+
+function toEvents(page: Page<EventRow>): Page<StoredEvent> {
+  const rows = page.rows.map(toStoredEvent).filter(event => event !== null);
+  return {
+    ...page,
+    rows,
+    cursorAt(index) {
+      const event = rows[index];
+      return event === undefined ? null : encodeEventCursor(event.seq);
+    },
+  };
+}
