@@ -18,7 +18,7 @@ import { createdConditions, roleCondition } from '../message/message-filter.rule
 import { containsText, foldedText, sessionConditions } from '../session-filter/session-filter.rules.ts';
 import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 import type { Search } from './search.input.ts';
-import { MATCH_START, MATCH_STOP } from './search.rules.ts';
+import { FRAGMENT_DELIMITER, MATCH_START, MATCH_STOP } from './search.rules.ts';
 
 /** A message that was found. */
 export interface SearchHit extends MessageRow {
@@ -28,6 +28,9 @@ export interface SearchHit extends MessageRow {
   readonly term: string;
   /** In WORDS mode, where snippets are asked for: the text around the hits, each between MATCH_START and MATCH_STOP. */
   readonly headline?: string;
+  /** With the headline: how the message begins and ends. */
+  readonly head?: string;
+  readonly tail?: string;
   /** In SUBSTRING mode, where snippets are asked for: the text around the first hit, and whether it was cut off. */
   readonly excerpt?: string;
   readonly cutBefore?: boolean;
@@ -45,7 +48,10 @@ const MAX_COUNT = 1_000;
 /** Characters shown on either side of a hit. */
 const EXCERPT_MARGIN = 90;
 
-const HEADLINE_OPTIONS = `StartSel=${MATCH_START}, StopSel=${MATCH_STOP}, MaxFragments=2, MaxWords=30, MinWords=12, FragmentDelimiter=" … "`;
+const HEADLINE_OPTIONS = `StartSel=${MATCH_START}, StopSel=${MATCH_STOP}, MaxFragments=2, MaxWords=30, MinWords=12, FragmentDelimiter="${FRAGMENT_DELIMITER}"`;
+
+/** Characters of a message's beginning and end that tell whether a headline was cut off there. */
+const HEADLINE_END = 1_000;
 
 /** Characters of a message that WORDS looks at; as many as the index holds. */
 const INDEXED_LENGTH = 100_000;
@@ -167,7 +173,8 @@ function score(search: Search): Sql {
 function snippetColumns(search: Search): Sql {
   if (search.mode === 'WORDS') {
     const marks = MATCH_START + MATCH_STOP;
-    return Prisma.sql`ts_headline('english', translate(left(m.content, ${INDEXED_LENGTH}::int), ${marks}, ''), ${tsQuery(search)}, ${HEADLINE_OPTIONS}) as headline`;
+    return Prisma.sql`ts_headline('english', translate(left(m.content, ${INDEXED_LENGTH}::int), ${marks}, ''), ${tsQuery(search)}, ${HEADLINE_OPTIONS}) as headline,
+      left(m.content, ${HEADLINE_END}::int) as head, right(m.content, ${HEADLINE_END}::int) as tail`;
   }
   const at = Prisma.sql`strpos(${foldedText(Prisma.sql`m.content`)}, ${foldedText(Prisma.sql`${search.query}`)})`;
   const length = 2 * EXCERPT_MARGIN + search.query.length;

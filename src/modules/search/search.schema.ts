@@ -37,7 +37,7 @@ builder.objectFields(MessageSearchEdge, t => ({
     description: 'HTML-escaped text around the hit, matches in `<mark>`.',
     extensions: { columns: 'snippet' },
     resolve: ({ node }) => {
-      if (node.headline !== undefined) return headlineHtml(node.headline);
+      if (node.headline !== undefined) return headlineHtml(node.headline, { head: read(node, 'head'), tail: read(node, 'tail') });
       return excerptHtml(read(node, 'excerpt'), node.term, { before: read(node, 'cutBefore'), behind: read(node, 'cutBehind') });
     },
   }),

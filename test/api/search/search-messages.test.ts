@@ -169,9 +169,28 @@ describe('a snippet', () => {
       const [hit] = (await search({ query: 'wolverine', mode })).edges;
       expect(hit?.snippet).toContain('<mark>wolverine</mark>');
       expect(hit?.snippet.length).toBeLessThan(600);
+      expect(hit?.snippet).toMatch(/^….*…$/);
     }
-    const [hit] = (await search({ query: 'wolverine', mode: 'SUBSTRING' })).edges;
-    expect(hit?.snippet).toMatch(/^….*…$/);
+  });
+
+  it('shows where it was cut off, and only there', async () => {
+    const session = await createSession();
+    const filler = (word: string) => `${word} `.repeat(100);
+    await append(session, [
+      { role: 'USER', content: `armadillo both, ${filler('behind')}` },
+      { role: 'USER', content: `${filler('before')} both (armadillo).` },
+      { role: 'USER', content: `${filler('before')} armadillo ${filler('behind')}` },
+      { role: 'USER', content: '"Every armadillo", <b>whole</b>!' },
+    ]);
+    for (const mode of ['WORDS', 'SUBSTRING']) {
+      const snippets = (await search({ query: 'armadillo', mode })).edges.map(edge => edge.snippet.trim());
+      expect(snippets.map(snippet => [snippet.startsWith('…'), snippet.endsWith('…')])).toEqual([
+        [false, false],
+        [true, true],
+        [true, false],
+        [false, true],
+      ]);
+    }
   });
 
   it('cannot be made to hold marks by the message itself', async () => {
