@@ -158,6 +158,10 @@ async function findParents(transaction: Executor, sessionId: string, messages: r
   });
 }
 
+const statusList = (statuses: readonly SessionStatus[]) => Prisma.raw(statuses.map(status => `'${status}'`).join());
+const OPEN = statusList(OPEN_STATUSES);
+const REVIVED = statusList(REVIVED_STATUSES);
+
 interface InsertedRow {
   /** Null where the session is in the trash or has ended: nothing was written. */
   readonly position: number | null;
@@ -202,7 +206,7 @@ async function insertMessages(
       where s.id = ${sessionId}::uuid and ${visibleAgents(caller.viewer, Prisma.sql`s.agent_id`)} for no key update
     ), act as materialized (
       select a.* from aria_engine.chat_session_activity a
-      where a.session_id = (select id from session where not trashed and status = any(${[...OPEN_STATUSES]}::aria_engine.session_status[]))
+      where a.session_id = (select id from session where not trashed and status in (${OPEN}))
       for no key update
     ), verdict as materialized (
       select session.*, clock_timestamp() as at,
@@ -211,7 +215,7 @@ async function insertMessages(
         ${sum('cache_read_tokens', 'cacheReadTokens')} as cache_read_tokens, ${sum('cache_write_tokens', 'cacheWriteTokens')} as cache_write_tokens,
         ${sum('total_tokens', 'totalTokens')} as total_tokens, ${sum('cost_nano_usd', 'costNanoUsd')} as cost_nano_usd,
         case when ${total('totalTokens')}::bigint > 0 and ${hasReachedTokenLimit(sum('total_tokens', 'totalTokens'), Prisma.sql`session.token_limit`)} then 'FAILED'
-          when session.status = any(${[...REVIVED_STATUSES]}::aria_engine.session_status[]) then 'WORKING' else session.status end::aria_engine.session_status as next_status,
+          when session.status in (${REVIVED}) then 'WORKING' else session.status end::aria_engine.session_status as next_status,
         case when session.derived_title is null then ${titleOf(messages)} end as new_title
       from session, act
     ), inserted as (
