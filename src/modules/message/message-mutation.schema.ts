@@ -5,7 +5,7 @@ import { columnGroups } from '../../schema/look-ahead.ts';
 import { messageGlobalId } from '../global-id/global-id.rules.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { Session } from '../session/session.schema.ts';
-import { writtenSession } from '../session/session-mutation.schema.ts';
+import { writtenSession } from '../session/written-session.schema.ts';
 import { TokenUsageInput } from '../usage/usage.schema.ts';
 import type { MessageInput, MessagePartInput } from './message.input.ts';
 import type { MessageRow } from './message.loader.ts';

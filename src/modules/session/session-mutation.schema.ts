@@ -1,6 +1,3 @@
-import type { GraphQLResolveInfo } from 'graphql';
-import type { Context } from '../../context.ts';
-import { sessionNotFound } from '../../errors.ts';
 import { builder } from '../../schema/builder.ts';
 import { columnGroups } from '../../schema/look-ahead.ts';
 import { sessionGlobalId } from '../global-id/global-id.rules.ts';
@@ -15,11 +12,11 @@ import type {
   RestoreSessionInput,
   UpdateSessionInput,
 } from './session.input.ts';
-import type { SessionRow } from './session.loader.ts';
 import { Session } from './session.schema.ts';
 import { createSession } from './session-create.service.ts';
 import { deleteSession, restoreSession } from './session-trash.service.ts';
 import { endSession, updateSession } from './session-update.service.ts';
+import { type Written, writtenSession } from './written-session.schema.ts';
 
 const IfExists = builder.enumType('IfExists', {
   description: 'What to do where another session holds the key.',
@@ -157,21 +154,6 @@ const RestoreSessionInputType = builder.inputRef<RestoreSessionInput>('RestoreSe
     dropLabel: t.boolean({ defaultValue: false }),
   }),
 });
-
-/** A session that a mutation wrote; it is read when the payload's field is asked for, with the columns asked for. */
-interface Written {
-  readonly sessionId: string;
-}
-
-/**
- * The session of a payload, as it stands after the write.
- * @throws DomainError SESSION_NOT_FOUND where another has removed it for good since
- */
-export async function writtenSession({ sessionId }: Written, context: Context, info: GraphQLResolveInfo): Promise<SessionRow> {
-  const session = await context.load.sessions.byId(sessionId, columnGroups(info, [[]]));
-  if (session === null) throw sessionNotFound(sessionId);
-  return session;
-}
 
 const CreateSessionPayload = builder.objectRef<Written & { readonly created: boolean }>('CreateSessionPayload').implement({
   fields: t => ({
