@@ -10,7 +10,7 @@ const MINUTE_MS = 60_000;
 
 /** How late a session may be seen to have stalled, at most: a tenth of the time it takes it, within these. */
 const SOONEST_STALL_MS = 200;
-const LATEST_STALL_MS = 5_000;
+const LATEST_STALL_MS = 2_000;
 
 const STALL_BATCH = 200;
 const PURGE_BATCH = 20;

@@ -10,7 +10,7 @@ const SWEEPER_LOCK = Prisma.raw('7305021103');
 
 const STATEMENT_TIMEOUT_MS = 120_000;
 /** A process that is frozen this long is no longer the one that sweeps. */
-const IDLE_TIMEOUT_MS = 15_000;
+const IDLE_TIMEOUT_MS = 10_000;
 /** How soon another takes over, and how often the connection is seen to be alive. */
 const RETRY_MS = 1_000;
 /** Between two batches, so that a long sweep leaves the database to those who wait for answers. */

@@ -1,0 +1,171 @@
+import { describe, expect, it } from 'vitest';
+import { stallSessions } from '../../../src/modules/session/session-stall.service.ts';
+import { useWriteSide } from '../session/write-side.ts';
+import { PATIENCE } from './sweeper-state.ts';
+
+const side = useWriteSide({ env: { STALLED_AFTER: '1h' } });
+const REASON = 'No activity for 1 hour';
+const HOUR_MS = 3_600_000;
+
+/** Makes sessions silent for two hours. */
+async function silence(...ids: readonly string[]): Promise<void> {
+  await side.rows(
+    "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours' where session_id = any($1::uuid[])",
+    [ids],
+  );
+}
+
+async function statusOf(id: string): Promise<unknown> {
+  return (await side.session(id))?.status;
+}
+
+describe('the sweeper', () => {
+  it('marks what is at work without activity as STALLED, once, with its event, and nothing else', async () => {
+    const create = (status: string) => side.create({ status });
+    const [working, spawning, waiting, fresh] = [
+      await create('WORKING'),
+      await create('SPAWNING'),
+      await create('ACTIVE'),
+      await create('WORKING'),
+    ];
+    const [trashed, superseded] = [await create('WORKING'), await create('WORKING')];
+    await side.mutate('deleteSession', { id: trashed.id }, 'deletedId');
+    await side.rows('update aria_engine.chat_sessions set superseded_at = now() where id = $1', [superseded.sessionId]);
+    const stream = await side.app.subscribe<{ sessionStatusChanged: Record<string, unknown> }>(
+      'subscription ($id: ID!) { sessionStatusChanged(sessionId: $id) { from to reason } }',
+      { id: working.sessionId },
+    );
+    // In one statement, so that they are looked at in one sweep.
+    await silence(...[working, spawning, waiting, trashed, superseded].map(({ sessionId }) => sessionId));
+    expect(await stream.next()).toEqual({ sessionStatusChanged: { from: 'WORKING', to: 'STALLED', reason: REASON } });
+    await expect.poll(() => statusOf(spawning.id), PATIENCE).toBe('STALLED');
+    for (const before of [working, spawning]) {
+      const after = await side.session(before.id);
+      expect(after).toMatchObject({ status: 'STALLED', statusReason: REASON, version: before.version + 1, endedAt: null });
+      expect(Date.parse(after?.updatedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(before.updatedAt));
+      expect(Date.parse(after?.lastActivityAt ?? '')).toBeLessThan(Date.parse(before.lastActivityAt) - HOUR_MS);
+      const events = await side.events(before.sessionId);
+      expect(events).toMatchObject([
+        { type: 'CREATED' },
+        { type: 'STATUS_CHANGED', payload: { from: before.status, to: 'STALLED', reason: REASON, usage: { totalTokens: 0 } } },
+      ]);
+      expect(events[1]?.payload.idleMs).toBeGreaterThanOrEqual(2 * HOUR_MS);
+    }
+    expect(await statusOf(waiting.id)).toBe('ACTIVE');
+    for (const { id } of [fresh, trashed, superseded]) expect(await statusOf(id)).toBe('WORKING');
+  });
+
+  it('is made good by activity, and marks again what falls silent again', async () => {
+    const { id, sessionId } = await side.create({ status: 'WORKING' });
+    await silence(sessionId);
+    await expect.poll(() => statusOf(id), PATIENCE).toBe('STALLED');
+    await side.append(id, { content: 'still here' });
+    expect(await side.session(id)).toMatchObject({ status: 'WORKING', statusReason: null, version: 3, messageCount: 1 });
+    await silence(sessionId);
+    await expect.poll(() => statusOf(id), PATIENCE).toBe('STALLED');
+    const events = await side.events(sessionId);
+    expect(events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type))).toEqual([
+      'CREATED',
+      'WORKING STALLED',
+      'MESSAGE_ADDED',
+      'STALLED WORKING',
+      'WORKING STALLED',
+    ]);
+  });
+
+  it('counts a session that a call sets to work from then on, however long it waited before', async () => {
+    const { id, sessionId } = await side.create({ status: 'ACTIVE' });
+    const marker = await side.create({ status: 'WORKING' });
+    await silence(sessionId);
+    await side.update({ id, status: 'WORKING' });
+    await silence(marker.sessionId);
+    await expect.poll(() => statusOf(marker.id), PATIENCE).toBe('STALLED');
+    expect(await statusOf(id)).toBe('WORKING');
+    await side.rows("update aria_engine.chat_sessions set working_since = now() - interval '2 hours' where id = $1", [sessionId]);
+    await expect.poll(() => statusOf(id), PATIENCE).toBe('STALLED');
+  });
+});
+
+describe('one batch', () => {
+  // Sessions silent for longer than the batch asks for, and too short for the sweeper of the application.
+  const SILENT_MS = 60_000;
+  const lost = new AbortController().signal;
+  const sweep = (size: number, skip: readonly string[] = []) => stallSessions(side.app.app.database, SILENT_MS, { size, skip, lost });
+
+  async function createSilent(count: number): Promise<string[]> {
+    const created = await Promise.all(Array.from({ length: count }, () => side.create({ status: 'WORKING' })));
+    const ids = created.map(({ sessionId }) => sessionId);
+    await side.rows(
+      "update aria_engine.chat_session_activity set last_activity_at = now() - interval '5 minutes' where session_id = any($1::uuid[])",
+      [ids],
+    );
+    return ids;
+  }
+
+  async function changesOf(id: string): Promise<string[]> {
+    const events = await side.events(id);
+    return events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type)).slice(1);
+  }
+
+  it('takes no more than its size, and tells whether there are more', async () => {
+    const ids = await createSilent(25);
+    expect(await sweep(10)).toEqual({ taken: 10, failed: [], more: true });
+    expect(await sweep(10)).toEqual({ taken: 10, failed: [], more: true });
+    expect(await sweep(10)).toEqual({ taken: 5, failed: [], more: false });
+    for (const id of ids) expect(await changesOf(id)).toEqual(['WORKING STALLED']);
+    expect(await sweep(10)).toEqual({ taken: 0, failed: [], more: false });
+  });
+
+  it('passes over a session that is being written to, and sees what was written', async () => {
+    const [id = ''] = await createSilent(1);
+    const writer = await side.connect();
+    await writer.query('begin');
+    await writer.query('select 1 from aria_engine.chat_sessions where id = $1 for no key update', [id]);
+    expect(await sweep(10)).toEqual({ taken: 0, failed: [], more: false });
+    await writer.query('update aria_engine.chat_session_activity set last_activity_at = clock_timestamp() where session_id = $1', [id]);
+    await writer.query('commit');
+    await writer.end();
+    expect(await sweep(10)).toEqual({ taken: 0, failed: [], more: false });
+    expect(await statusOf(id)).toBe('WORKING');
+  });
+
+  it('and an append at the same time end as if one had come after the other', async () => {
+    const ids = await createSilent(60);
+    const appended = ids.map(id => side.append(id, { content: 'here' }));
+    while ((await sweep(5)).more);
+    await Promise.all(appended);
+    for (const id of ids) {
+      expect(await statusOf(id)).toBe('WORKING');
+      expect([['MESSAGE_ADDED'], ['WORKING STALLED', 'MESSAGE_ADDED', 'STALLED WORKING']]).toContainEqual(await changesOf(id));
+    }
+  });
+
+  it('taken by several at once is taken once: never two events for one stall', async () => {
+    const ids = await createSilent(120);
+    const sweepers = Array.from({ length: 4 }, async () => {
+      let taken = 0;
+      for (let round = 0; round < 40; round += 1) taken += (await sweep(7)).taken;
+      return taken;
+    });
+    const taken = (await Promise.all(sweepers)).reduce((sum, number) => sum + number, 0);
+    while ((await sweep(50)).more);
+    expect(taken).toBeLessThanOrEqual(120);
+    for (const id of ids) {
+      expect(await changesOf(id)).toEqual(['WORKING STALLED']);
+      expect(await side.session(id)).toMatchObject({ status: 'STALLED', version: 2 });
+    }
+  });
+
+  it('does not fail for one row that does', async () => {
+    const ids = await createSilent(6);
+    const bad = ids[3] ?? '';
+    await side.rows(`create function aria_engine.refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`);
+    await side.rows(`create trigger refuse before update on aria_engine.chat_sessions for each row
+      when (old.id = '${bad}') execute function aria_engine.refuse()`);
+    expect(await sweep(10)).toMatchObject({ taken: 5, failed: [{ id: bad, error: expect.any(Error) }] });
+    expect(await sweep(10, [bad])).toEqual({ taken: 0, failed: [], more: false });
+    await side.rows('drop trigger refuse on aria_engine.chat_sessions');
+    expect(await sweep(10)).toEqual({ taken: 1, failed: [], more: false });
+    for (const id of ids) expect(await changesOf(id)).toEqual(['WORKING STALLED']);
+  });
+});

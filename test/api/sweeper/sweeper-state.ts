@@ -1,0 +1,30 @@
+import { query } from '../../support/sql.ts';
+
+/** Far above what the sweeper takes: it tells one that does not come from a slow machine. */
+export const PATIENCE = { timeout: 20_000, interval: 20 };
+
+/** The statement that tells which server process of Postgres holds the sweeper's lock of this database. */
+export const HOLDER = `select l.pid from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+  and ((l.classid::bigint << 32) | l.objid::bigint) = 7305021103
+  and l.database = (select oid from pg_database where datname = current_database())`;
+
+/** The server processes of Postgres that hold the sweeper's lock of this database: one, or for a moment none. */
+export async function holders(databaseUrl: string): Promise<number[]> {
+  return (await query<{ pid: number }>(databaseUrl, HOLDER)).map(({ pid }) => pid);
+}
+
+/** Ends the connection of whoever sweeps this database, as an accident would. */
+export async function endSweeping(databaseUrl: string): Promise<void> {
+  await query(databaseUrl, `select pg_terminate_backend(pid) from (${HOLDER}) holder`);
+}
+
+/** The values of one metric of a server by its labels, as it prints them; `''` where it has none. */
+export async function readMetric(graphqlUrl: string, name: string): Promise<Readonly<Record<string, number>>> {
+  const text = await (await fetch(new URL('/metrics', graphqlUrl))).text();
+  return Object.fromEntries(
+    text.split('\n').flatMap(line => {
+      const [, found, labels = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
+      return found === name ? [[labels, Number(value)]] : [];
+    }),
+  );
+}

@@ -1,0 +1,204 @@
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { BatchOutcome } from '../../../src/database/row-batch.ts';
+import { Prisma } from '../../../src/generated/prisma/client.ts';
+import { type SweepTask, startSweeper } from '../../../src/sweeper/sweeper.ts';
+import { startTestApp } from '../../support/app.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { query } from '../../support/sql.ts';
+import { startRestartablePostgres } from '../steady/restartable-postgres.ts';
+import { endSweeping, HOLDER, holders, PATIENCE, readMetric } from './sweeper-state.ts';
+
+let database: TestDatabase;
+let lines: Record<string, unknown>[];
+let reports: { readonly task: string; readonly taken: number; readonly failed: number }[];
+let leftovers: (() => Promise<unknown>)[];
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  lines = [];
+  reports = [];
+  leftovers = [];
+});
+
+afterEach(async () => {
+  for (const dispose of leftovers.reverse()) await dispose();
+  await database.close();
+});
+
+const NOTHING: BatchOutcome = { taken: 0, failed: [], more: false };
+
+function task(name: string, sweep: SweepTask['sweep'], everyMs = 50): SweepTask {
+  return { name, everyMs, atOnce: true, sweep };
+}
+
+/** A sweeper of these tasks alone. */
+function start(...tasks: readonly SweepTask[]): () => Promise<void> {
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const observer = { sweeping: () => undefined, swept: (report: (typeof reports)[number]) => void reports.push(report) };
+  const stop = startSweeper({ url: database.url, tasks, observer, log });
+  leftovers.push(stop);
+  return stop;
+}
+
+/** The work of a task that has nothing to sweep. */
+function noting(note: () => void): SweepTask['sweep'] {
+  return async () => {
+    note();
+    return NOTHING;
+  };
+}
+
+describe('one sweeper', () => {
+  it('of all that are started sweeps at a time, and does all its work where the lock is held', async () => {
+    const backends = new Set<number>();
+    let elsewhere = 0;
+    const work = task('work', async connection => {
+      const rows = await connection.rows<{ own: number; holder: number }>(
+        Prisma.sql`select pg_backend_pid() as own, holder.pid as holder from (${Prisma.raw(HOLDER)}) holder`,
+      );
+      for (const { own, holder } of rows) backends.add(own === holder ? own : Number.NaN);
+      if (rows.length !== 1) elsewhere += 1;
+      return NOTHING;
+    });
+    for (let number = 0; number < 4; number += 1) start(work);
+    for (let round = 1; round <= 4; round += 1) {
+      await expect.poll(() => backends.size, PATIENCE).toBe(round);
+      await endSweeping(database.url);
+    }
+    expect(backends).not.toContain(Number.NaN);
+    expect(elsewhere).toBe(0);
+  });
+
+  it('that stops leaves it to the next at once', async () => {
+    const swept: string[] = [];
+    const stopFirst = start(
+      task(
+        'first',
+        noting(() => void swept.push('first')),
+      ),
+    );
+    await expect.poll(() => swept.length, PATIENCE).toBeGreaterThan(0);
+    start(
+      task(
+        'second',
+        noting(() => void swept.push('second')),
+      ),
+    );
+    await stopFirst();
+    const number = swept.length;
+    await expect.poll(() => swept.slice(number), PATIENCE).toContain('second');
+    expect(swept.slice(number)).not.toContain('first');
+  });
+
+  it('that is told to stop in the middle of a long batch does so in time, and lets go of the lock', async () => {
+    let begun = false;
+    const stop = start(
+      task('long', async connection => {
+        begun = true;
+        await connection.rows(Prisma.sql`select pg_sleep(100)`);
+        return NOTHING;
+      }),
+    );
+    await expect.poll(() => begun, PATIENCE).toBe(true);
+    await stop();
+    await expect.poll(() => holders(database.url), PATIENCE).toEqual([]);
+    expect(lines.map(({ msg }) => msg)).toEqual(['this server sweeps from now on']);
+  });
+});
+
+describe('trouble', () => {
+  it('with one task stops no other: it is told of, and tried again', async () => {
+    let tries = 0;
+    const swept: string[] = [];
+    start(
+      task('broken', async connection => {
+        tries += 1;
+        if (tries < 3) await connection.rows(Prisma.sql`select 1 / 0`);
+        return { ...NOTHING, taken: 1 };
+      }),
+      task(
+        'fine',
+        noting(() => void swept.push('fine')),
+      ),
+    );
+    await expect.poll(() => reports.some(({ task: name, taken }) => name === 'broken' && taken === 1), PATIENCE).toBe(true);
+    expect(swept.length).toBeGreaterThanOrEqual(2);
+    expect(reports.filter(({ task: name, failed }) => name === 'broken' && failed === 1)).toHaveLength(2);
+    expect(lines.filter(({ task: name, msg }) => name === 'broken' && msg === 'could not be swept; it is tried again')).toHaveLength(2);
+    expect(lines).toContainEqual(expect.objectContaining({ task: 'broken', msg: 'swept', taken: 1 }));
+  });
+
+  it('with one row leaves that row alone, and only that', async () => {
+    const skipped: (readonly string[])[] = [];
+    start(
+      task('rows', async (_connection, skip) => {
+        skipped.push(skip);
+        const isFirst = skipped.length === 1;
+        return { taken: 1, failed: isFirst ? [{ id: 'bad', error: new Error('refused') }] : [], more: skipped.length < 4 };
+      }),
+    );
+    await expect.poll(() => lines.some(({ msg }) => msg === 'swept'), PATIENCE).toBe(true);
+    expect(skipped.slice(0, 4)).toEqual([[], ['bad'], ['bad'], ['bad']]);
+    expect(lines.filter(({ id }) => id === 'bad')).toHaveLength(1);
+    expect(lines).toContainEqual(expect.objectContaining({ task: 'rows', msg: 'swept', taken: 4, failed: 1 }));
+  });
+
+  it('with a long sweep of one task makes no other wait for its end', async () => {
+    let batches = 0;
+    const others: number[] = [];
+    start(
+      task('endless', async () => ({ taken: ++batches, failed: [], more: true })),
+      task(
+        'other',
+        noting(() => void others.push(batches)),
+        1,
+      ),
+    );
+    await expect.poll(() => others.length, PATIENCE).toBeGreaterThan(3);
+    expect(others.at(-1)).toBeGreaterThan(0);
+  });
+});
+
+describe('servers on one database', () => {
+  const active = async (url: string) => (await readMetric(url, 'sessiongraph_sweeper_active'))[''];
+
+  it('have one sweeper among them, shown in its metrics; another takes over where it ends', async () => {
+    const first = await startTestApp({ databaseUrl: database.url });
+    leftovers.push(() => first.close());
+    await expect.poll(() => active(first.url), PATIENCE).toBe(1);
+    const second = await startTestApp({ databaseUrl: database.url, env: { STALLED_AFTER: '1h' } });
+    leftovers.push(() => second.close());
+    expect(await active(second.url)).toBe(0);
+    expect(await holders(database.url)).toHaveLength(1);
+    await first.close();
+    await expect.poll(() => active(second.url), PATIENCE).toBe(1);
+    await second.gql('mutation { createSession(input: { status: WORKING }) { session { id } } }');
+    await query(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
+    const status = () => query<{ status: string }>(database.url, 'select status::text as status from aria_engine.chat_sessions');
+    await expect.poll(status, PATIENCE).toEqual([{ status: 'STALLED' }]);
+    await expect.poll(() => readMetric(second.url, 'sessiongraph_swept_total'), PATIENCE).toMatchObject({ 'task="stalled_sessions"': 1 });
+  });
+
+  it('sweep again when the database comes back, and say once that it was away', { timeout: 120_000 }, async () => {
+    const postgres = await startRestartablePostgres();
+    leftovers.push(() => postgres.close());
+    const app = await startTestApp({ databaseUrl: postgres.url, env: { STALLED_AFTER: '1h' } });
+    leftovers.push(() => app.close());
+    await app.gql('mutation { createSession(input: { status: WORKING }) { session { id } } }');
+    await expect.poll(() => active(app.url), PATIENCE).toBe(1);
+    const said = (text: string) => app.log.filter(({ msg }) => msg === text);
+    for (const how of ['stop', 'crash'] as const) {
+      const before = said('the sweeper cannot reach the database').length;
+      await postgres[how]();
+      await expect.poll(() => said('the sweeper cannot reach the database').length, PATIENCE).toBe(before + 1);
+      expect(await active(app.url)).toBe(0);
+      await postgres.start();
+      await expect.poll(() => active(app.url), PATIENCE).toBe(1);
+      await expect.poll(() => said('the sweeper reaches the database again').length, PATIENCE).toBe(before + 1);
+    }
+    await query(postgres.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
+    const status = () => query<{ status: string }>(postgres.url, 'select status::text as status from aria_engine.chat_sessions');
+    await expect.poll(status, PATIENCE).toEqual([{ status: 'STALLED' }]);
+  });
+});

@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import { purgeTrash } from '../../../src/modules/session/session-purge.service.ts';
+import { type SessionView, typesOf, useWriteSide, type WriteSide } from '../session/write-side.ts';
+import { endSweeping, PATIENCE, readMetric } from './sweeper-state.ts';
+
+const side = useWriteSide();
+const lost = new AbortController().signal;
+
+async function trash(on: WriteSide, session: SessionView, days: number): Promise<void> {
+  await on.mutate('deleteSession', { id: session.id }, 'deletedId');
+  await on.rows('update aria_engine.chat_sessions set deleted_at = now() - make_interval(days => $2) where id = $1', [
+    session.sessionId,
+    days,
+  ]);
+}
+
+describe('one batch of the purge', () => {
+  const purge = (size = 20) => purgeTrash(side.app.app.database, 2, { size, skip: [], lost });
+
+  it('takes the oldest, no more than its size, and leaves what may still be restored', async () => {
+    const sessions = await Promise.all(Array.from({ length: 5 }, () => side.create()));
+    for (const [index, session] of sessions.entries()) await trash(side, session, index);
+    expect(await purge(2)).toEqual({ taken: 2, failed: [], more: true });
+    expect(await purge(2)).toEqual({ taken: 1, failed: [], more: false });
+    const left = await Promise.all(sessions.map(({ id }) => side.session(id)));
+    expect(left.map(session => session !== null)).toEqual([true, true, false, false, false]);
+  });
+
+  it('lets be what is just being restored', async () => {
+    const session = await side.create();
+    await trash(side, session, 3);
+    const writer = await side.connect();
+    await writer.query('begin');
+    await writer.query('update aria_engine.chat_sessions set deleted_at = null where id = $1', [session.sessionId]);
+    expect(await purge()).toEqual({ taken: 0, failed: [], more: false });
+    await writer.query('commit');
+    await writer.end();
+    expect(await purge()).toEqual({ taken: 0, failed: [], more: false });
+    expect(await side.session(session.id)).toMatchObject({ deletedAt: null });
+  });
+
+  it('by several at once removes each once', async () => {
+    const sessions = await Promise.all(Array.from({ length: 30 }, () => side.create()));
+    for (const session of sessions) await trash(side, session, 3);
+    const outcomes = await Promise.all(Array.from({ length: 4 }, () => purge(50)));
+    expect(outcomes.reduce((sum, { taken }) => sum + taken, 0)).toBe(30);
+    for (const { sessionId } of sessions) expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED', 'DELETED']);
+  });
+});
+
+describe('a server with TRASH_DAYS', () => {
+  const server = useWriteSide({ env: { TRASH_DAYS: '2' } });
+
+  it('removes for good what has lain there longer, as a permanent delete does: more than a batch, and with children', async () => {
+    const { url, databaseUrl } = server.app;
+    const sweeps = async () => (await readMetric(url, 'sessiongraph_sweep_duration_seconds_count'))['task="trash"'] ?? 0;
+    await expect.poll(sweeps, PATIENCE).toBe(1);
+    const parent = await server.create({ title: 'parent' });
+    const child = await server.create({ parentId: parent.id });
+    await server.append(parent.id, { content: 'gone with it' });
+    const many = await Promise.all(Array.from({ length: 45 }, () => server.create()));
+    const kept = await server.create();
+    for (const session of [parent, ...many]) await trash(server, session, 3);
+    await trash(server, kept, 1);
+    const stream = await server.app.subscribe<{ sessionEvents: Record<string, unknown> }>(
+      'subscription ($id: ID!) { sessionEvents(filter: { sessionIds: [$id] }) { __typename session { id } } }',
+      { id: parent.sessionId },
+    );
+    // It looks again when it begins anew, and otherwise in a minute.
+    await endSweeping(databaseUrl);
+    expect(await stream.next()).toEqual({ sessionEvents: { __typename: 'SessionDeletedEvent', session: null } });
+    const left = () => server.rows('select 1 from aria_engine.chat_sessions where deleted_at is not null').then(rows => rows.length);
+    await expect.poll(left, PATIENCE).toBe(1);
+    await expect.poll(() => readMetric(url, 'sessiongraph_swept_total'), PATIENCE).toMatchObject({ 'task="trash"': 46 });
+    expect(server.app.log).toContainEqual(expect.objectContaining({ msg: 'swept', task: 'trash', taken: 46, failed: 0 }));
+
+    expect(await server.session(parent.id)).toBeNull();
+    expect(await server.session(kept.id)).toMatchObject({ id: kept.id });
+    expect(await server.session(child.id)).toMatchObject({ parent: null, depth: 0, version: child.version + 1 });
+    expect(await server.events(child.sessionId)).toMatchObject([
+      { type: 'CREATED' },
+      { type: 'UPDATED', payload: { changed: ['parent', 'depth'] } },
+    ]);
+    expect((await server.events(parent.sessionId)).at(-1)).toMatchObject({ type: 'DELETED', payload: { permanent: true } });
+    const countOf = (table: string) => server.rows(`select 1 from aria_engine.${table} where session_id = $1`, [parent.sessionId]);
+    expect(await countOf('chat_messages')).toHaveLength(0);
+    expect(await countOf('session_tombstones')).toHaveLength(1);
+  });
+});

@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { holders } from '../api/sweeper/sweeper-state.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { post } from '../support/http-client.ts';
+import { query } from '../support/sql.ts';
+import { startServer, stopServers, until } from './server-process.ts';
+
+/** A frozen process is given ten seconds before Postgres ends its session. */
+const PATIENCE = { timeout: 60_000, interval: 100 };
+
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await createTestDatabase();
+});
+afterEach(async () => {
+  await stopServers();
+  await database.close();
+});
+
+const start = () => startServer({ DATABASE_URL: database.url, STALLED_AFTER: '1h', LOG_LEVEL: 'info' });
+
+describe('the server that sweeps', () => {
+  it.each(['SIGKILL', 'SIGSTOP'] as const)('is followed by another where %s strikes it', { timeout: 120_000 }, async signal => {
+    const first = start();
+    await first.ready();
+    await until(() => first.output().includes('this server sweeps from now on'));
+    const [holder] = await holders(database.url);
+    const second = start();
+    const url = await second.ready();
+    await post(url, { query: 'mutation { createSession(input: { status: WORKING }) { session { id } } }' });
+    expect(second.output()).not.toContain('this server sweeps from now on');
+
+    first.kill(signal);
+    await expect.poll(() => second.output().includes('this server sweeps from now on'), PATIENCE).toBe(true);
+    expect(await holders(database.url)).not.toEqual([holder]);
+    await query(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
+    const events = () =>
+      query<{ to: string }>(database.url, "select payload ->> 'to' as to from aria_engine.session_events where type = 'STATUS_CHANGED'");
+    await expect.poll(events, PATIENCE).toEqual([{ to: 'STALLED' }]);
+    // A frozen one wakes up: it sweeps no more, and its connection is gone.
+    first.kill('SIGCONT');
+    if (signal === 'SIGSTOP') {
+      await until(() => first.output().includes('the sweeper cannot reach the database'));
+      expect(await holders(database.url)).toHaveLength(1);
+    }
+    expect(await events()).toEqual([{ to: 'STALLED' }]);
+  });
+});
