@@ -2,7 +2,9 @@ import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, exec
 import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
 import type { Access } from './authenticate.ts';
 import { type ErrorModel, requestTimeout } from './error-model.ts';
+import { setResumeCursor } from './event-result.ts';
 import type { WatchedOperation } from './operation-watch.ts';
+import { type SharedExecution, shareKeyOf } from './shared-execution.ts';
 import { findVariableErrors } from './variable-errors.ts';
 
 /** Where an operation comes from, the same for every transport. */
@@ -13,6 +15,8 @@ export interface OperationOrigin {
   readonly signal: AbortSignal;
   /** Who was let in, and until when. */
   readonly access: Access;
+  /** The cursor of the last event the client has, where the transport tells it; wins over a subscription's `after`. */
+  readonly resumeAfter?: string;
   /** Told of how it goes. */
   readonly watch?: WatchedOperation;
   /** Told where the caller stands, once the operation has been counted. */
@@ -28,6 +32,8 @@ export interface ExecutionOptions {
   readonly errors: ErrorModel;
   /** An execution that takes longer is answered with REQUEST_TIMEOUT. */
   readonly timeoutMs: number;
+  /** Left out, each subscription executes for itself. */
+  readonly shared?: SharedExecution;
 }
 
 /** What is run, without a context: each execution makes its own. */
@@ -66,11 +72,37 @@ export async function executeOperation(operation: Operation, origin: OperationOr
   }
 }
 
+/** An execution for many goes on when the one it was begun for leaves. */
+const NEVER = new AbortController().signal;
+
+/** Gives the function that answers a subscription to its events; its results know their cursors. */
+function answering(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): (event: unknown) => Promise<ExecutionResult> {
+  const { shared } = options;
+  const key = shared === undefined ? null : shareKeyOf(operation, origin.access.viewer);
+  const { requestId, access } = origin;
+  const own: OperationOrigin = key === null ? origin : { requestId, access, signal: NEVER };
+  async function answer(event: unknown): Promise<ExecutionResult> {
+    const result = await executeOperation({ ...operation, rootValue: event }, own, options);
+    setResumeCursor(result, event);
+    return result;
+  }
+  return event => (shared === undefined ? answer(event) : shared.resultFor(event, key, () => answer(event)));
+}
+
+/** The same, told to the operation's watch. */
+function delivering(
+  watch: WatchedOperation | undefined,
+  answer: (event: unknown) => Promise<ExecutionResult>,
+): (event: unknown) => Promise<ExecutionResult> {
+  return watch === undefined ? answer : event => watch.delivers(() => answer(event));
+}
+
 /**
  * Starts a subscription. The stream of its results ends when the source does, when it is returned, and when the origin's signal
  * or `ending` aborts, at once even where the source is waiting; the source is returned then. A source that throws makes the stream throw.
  * Where the access ends, the stream ends with a last result, whose error is FORBIDDEN.
- * A result with errors in place of the stream where it cannot start. All errors are in their public form.
+ * A result with errors in place of the stream where it cannot start. The next event is taken from the source when the next result is asked for,
+ * and no sooner. All errors are in their public form.
  */
 export async function subscribeOperation(
   operation: Operation,
@@ -97,7 +129,7 @@ export async function subscribeOperation(
     const source = await withinTime(starting, options.timeoutMs);
     if (Symbol.asyncIterator in source) {
       return mapStream(source[Symbol.asyncIterator](), {
-        toResult: event => executeOperation({ ...operation, rootValue: event }, own, options),
+        toResult: delivering(origin.watch, answering(operation, own, options)),
         toError: error => options.errors.present(error, about),
         ended: ended.signal,
         onLast: listener => origin.access.onEnd(reason => listener({ errors: [options.errors.present(reason, about)] })),

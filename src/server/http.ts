@@ -9,9 +9,11 @@ import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
 import { assertScope } from '../modules/viewer/viewer.rules.ts';
+import type { Tracer } from '../tracing/tracer.ts';
 import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
 import { createErrorModel, type ErrorModel, statusOf, toErrorAnswer, toFailure } from './error-model.ts';
-import type { ContextFactory, OperationOrigin } from './execution.ts';
+import type { EventStreamPace } from './event-stream.ts';
+import type { ContextFactory, ExecutionOptions, OperationOrigin } from './execution.ts';
 import { GRAPHIQL_POLICY, loadGraphiQL } from './graphiql.ts';
 import { createHealth } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -23,6 +25,8 @@ import { isGraphQLContent, readRequestBody } from './request-body.ts';
 import { createRequestGuard, isLocalPeer } from './request-guard.ts';
 import { createRequestLog } from './request-log.ts';
 import { setSecurityHeaders } from './security-headers.ts';
+import { createSharedExecution } from './shared-execution.ts';
+import { traceHeadersOf } from './trace-headers.ts';
 import { createWebSocketTransport, type WebSocketOptions } from './ws.ts';
 import { createGraphQLYoga, GRAPHQL_PATH, type GraphQLYoga } from './yoga.ts';
 
@@ -37,6 +41,8 @@ export interface HttpServerOptions {
   /** Left out, callers may do as much as they like. */
   readonly rateLimiter?: RateLimiter;
   readonly log: Logger;
+  /** Left out, nothing is traced. */
+  readonly tracer?: Tracer;
   /** Whether the database answers; `/readyz` asks it. */
   readonly isReady: () => boolean | Promise<boolean>;
   /** Counts, and is served at `/metrics`. */
@@ -45,6 +51,8 @@ export interface HttpServerOptions {
   readonly drainTimeoutMs?: number;
   /** How soon a WebSocket must be initialised, and how often it is pinged. */
   readonly webSockets?: Pick<WebSocketOptions, 'initTimeoutMs' | 'pingMs'>;
+  /** How often event streams give a sign of life, and when a client that does not read is cut. */
+  readonly eventStreams?: EventStreamPace;
 }
 
 /** The server: GraphQL over HTTP, SSE and WebSocket and GraphiQL at `/graphql`; `/livez`, `/readyz` (also `/health`) and `/metrics`. */
@@ -75,6 +83,12 @@ const REQUEST_ID = /^[\w.:-]{1,128}$/;
 function requestIdOf(request: IncomingMessage): string {
   const given = request.headers['x-request-id'];
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+/** What an EventSource sends when it connects again: the `id` of the last event it has. */
+function lastEventIdOf({ headers }: IncomingMessage): string | undefined {
+  const id = headers['last-event-id'];
+  return typeof id === 'string' && id !== '' ? id : undefined;
 }
 
 function pathOf(request: IncomingMessage): string {
@@ -130,7 +144,7 @@ async function serveGraphQL(
 ): Promise<void> {
   const requestId = requestIdOf(request);
   response.setHeader('x-request-id', requestId);
-  const watched = watch({ requestId, transport: 'http' });
+  const watched = watch({ requestId, transport: 'http', headers: traceHeadersOf(request.headers) });
   const refuse = (failure: DomainError, status?: number) => {
     watched.ends([failure]);
     sendFailure(request, response, failure, status);
@@ -161,10 +175,16 @@ async function serveGraphQL(
     refusal = error;
   }
   const onRateLimits: OperationOrigin['onRateLimits'] = (states, isRefused) => setRateLimitHeaders(response, states, isRefused);
-  const origin: OperationOrigin = { requestId, signal: gone.signal, access, watch: watched, onRateLimits };
-  const context: TransportContext = { origin, refusal, ending };
+  const resumeAfter = lastEventIdOf(request);
+  const origin: OperationOrigin = { requestId, signal: gone.signal, access, resumeAfter, watch: watched, onRateLimits };
+  const context: TransportContext = {
+    origin,
+    refusal,
+    ending,
+    client: { isFull: () => response.writableNeedDrain, cut: () => response.destroy() },
+  };
   try {
-    await yoga(request, response, context);
+    await watched.within(() => yoga(request, response, context));
   } catch (error) {
     const failure = errors.present(error, { requestId });
     watched.ends([failure]);
@@ -226,21 +246,28 @@ export function createHttpServer({
   authenticator,
   config,
   log,
+  tracer,
   isReady,
   metrics,
   documents = createPersistedDocuments(new Map(), false),
   rateLimiter,
   drainTimeoutMs = 10_000,
   webSockets: pace,
+  eventStreams,
 }: HttpServerOptions): HttpServer {
   const errors = createErrorModel(log);
   const health = createHealth({ isReachable: isReady });
-  const watch = createOperationWatch([createRequestLog(log), ...(metrics === undefined ? [] : [metrics])]);
+  const watch = createOperationWatch([createRequestLog(log), ...(metrics === undefined ? [] : [metrics])], tracer);
   let withdrawn = false;
   const draining = new AbortController();
   // Each stream listens.
   setMaxListeners(0, draining.signal);
-  const execution = { createContext: tellingViewer(createContext), errors, timeoutMs: config.limits.requestTimeoutMs };
+  const execution: ExecutionOptions = {
+    createContext: tellingViewer(createContext),
+    errors,
+    timeoutMs: config.limits.requestTimeoutMs,
+    shared: createSharedExecution(),
+  };
   const guard = createRequestGuard({
     loopback: isLoopback(config.host),
     authenticated: () => !isLoopback(config.host) || !authenticator.isOpen(),
@@ -254,6 +281,7 @@ export function createHttpServer({
     guard,
     documents,
     rateLimiter,
+    eventStreams,
     introspection: config.introspection,
   });
   const webSockets = createWebSocketTransport({ ...pace, authenticator, yoga, errors, log, watch, documents, limits: metrics });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type ExecutionArgs, type GraphQLError, type GraphQLFormattedError, getOperationAST } from 'graphql';
+import { type ExecutionArgs, type ExecutionResult, type GraphQLError, getOperationAST } from 'graphql';
 import { CloseCode, type Context as ConnectionContext, handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { DomainError } from '../errors.ts';
@@ -10,11 +10,15 @@ import type { Logger } from '../log.ts';
 import { LOCAL_VIEWER } from '../modules/viewer/viewer.rules.ts';
 import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
 import type { ErrorModel } from './error-model.ts';
+import { formatError, toJson } from './event-result.ts';
+import { yieldTurn } from './loop-turn.ts';
 import type { LimitCounter } from './metrics.ts';
 import type { WatchOperation } from './operation-watch.ts';
 import type { PersistedDocuments } from './persisted-documents.ts';
 import type { TransportContext } from './plugins/use-execution.ts';
 import { MAX_BODY_BYTES } from './request-body.ts';
+import { createSocketOutbox, type SocketOutbox } from './socket-outbox.ts';
+import { traceHeadersOf } from './trace-headers.ts';
 import type { GraphQLYoga } from './yoga.ts';
 
 /** Of RFC 6455: the server goes away. */
@@ -41,7 +45,7 @@ export interface WebSocketOptions {
   readonly limits?: LimitCounter;
   /** A connection without `connection_init` for so long is closed with 4408. */
   readonly initTimeoutMs?: number;
-  /** Every so often each connection is pinged; one that has not answered by the next time is cut. */
+  /** Every so often each connection is pinged; one that by the next time has neither answered nor read what waited for it is cut. */
   readonly pingMs?: number;
 }
 
@@ -57,6 +61,7 @@ export interface WebSocketTransport {
 
 interface Connection {
   readonly socket: WebSocket;
+  readonly outbox: SocketOutbox;
   readonly operations: Map<string, RunningOperation>;
   /** The `Authorization` header of the handshake. */
   readonly authorization: string | null;
@@ -80,14 +85,44 @@ function authorizationOf(context: Wire): string | null {
   return typeof given === 'string' ? given : context.extra.authorization;
 }
 
-function format(error: GraphQLError): GraphQLFormattedError {
-  const { http: _, ...extensions } = error.extensions;
-  return { ...error.toJSON(), extensions };
-}
-
 /** What `onSubscribe` put there. */
 function contextOf(args: ExecutionArgs): TransportContext {
   return args.contextValue as TransportContext;
+}
+
+/**
+ * Sends the results of a subscription, each when the client has read most of what came before. To graphql-ws it is a stream without results,
+ * which it ends and completes like any other; it would write each result out anew for each subscriber.
+ */
+function sending(results: AsyncIterator<ExecutionResult>, id: string, outbox: SocketOutbox): AsyncGenerator<ExecutionResult, undefined> {
+  const head = `{"id":${JSON.stringify(id)},"type":"next","payload":`;
+  const done = { done: true, value: undefined } as const;
+  return {
+    async next() {
+      for (let next = await results.next(); next.done !== true; next = await results.next()) {
+        await outbox.send(`${head}${toJson(next.value)}}`);
+        await yieldTurn();
+      }
+      return done;
+    },
+    async return() {
+      await results.return?.();
+      return done;
+    },
+    async throw(error) {
+      await results.return?.();
+      throw error;
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+/** Runs what belongs to an operation. */
+function within<Result>(args: ExecutionArgs, work: () => Result): Result {
+  const { watch } = contextOf(args).origin;
+  return watch === undefined ? work() : watch.within(work);
 }
 
 /** Binds graphql-ws to `ws`; its own binding writes to the console what clients do wrong. */
@@ -102,7 +137,7 @@ export function createWebSocketTransport({
   initTimeoutMs = 3_000,
   pingMs = 12_000,
 }: WebSocketOptions): WebSocketTransport {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_BODY_BYTES, handleProtocols });
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_BODY_BYTES, handleProtocols, autoPong: false });
   const connections = new Set<Connection>();
   let closing = false;
 
@@ -141,7 +176,7 @@ export function createWebSocketTransport({
     const { operations } = context.extra;
     const controller = new AbortController();
     const requestId = randomUUID();
-    const watched = watch({ requestId, transport: 'ws' });
+    const watched = watch({ requestId, transport: 'ws', headers: traceHeadersOf(payload.extensions ?? {}) });
     const origin = { requestId, signal: controller.signal, access: context.extra.access, watch: watched };
     const refuse = (...faults: readonly unknown[]): GraphQLError[] => {
       const refusals = faults.map(fault => errors.present(fault, { requestId, operation: payload.operationName ?? undefined }));
@@ -173,11 +208,15 @@ export function createWebSocketTransport({
     connectionInitWaitTimeout: initTimeoutMs,
     onConnect: admit,
     onSubscribe: prepare,
-    execute: args => yoga.getEnveloped(contextOf(args)).execute(args),
-    subscribe: args => yoga.getEnveloped(contextOf(args)).subscribe(args),
-    onError: (_context, _id, _payload, failures) => failures.map(failure => format(errors.present(failure, {}))),
+    execute: args => within(args, () => yoga.getEnveloped(contextOf(args)).execute(args)),
+    subscribe: args => within(args, () => yoga.getEnveloped(contextOf(args)).subscribe(args)),
+    async onOperation({ extra }, id, _payload, _args, outcome) {
+      const result = await outcome;
+      return Symbol.asyncIterator in result ? sending(result[Symbol.asyncIterator](), id, extra.outbox) : undefined;
+    },
+    onError: (_context, _id, _payload, failures) => failures.map(failure => formatError(errors.present(failure, {}))),
     onNext: (_context, _id, _payload, _args, result) =>
-      result.errors === undefined ? undefined : { ...result, errors: result.errors.map(error => format(errors.present(error, {}))) },
+      result.errors === undefined ? undefined : { ...result, errors: result.errors.map(error => formatError(errors.present(error, {}))) },
     onComplete: ({ extra }, id) => {
       extra.operations.get(id)?.controller.abort();
       extra.operations.delete(id);
@@ -186,17 +225,21 @@ export function createWebSocketTransport({
     },
   });
 
-  function keepAlive(socket: WebSocket): NodeJS.Timeout {
-    let answered = true;
-    socket.on('pong', () => {
-      answered = true;
-    });
-    return setInterval(() => {
-      if (!answered) return socket.terminate();
-      answered = false;
+  /** Pings, and gives the function that is told of other signs of life. */
+  function keepAlive(socket: WebSocket): () => void {
+    let isAlive = true;
+    const livesOn = () => {
+      isAlive = true;
+    };
+    socket.on('pong', livesOn);
+    const timer = setInterval(() => {
+      if (!isAlive) return socket.terminate();
+      isAlive = false;
       socket.ping();
       return undefined;
     }, pingMs);
+    socket.once('close', () => clearInterval(timer));
+    return livesOn;
   }
 
   async function handle({ socket }: Connection, message: string, onMessage: (text: string) => Promise<void>): Promise<void> {
@@ -211,15 +254,17 @@ export function createWebSocketTransport({
   }
 
   function serve(socket: WebSocket, { headers }: IncomingMessage): void {
+    const outbox = createSocketOutbox(socket, keepAlive(socket));
     const connection: Connection = {
       socket,
+      outbox,
       operations: new Map(),
       authorization: headers.authorization ?? null,
       access: NO_ACCESS,
       release: () => undefined,
     };
     connections.add(connection);
-    const timer = keepAlive(socket);
+    socket.on('ping', data => outbox.pong(data));
     // Broken frames and messages too large; ws closes the connection with the code that says which.
     socket.on('error', error => {
       if ('code' in error && error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') limits?.limitHit('socket_message_size');
@@ -228,11 +273,7 @@ export function createWebSocketTransport({
     const closed = protocol.opened(
       {
         protocol: socket.protocol,
-        send: text =>
-          new Promise<void>((resolve, reject) => {
-            if (socket.readyState !== socket.OPEN) return resolve();
-            return socket.send(text, error => (error ? reject(error) : resolve()));
-          }),
+        send: text => outbox.send(text),
         close: (code, reason) => socket.close(code, reason),
         onMessage: onMessage => {
           socket.on('message', data => {
@@ -244,7 +285,6 @@ export function createWebSocketTransport({
       connection,
     );
     socket.once('close', (code, reason) => {
-      clearInterval(timer);
       connections.delete(connection);
       connection.release();
       for (const { controller } of connection.operations.values()) controller.abort();

@@ -5,10 +5,12 @@ import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
 import { createCors } from './cors.ts';
 import { createDocumentCache } from './document-cache.ts';
 import type { ErrorModel } from './error-model.ts';
+import type { EventStreamPace } from './event-stream.ts';
 import type { ExecutionOptions } from './execution.ts';
 import type { PersistedDocuments } from './persisted-documents.ts';
 import { useAuthentication } from './plugins/use-authentication.ts';
 import { useErrorModel } from './plugins/use-error-model.ts';
+import { useEventStream } from './plugins/use-event-stream.ts';
 import { type TransportContext, useExecution } from './plugins/use-execution.ts';
 import { useOperationWatch } from './plugins/use-operation-watch.ts';
 import { usePersistedDocuments } from './plugins/use-persisted-documents.ts';
@@ -34,6 +36,7 @@ export interface YogaOptions {
   readonly documents: PersistedDocuments;
   /** Left out, callers may do as much as they like. */
   readonly rateLimiter?: RateLimiter;
+  readonly eventStreams?: EventStreamPace;
   /** Whether clients may ask for the schema, and are told names of it they may have meant. */
   readonly introspection: boolean;
 }
@@ -51,6 +54,7 @@ export function createGraphQLYoga({
   documents,
   introspection,
   rateLimiter,
+  eventStreams,
 }: YogaOptions): GraphQLYoga {
   return createYoga<TransportContext, object>({
     schema,
@@ -79,6 +83,7 @@ export function createGraphQLYoga({
       useVariableBounds(),
       useQueryCost({ maxCost: limits.maxQueryCost }),
       useStreamOnlyAsEvents(),
+      useEventStream(eventStreams),
       useAuthentication(errors),
       useExecution(execution, { hideSuggestions: !introspection }),
     ],

@@ -1,5 +1,6 @@
 import type { ExecutionArgs } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import type { StreamClient } from '../event-stream.ts';
 import { type ExecutionOptions, executeOperation, type Operation, type OperationOrigin, subscribeOperation } from '../execution.ts';
 
 /** What a transport hands over with each operation; resolvers see the context made from it instead. */
@@ -9,6 +10,8 @@ export interface TransportContext extends Record<string, unknown> {
   readonly refusal?: unknown;
   /** Ends the stream of a subscription, and with it the response, where the server drains. */
   readonly ending?: AbortSignal;
+  /** Whom an event stream is written to. */
+  readonly client?: StreamClient;
 }
 
 /** How operations are run here. */

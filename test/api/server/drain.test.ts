@@ -23,14 +23,24 @@ describe('a drain', () => {
     await closed;
   });
 
-  it('ends event streams', async () => {
+  it('ends event streams without completing the subscription, so that clients connect again', async () => {
+    server = await startSmallServer();
+    const query = encodeURIComponent('subscription { never { n } }');
+    const response = await fetch(`${server.url}?query=${query}`, { headers: { accept: 'text/event-stream' } });
+    await server.happened('never started');
+    await server.http.close();
+    expect(await response.text()).toMatch(/^retry: \d+\n\n$/);
+    expect(server.events).toContain('never aborted');
+  });
+
+  it('is for graphql-sse a lost connection', async () => {
     server = await startSmallServer();
     const client = createClient({ url: server.url, retryAttempts: 0 });
     const next = client.iterate({ query: 'subscription { never { n } }' }).next();
+    const lost = expect(next).rejects.toThrow('Connection closed while having active streams');
     await server.happened('never started');
     await server.http.close();
-    expect(await next).toEqual({ done: true, value: undefined });
-    expect(server.events).toContain('never aborted');
+    await lost;
   });
 
   it('closes WebSockets with 1001 and completes no subscription', async () => {
