@@ -161,6 +161,10 @@ async function findParents(transaction: Executor, sessionId: string, messages: r
 const statusList = (statuses: readonly SessionStatus[]) => Prisma.raw(statuses.map(status => `'${status}'`).join());
 const OPEN = statusList(OPEN_STATUSES);
 const REVIVED = statusList(REVIVED_STATUSES);
+const REACHES_LIMIT = hasReachedTokenLimit(
+  Prisma.sql`least(act.total_tokens + added.total_tokens, added.most)`,
+  Prisma.sql`session.token_limit`,
+);
 
 interface InsertedRow {
   /** Null where the session is in the trash or has ended: nothing was written. */
@@ -190,8 +194,6 @@ async function insertMessages(
 ): Promise<MessageRow[]> {
   const usages = messages.map(message => (message.usage === null ? null : usageAmounts(message.usage)));
   const total = (amount: keyof UsageAmounts) => usages.reduce((sum, usage) => sum + (usage?.[amount] ?? 0n), 0n);
-  const sum = (column: string, amount: keyof UsageAmounts) =>
-    Prisma.sql`least(act.${Prisma.raw(column)} + ${total(amount)}::bigint, ${MAX_AMOUNT}::bigint)`;
   const amounts = (amount: keyof UsageAmounts) => Prisma.sql`${usages.map(usage => usage?.[amount].toString() ?? null)}::bigint[]`;
   const texts = (of: (message: CheckedMessage) => string | null) => Prisma.sql`${messages.map(of)}::text[]`;
   const follows = Prisma.sql`case when input.place = 1 then act.leaf_position else act.next_position + input.place - 2 end`;
@@ -208,16 +210,22 @@ async function insertMessages(
       select a.* from aria_engine.chat_session_activity a
       where a.session_id = (select id from session where not trashed and status in (${OPEN}))
       for no key update
+    ), added(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, total_tokens, cost_nano_usd, most) as (
+      select ${total('inputTokens')}::bigint, ${total('outputTokens')}::bigint, ${total('cacheReadTokens')}::bigint,
+        ${total('cacheWriteTokens')}::bigint, ${total('totalTokens')}::bigint, ${total('costNanoUsd')}::bigint, ${MAX_AMOUNT}::bigint
     ), verdict as materialized (
       select session.*, clock_timestamp() as at,
         greatest(0, floor(extract(epoch from clock_timestamp() - act.last_activity_at) * 1000))::bigint as idle_ms,
-        ${sum('input_tokens', 'inputTokens')} as input_tokens, ${sum('output_tokens', 'outputTokens')} as output_tokens,
-        ${sum('cache_read_tokens', 'cacheReadTokens')} as cache_read_tokens, ${sum('cache_write_tokens', 'cacheWriteTokens')} as cache_write_tokens,
-        ${sum('total_tokens', 'totalTokens')} as total_tokens, ${sum('cost_nano_usd', 'costNanoUsd')} as cost_nano_usd,
-        case when ${total('totalTokens')}::bigint > 0 and ${hasReachedTokenLimit(sum('total_tokens', 'totalTokens'), Prisma.sql`session.token_limit`)} then 'FAILED'
+        least(act.input_tokens + added.input_tokens, added.most) as input_tokens,
+        least(act.output_tokens + added.output_tokens, added.most) as output_tokens,
+        least(act.cache_read_tokens + added.cache_read_tokens, added.most) as cache_read_tokens,
+        least(act.cache_write_tokens + added.cache_write_tokens, added.most) as cache_write_tokens,
+        least(act.total_tokens + added.total_tokens, added.most) as total_tokens,
+        least(act.cost_nano_usd + added.cost_nano_usd, added.most) as cost_nano_usd,
+        case when added.total_tokens > 0 and ${REACHES_LIMIT} then 'FAILED'
           when session.status in (${REVIVED}) then 'WORKING' else session.status end::aria_engine.session_status as next_status,
         case when session.derived_title is null then ${titleOf(messages)} end as new_title
-      from session, act
+      from session, act, added
     ), inserted as (
       insert into aria_engine.chat_messages (session_id, position, id, role, content, parts, agent_id, model, provider, input_tokens, output_tokens,
         cache_read_tokens, cache_write_tokens, total_tokens, cost_nano_usd, latency_ms, stop_reason, metadata, parent_position, created_at)
