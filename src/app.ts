@@ -15,6 +15,7 @@ import { createMetrics } from './server/metrics.ts';
 import { loadPersistedDocuments } from './server/persisted-documents.ts';
 import { createSweepTasks } from './sweeper/sweep-tasks.ts';
 import { startSweeper } from './sweeper/sweeper.ts';
+import type { Tracer } from './tracing/tracer.ts';
 
 /** A running application on a migrated database. */
 export interface App {
@@ -39,6 +40,8 @@ export interface AppOptions {
   /** A migrated Postgres. */
   readonly databaseUrl: string;
   readonly log: Logger;
+  /** Left out, nothing is traced. */
+  readonly tracer?: Tracer;
 }
 
 /** Requests still under way so long after the drain began are cut. */
@@ -48,12 +51,13 @@ export const DRAIN_TIMEOUT_MS = 8_000;
  * Puts the application together; nothing happens before it is called.
  * @throws StartError where the trusted documents cannot be read or AUTH=off does not fit the keys there are, and the error of pg where the database cannot be reached
  */
-export async function createApp({ config, databaseUrl, log }: AppOptions): Promise<App> {
+export async function createApp({ config, databaseUrl, log, tracer }: AppOptions): Promise<App> {
   const documents = await loadPersistedDocuments(config.persisted);
   const database = createDatabase({
     url: databaseUrl,
     poolSize: config.database.poolSize,
     statementTimeoutMs: config.limits.requestTimeoutMs,
+    tracer,
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
   });
   const keys = await createKeyRegistry({ url: databaseUrl, log });
@@ -81,6 +85,7 @@ export async function createApp({ config, databaseUrl, log }: AppOptions): Promi
     log,
     isReady: () => database.isReachable(),
     documents,
+    tracer,
     rateLimiter,
     metrics,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,

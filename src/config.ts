@@ -171,6 +171,8 @@ export interface Config {
   readonly rateLimits: { readonly requests: number; readonly writes: number; readonly creations: number; readonly management: number };
   /** Where all servers count together; null counts in each on its own. */
   readonly redisUrl: string | null;
+  /** Where spans go, as OpenTelemetry's variables say; null traces nothing. */
+  readonly tracing: { readonly exporter: 'otlp' | 'console'; readonly protocol: 'http/protobuf' | 'http/json' } | null;
   /** Told to stop, the server is not ready for so long before it stops taking requests. */
   readonly drainDelayMs: number;
   readonly graphiql: boolean;
@@ -214,6 +216,36 @@ function authConflicts(set: Readonly<Record<string, string | undefined>>): reado
 
 type Environment = z.infer<typeof environment>;
 
+const OTLP_ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const;
+const OTLP_PROTOCOLS = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'] as const;
+
+/**
+ * Of OpenTelemetry's variables those that decide whether there is any tracing, and by what; its SDK reads the others.
+ * Tracing is on where an endpoint or an exporter is named. Where it is off, nothing is wrong with the other variables: they may be set for
+ * all programs of a machine.
+ */
+function readTracing(set: Readonly<Record<string, string | undefined>>): {
+  readonly tracing: Config['tracing'];
+  readonly faults: readonly string[];
+} {
+  const off = { tracing: null, faults: [] };
+  const endpoint = OTLP_ENDPOINTS.find(name => set[name] !== undefined);
+  const exporter = set.OTEL_TRACES_EXPORTER ?? (endpoint === undefined ? 'none' : 'otlp');
+  if (set.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || exporter === 'none') return off;
+  if (exporter === 'console') return { tracing: { exporter, protocol: 'http/protobuf' }, faults: [] };
+  if (exporter !== 'otlp') return { ...off, faults: [`OTEL_TRACES_EXPORTER "${exporter}" is none of otlp, console and none`] };
+  const faults = OTLP_ENDPOINTS.flatMap(name => {
+    const url = set[name];
+    return url === undefined || /^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : '')
+      ? []
+      : [`${name} is not an http:// or https:// URL`];
+  });
+  const named = OTLP_PROTOCOLS.find(name => set[name] !== undefined);
+  const protocol = named === undefined ? 'http/protobuf' : set[named];
+  if (protocol === 'http/protobuf' || protocol === 'http/json') return { tracing: { exporter, protocol }, faults };
+  return { ...off, faults: [...faults, `${named} "${protocol}" is none of http/protobuf and http/json`] };
+}
+
 function readAuth(env: Environment): Config['auth'] {
   const { JWT_JWKS_URL: jwksUrl, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = env;
   const isComplete = jwksUrl !== undefined && issuer !== undefined && audience !== undefined;
@@ -230,7 +262,8 @@ function readAuth(env: Environment): Config['auth'] {
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
   const set = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''));
   const parsed = consistentEnvironment.safeParse(set);
-  const conflicts = authConflicts(set);
+  const { tracing, faults } = readTracing(set);
+  const conflicts = [...authConflicts(set), ...faults];
   if (!parsed.success || conflicts.length > 0) {
     const issues = parsed.error?.issues ?? [];
     throw new ConfigError([...issues.map(issue => `${issue.path.join('.')} ${issue.message}`), ...conflicts]);
@@ -263,6 +296,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       management: env.RATE_LIMIT_MANAGEMENT,
     },
     redisUrl: env.REDIS_URL ?? null,
+    tracing,
     drainDelayMs: env.DRAIN_DELAY,
     graphiql: env.GRAPHIQL ?? isLoopback(env.HOST),
     introspection: env.INTROSPECTION ?? isLoopback(env.HOST),

@@ -6,6 +6,8 @@ import { migrate } from './database/migrations.ts';
 import { openDatabase } from './database/open-database.ts';
 import { errorCodeOf, reasonOf, StartError } from './database/start-error.ts';
 import { createLog, type Logger } from './log.ts';
+import type { OpenTelemetry } from './tracing/open-telemetry.ts';
+import { VERSION } from './version.ts';
 
 /** What the end may take beyond the drain of requests. */
 const GOODBYE_MS = 4_000;
@@ -78,6 +80,8 @@ function createLife(log: Logger, mostMs: number, started: () => Promise<void>): 
 }
 
 async function start(config: Config, log: Logger, life: Life): Promise<void> {
+  const tracing = await startTracing(config, log);
+  if (tracing !== null) life.opened({ name: 'tracing', close: () => tracing.close() });
   const database = await openDatabase(config.database, log, life.signal);
   life.onStopping(() => database.drain());
   life.opened({ name: 'database', close: () => database.close() });
@@ -88,7 +92,7 @@ async function start(config: Config, log: Logger, life: Life): Promise<void> {
   const { applied } = await migrate(database.url);
   if (applied.length > 0) log.info({ applied }, 'applied migrations');
   await prepareEventPartitions({ url: database.url, retentionMs: config.events.retentionMs, log });
-  const app = await createApp({ config, databaseUrl: database.url, log });
+  const app = await createApp({ config, databaseUrl: database.url, log, tracer: tracing?.tracer });
   life.opened({ name: 'server', close: () => app.close() });
   life.onStopping(async () => {
     app.withdraw();
@@ -97,6 +101,13 @@ async function start(config: Config, log: Logger, life: Life): Promise<void> {
   const { url } = await listen(app, config);
   if (app.isOpen()) log.info('authentication is off: every program on this machine may do everything');
   tell(welcome(new URL('/graphql', url), config, { data: database.description, isOpen: app.isOpen() }));
+}
+
+/** Null where no tracing is configured; its packages are not even loaded then. */
+async function startTracing({ tracing }: Config, log: Logger): Promise<OpenTelemetry | null> {
+  if (tracing === null) return null;
+  const { startOpenTelemetry } = await import('./tracing/open-telemetry.ts');
+  return startOpenTelemetry({ settings: tracing, version: VERSION, log });
 }
 
 async function listen(app: App, { host, port }: Config): Promise<{ url: string }> {

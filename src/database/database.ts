@@ -3,6 +3,8 @@ import { Socket } from 'node:net';
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { Prisma, PrismaClient } from '../generated/prisma/client.ts';
+import type { SpanAttributes, Tracer } from '../tracing/tracer.ts';
+import { summarizeStatement } from './statement-summary.ts';
 
 /** A piece of SQL with its parameters; `Prisma.sql` builds it, pieces nest. */
 export type Sql = Prisma.Sql;
@@ -63,6 +65,8 @@ export interface DatabaseOptions {
   readonly statementTimeoutMs: number;
   /** Told of connections lost while idle; they are replaced when next needed. */
   readonly onConnectionError: (error: Error) => void;
+  /** Left out, nothing is traced. */
+  readonly tracer?: Tracer;
 }
 
 /** Makes all work part of a transaction that is open: it is committed or rolled back with it, and run anew with it. */
@@ -86,6 +90,8 @@ const MAX_ATTEMPTS = 4;
  * Every connection reads and writes instants in UTC, so that their texts can be taken apart (PERFORMANCE.md, 6).
  */
 export function createDatabase(options: DatabaseOptions): Database {
+  const { tracer } = options;
+  const databaseName = new URL(options.url).pathname.slice(1);
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.poolSize,
@@ -115,10 +121,17 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
   const prisma = new PrismaClient({ adapter });
   const listeners = new Set<(statement: RecordedStatement) => void>();
+  const traced = <Result>(work: () => Promise<Result>, about: () => DatabaseWork): Promise<Result> =>
+    tracer === undefined ? work() : traceWork(tracer, work, () => ({ ...about(), database: databaseName }));
   const executor = (client: Pick<typeof prisma, '$queryRaw'>): Executor => ({
-    rows(statement) {
+    rows<Row>(statement: Sql): Promise<Row[]> {
       for (const listener of listeners) listener({ sql: statement.text, parameters: statement.values });
-      return client.$queryRaw(statement);
+      if (tracer === undefined) return client.$queryRaw<Row[]>(statement);
+      // Prisma sends a statement when it is awaited: that has to be within the span.
+      return traced(
+        async () => await client.$queryRaw<Row[]>(statement),
+        () => ({ kind: 'client', name: summarizeStatement(statement.text) }),
+      );
     },
   });
   return {
@@ -126,10 +139,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     async transaction(work) {
       for (let attempt = 1; ; attempt++) {
         try {
-          return await prisma.$transaction(client => work(executor(client)), {
-            maxWait: CONNECT_TIMEOUT_MS,
-            timeout: options.statementTimeoutMs,
-          });
+          const run = () =>
+            prisma.$transaction(client => work(executor(client)), { maxWait: CONNECT_TIMEOUT_MS, timeout: options.statementTimeoutMs });
+          return await traced(run, () => ({ kind: 'internal', name: 'transaction' }));
         } catch (error) {
           if (sqlStateOf(error) !== DEADLOCK || attempt === MAX_ATTEMPTS) throw error;
         }
@@ -149,6 +161,40 @@ export function createDatabase(options: DatabaseOptions): Database {
       await Promise.all([prisma.$disconnect(), probe.end()]);
     },
   };
+}
+
+/** Work of the database as its span tells it. */
+interface DatabaseWork {
+  /** One statement, or a transaction around several. */
+  readonly kind: 'client' | 'internal';
+  readonly name: string;
+}
+
+/** Runs work in a span of its own, where something under way is traced; attributes are those of OpenTelemetry's conventions for databases. */
+async function traceWork<Result>(
+  tracer: Tracer,
+  work: () => Promise<Result>,
+  about: () => DatabaseWork & { readonly database: string },
+): Promise<Result> {
+  if (!tracer.isUnderWay()) return work();
+  const { kind, name, database } = about();
+  const span = tracer.beginChild(kind);
+  const attributes: SpanAttributes = {
+    'db.system.name': 'postgresql',
+    'db.namespace': database,
+    ...(kind === 'client' ? { 'db.query.summary': name } : {}),
+  };
+  try {
+    const result = await span.within(work);
+    span.end({ name, attributes, failed: false });
+    return result;
+  } catch (error) {
+    const state = sqlStateOf(error);
+    const failure: SpanAttributes = state === null ? {} : { 'db.response.status_code': state };
+    const type = state ?? (error instanceof Error ? error.name : 'unknown');
+    span.end({ name, attributes: { ...attributes, ...failure, 'error.type': type }, failed: true });
+    throw error;
+  }
 }
 
 /**

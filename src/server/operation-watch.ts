@@ -1,11 +1,15 @@
-import type { OperationTypeNode } from 'graphql';
+import type { ExecutionResult, OperationTypeNode } from 'graphql';
 import type { ErrorCode } from '../errors.ts';
+import type { TraceHeaders, Tracer } from '../tracing/tracer.ts';
 import { codeOf, errorIdOf, toFailure } from './error-model.ts';
 import { limitOf } from './limit-names.ts';
+import { beginOperationSpan } from './operation-span.ts';
 
 /** How one operation went; nothing in it comes from variables or content. */
 export interface OperationReport {
   readonly requestId: string;
+  /** Of the trace the operation is in; null where nothing is traced. */
+  readonly traceId: string | null;
   readonly transport: 'http' | 'ws';
   /** Null where it was refused before it was clear what it is. */
   readonly type: `${OperationTypeNode}` | null;
@@ -38,6 +42,10 @@ export interface WatchedOperation {
   /** What was asked for, once the document is known to be valid. */
   isFor(type: `${OperationTypeNode}`, name: string | null): void;
   seenBy(viewer: string): void;
+  /** Runs what belongs to the operation, so that it is traced as such. */
+  within<Result>(work: () => Result): Result;
+  /** Runs the answer to one event of a subscription, to be traced by itself. */
+  delivers(work: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
   /** The stream of a subscription has begun. */
   streams(): void;
   /** A subscription sends one more result, with these errors. */
@@ -47,11 +55,17 @@ export interface WatchedOperation {
 }
 
 /** Begins to watch an operation, at the arrival of its request. */
-export type WatchOperation = (about: Pick<OperationReport, 'requestId' | 'transport'>) => WatchedOperation;
+export type WatchOperation = (
+  about: Pick<OperationReport, 'requestId' | 'transport'> & { readonly headers: TraceHeaders },
+) => WatchedOperation;
 
-/** Puts together what happens to an operation, the same for every transport, and tells the observers. */
-export function createOperationWatch(observers: readonly OperationObserver[]): WatchOperation {
-  return ({ requestId, transport }) => {
+/**
+ * Puts together what happens to an operation, the same for every transport, and tells the observers.
+ * @param tracer left out, nothing is traced
+ */
+export function createOperationWatch(observers: readonly OperationObserver[], tracer?: Tracer): WatchOperation {
+  return ({ requestId, transport, headers }) => {
+    const span = beginOperationSpan(tracer, headers);
     const begun = performance.now();
     const codes = new Set<ErrorCode>();
     const limits = new Set<string>();
@@ -75,7 +89,7 @@ export function createOperationWatch(observers: readonly OperationObserver[]): W
 
     function tell(moment: 'answered' | 'ended'): void {
       const report: OperationReport = {
-        ...{ requestId, transport, type, name, viewer, events },
+        ...{ requestId, traceId: span.traceId, transport, type, name, viewer, events },
         codes: [...codes],
         limits: [...limits],
         errorIds: [...errorIds],
@@ -87,6 +101,7 @@ export function createOperationWatch(observers: readonly OperationObserver[]): W
     function answer(): void {
       if (isAnswered) return;
       isAnswered = true;
+      span.answered({ type, name, requestId, codes: [...codes] });
       tell('answered');
     }
 
@@ -98,6 +113,8 @@ export function createOperationWatch(observers: readonly OperationObserver[]): W
       seenBy(given) {
         viewer = given;
       },
+      within: work => span.within(work),
+      delivers: work => span.delivers({ type, name }, work),
       streams: answer,
       sends(errors) {
         events += 1;

@@ -6,9 +6,10 @@ const MAX_NAME = 128;
 /** One line for each operation when it is over: what, how, how long, for whom; no variables, no content, no credentials. */
 export function createRequestLog(log: Logger): OperationObserver {
   return {
-    ended({ requestId, transport, type, name, viewer, codes, errorIds, durationMs, events }) {
+    ended({ requestId, traceId, transport, type, name, viewer, codes, errorIds, durationMs, events }) {
       const line = {
         requestId,
+        traceId: traceId ?? undefined,
         transport,
         type: type ?? undefined,
         operation: name?.slice(0, MAX_NAME),

@@ -35,6 +35,7 @@ describe('readConfig', () => {
     redisUrl: null,
     corsOrigins: [],
     persisted: { documentsFile: null, only: false },
+    tracing: null,
   };
 
   it('has the defaults of the design', () => {
@@ -80,6 +81,8 @@ describe('readConfig', () => {
       CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
       PERSISTED_DOCUMENTS: '/documents.json',
       PERSISTED_ONLY: 'on',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
       UNKNOWN: 'x',
     };
     expect(readConfig(variables)).toEqual({
@@ -103,6 +106,7 @@ describe('readConfig', () => {
       redisUrl: 'redis://cache:6379',
       corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
       persisted: { documentsFile: '/documents.json', only: true },
+      tracing: { exporter: 'otlp', protocol: 'http/json' },
       events: { retentionMs: 129_600_000 },
       database: { url: 'postgresql://u:p@db:5433/x?schema=y', poolSize: 2, dataFolder: '/a folder', userDataHome: '/home/of/data' },
       sessions: { stalledAfterMs: 90_000, trashDays: 1, maxTokenLimit: 5, defaultAgent: 'aria', mainKey: 'home' },
@@ -129,6 +133,8 @@ describe('readConfig', () => {
       REDIS_URL: 'http://cache',
       CORS_ORIGINS: 'https://app.example.com/path',
       PERSISTED_ONLY: 'true',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
     };
     let error: unknown;
     try {
@@ -139,9 +145,31 @@ describe('readConfig', () => {
     if (!(error instanceof ConfigError)) throw new Error('It was taken.');
     expect(error.faults.map(line => line.split(' ')[0]).sort()).toEqual(Object.keys(variables).sort());
     for (const line of error.faults) expect(error.message).toContain(`\n  ${line}`);
-    expect(error.message).toContain('17 fault(s)');
+    expect(error.message).toContain('19 fault(s)');
     expect(error.faults).toContain('PORT "65536" is not a whole number from 0 to 65535');
     expect(error.faults).toContain('STALLED_AFTER "soon" is not a duration such as 30s, 5m or 7d');
+  });
+
+  const OTLP = { exporter: 'otlp', protocol: 'http/protobuf' };
+  it.each<[Record<string, string>, object | null]>([
+    [{ OTEL_SERVICE_NAME: 'x', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_TRACES_SAMPLER: 'always_on' }, null],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318' }, OTLP],
+    [{ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://c/v1/traces' }, OTLP],
+    [{ OTEL_TRACES_EXPORTER: 'otlp' }, OTLP],
+    [{ OTEL_TRACES_EXPORTER: 'console' }, { exporter: 'console', protocol: 'http/protobuf' }],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_TRACES_EXPORTER: 'none' }, null],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_SDK_DISABLED: 'TRUE' }, null],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_SDK_DISABLED: 'false' }, OTLP],
+    [
+      { OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json' },
+      { exporter: 'otlp', protocol: 'http/json' },
+    ],
+  ])('with %j traces by %j', (variables, tracing) => {
+    expect(readConfig(variables).tracing).toEqual(tracing);
+  });
+
+  it('takes no exporter of traces that it does not have', () => {
+    expect(() => readConfig({ OTEL_TRACES_EXPORTER: 'zipkin' })).toThrow('OTEL_TRACES_EXPORTER "zipkin" is none of otlp, console and none');
   });
 
   it.each(['-1', '1.5', 'x', '0x10', '+1', '1 '])('does not take %j for a port', PORT => {

@@ -7,7 +7,7 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 
 /** DESIGN.md's order: a file imports from its own layer and those before it. The first pattern that fits a path decides. */
 const LAYERS: readonly (readonly RegExp[])[] = [
-  [/^(errors|config|log|version)\.ts$/, /^generated\//],
+  [/^(errors|config|log|version)\.ts$/, /^generated\//, /^tracing\//],
   [/^(database|events)\//],
   [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|input|service|loader))\.ts$/],
   [/^(import|seed|sweeper)\//, /^context\.ts$/],
@@ -75,6 +75,16 @@ describe('imports in src', () => {
       ({ from, to, isLocal }) => !isLocal && layerOf(from) <= LAST_WITHOUT_GRAPHQL && GRAPHQL_PACKAGES.test(to),
     );
     expect(faults.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
+  });
+
+  it('load OpenTelemetry only where it is asked for', async () => {
+    const users = imports.filter(({ to }) => to.startsWith('@opentelemetry/')).map(({ from }) => from);
+    expect(new Set(users)).toEqual(new Set(['tracing/open-telemetry.ts']));
+    const loaders = imports.filter(({ to }) => to === 'tracing/open-telemetry.ts').map(({ from }) => from);
+    expect(new Set(loaders)).toEqual(new Set(['main.ts']));
+    const main = await readFile(join(SRC, 'main.ts'), 'utf8');
+    const statements = main.split('\n').filter(line => line.includes('open-telemetry.ts'));
+    expect(statements.every(line => line.startsWith('import type ') || line.includes('await import('))).toBe(true);
   });
 
   it('bring no database driver into rules', () => {

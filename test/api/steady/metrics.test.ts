@@ -262,6 +262,7 @@ describe('limits', () => {
 describe('the number of distinct names', () => {
   const report = (name: string): OperationReport => ({
     requestId: 'r',
+    traceId: null,
     transport: 'http',
     type: 'query',
     name,
