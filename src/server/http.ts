@@ -21,7 +21,7 @@ import { createOperationWatch, type WatchOperation } from './operation-watch.ts'
 import { createPersistedDocuments, type PersistedDocuments } from './persisted-documents.ts';
 import type { TransportContext } from './plugins/use-execution.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { isGraphQLContent, readRequestBody } from './request-body.ts';
+import { isGraphQLContent, leaveUnread, readRequestBody } from './request-body.ts';
 import { createRequestGuard, isLocalPeer } from './request-guard.ts';
 import { createRequestLog } from './request-log.ts';
 import { setSecurityHeaders } from './security-headers.ts';
@@ -76,6 +76,12 @@ export interface HttpServer {
 const METRICS_PATH = '/metrics';
 
 const LINGER_MS = 500;
+
+/** After so long it is asked again whether a caller is let in. */
+const ENTRY_MS = 500;
+
+/** A request has come whole by then, or its connection is cut: slow senders are not to hold connections and memory for minutes. */
+const RECEIVE_TIMEOUT_MS = 60_000;
 
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
 
@@ -136,7 +142,21 @@ interface GraphQLServing {
   readonly authenticator: Authenticator;
 }
 
-/** Hands a request to Yoga, a POST with its body read. */
+/** Who was let in, or why nobody was. */
+interface Entry {
+  readonly access: Access;
+  readonly refusal?: unknown;
+}
+
+async function enter(authenticator: Authenticator, request: IncomingMessage): Promise<Entry> {
+  try {
+    return { access: await authenticator.authenticate(request.headers.authorization ?? null) };
+  } catch (refusal) {
+    return { access: NO_ACCESS, refusal };
+  }
+}
+
+/** Hands a request to Yoga, a POST with its body read; nothing is kept of what somebody sends who was not let in. */
 async function serveGraphQL(
   { yoga, errors, watch, ending, authenticator }: GraphQLServing,
   request: IncomingMessage,
@@ -149,31 +169,29 @@ async function serveGraphQL(
     watched.ends([failure]);
     sendFailure(request, response, failure, status);
   };
+  if (request.method === 'POST' && !isGraphQLContent(request)) {
+    request.resume();
+    return refuse(new DomainError('BAD_USER_INPUT', 'Send the request as application/json.'), 415);
+  }
+  let entry = await enter(authenticator, request);
   if (request.method === 'POST') {
-    if (!isGraphQLContent(request)) {
-      request.resume();
-      return refuse(new DomainError('BAD_USER_INPUT', 'Send the request as application/json.'), 415);
-    }
+    const enteredAt = performance.now();
     try {
-      Object.assign(request, { body: await readRequestBody(request) });
+      Object.assign(request, { body: entry.refusal === undefined ? await readRequestBody(request) : leaveUnread(request) });
     } catch (error) {
       if (error instanceof DomainError) return refuse(error);
       // The client went away while it sent.
       response.destroy();
       return undefined;
     }
+    // While a slow client sent, its key may have been revoked.
+    if (performance.now() - enteredAt > ENTRY_MS) entry = await enter(authenticator, request);
   }
   const gone = new AbortController();
   response.once('close', () => {
     if (!response.writableFinished) gone.abort();
   });
-  let access: Access = NO_ACCESS;
-  let refusal: unknown;
-  try {
-    access = await authenticator.authenticate(request.headers.authorization ?? null);
-  } catch (error) {
-    refusal = error;
-  }
+  const { access, refusal } = entry;
   const onRateLimits: OperationOrigin['onRateLimits'] = (states, isRefused) => setRateLimitHeaders(response, states, isRefused);
   const resumeAfter = lastEventIdOf(request);
   const origin: OperationOrigin = { requestId, signal: gone.signal, access, resumeAfter, watch: watched, onRateLimits };
@@ -318,6 +336,8 @@ export function createHttpServer({
   // Some clients offer HTTP/2 with every request; from Node 24.9 on such an offer may be passed over, before it ends the connection.
   const serverOptions: ServerOptions & { shouldUpgradeCallback(request: IncomingMessage): boolean } = {
     shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+    requestTimeout: RECEIVE_TIMEOUT_MS,
+    headersTimeout: RECEIVE_TIMEOUT_MS / 2,
   };
   const server: Server = createServer(serverOptions, (request, response) => {
     route(request, response).catch((error: unknown) => {

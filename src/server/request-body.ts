@@ -36,6 +36,12 @@ function discard(request: IncomingMessage): void {
   request.resume();
 }
 
+/** The parameters of a request that is refused whatever they are: its body is dropped as it comes. */
+export function leaveUnread(request: IncomingMessage): Record<string, unknown> {
+  discard(request);
+  return { query: '' };
+}
+
 function readBytes(request: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const refuse = () => {

@@ -56,9 +56,10 @@ export function createRequestGuard({ loopback, authenticated, origins }: Request
         return 'Pages from elsewhere may not use this server.';
       }
       if (authenticated()) return null;
-      const hostname = host === undefined ? null : (urlOf(`http://${host}`)?.hostname ?? null);
-      if (hostname !== null && !LOOPBACK.test(hostname) && !hosts.has(hostname)) return `This server is not known as ${hostname}.`;
-      return null;
+      if (host === undefined) return null;
+      // A host that is none could be anybody's: what another program makes of it is not known.
+      const hostname = urlOf(`http://${host}`)?.hostname ?? host;
+      return LOOPBACK.test(hostname) || hosts.has(hostname) ? null : `This server is not known as ${hostname}.`;
     },
   };
 }

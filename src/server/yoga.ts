@@ -17,6 +17,7 @@ import { usePersistedDocuments } from './plugins/use-persisted-documents.ts';
 import { useQueryCost } from './plugins/use-query-cost.ts';
 import { useQueryShape } from './plugins/use-query-shape.ts';
 import { useRateLimit } from './plugins/use-rate-limit.ts';
+import { useStreamLimit } from './plugins/use-stream-limit.ts';
 import { useStreamOnlyAsEvents } from './plugins/use-stream-only-as-events.ts';
 import { useTokenLimit } from './plugins/use-token-limit.ts';
 import { useValidation } from './plugins/use-validation.ts';
@@ -83,6 +84,7 @@ export function createGraphQLYoga({
       useVariableBounds(),
       useQueryCost({ maxCost: limits.maxQueryCost }),
       useStreamOnlyAsEvents(),
+      useStreamLimit(),
       useEventStream(eventStreams),
       useAuthentication(errors),
       useExecution(execution, { hideSuggestions: !introspection }),

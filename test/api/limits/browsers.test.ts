@@ -63,7 +63,9 @@ describe('pages of the server itself', () => {
 
 describe('the name a server is called by', () => {
   it('matters on loopback alone, where nobody shows a key', async () => {
-    expect(await statusWithHost(`${local.url}?query={hello}`, 'rebound.example.com')).toBe(403);
+    for (const host of ['rebound.example.com', 'rebound.example.com:99999', 'rebound example.com']) {
+      expect(await statusWithHost(`${local.url}?query={hello}`, host)).toBe(403);
+    }
     expect(await statusWithHost(`${remote.url}?query={hello}`, 'sessions.example.com')).toBe(200);
   });
 });
