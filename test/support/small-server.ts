@@ -3,6 +3,7 @@ import { buildSchema, GraphQLError, type GraphQLFieldResolver, GraphQLObjectType
 import { pino } from 'pino';
 import { DomainError } from '../../src/errors.ts';
 import { OPEN_ACCESS } from '../../src/server/authenticate.ts';
+import type { EventStreamPace } from '../../src/server/event-stream.ts';
 import type { OperationOrigin } from '../../src/server/execution.ts';
 import { createHttpServer, type HttpServer } from '../../src/server/http.ts';
 import type { PersistedDocuments } from '../../src/server/persisted-documents.ts';
@@ -53,6 +54,8 @@ export interface SmallServer {
   readonly events: string[];
   /** Resolves as soon as the event has happened. */
   happened(event: string): Promise<void>;
+  /** How many ticks have been taken from their source. */
+  taken(): number;
   /** Lets a `hold` go on. */
   letGo(): void;
   /** Makes the context factory fail, or no longer. */
@@ -88,12 +91,14 @@ export async function startSmallServer(
     documents?: PersistedDocuments;
     drainTimeoutMs?: number;
     webSockets?: { initTimeoutMs?: number; pingMs?: number };
+    eventStreams?: EventStreamPace;
   } = {},
 ): Promise<SmallServer> {
   const events: string[] = [];
   const waiting = new Map<string, PromiseWithResolvers>();
   const log: Record<string, unknown>[] = [];
   let contexts = 0;
+  let taken = 0;
   let contextError: Error | null = null;
   let go: () => void = () => undefined;
 
@@ -105,7 +110,10 @@ export async function startSmallServer(
   async function* ticks(upTo: number, how: unknown) {
     note('ticks started');
     try {
-      for (let n = 1; n <= upTo; n += 1) yield { n };
+      for (let n = 1; n <= upTo; n += 1) {
+        taken += 1;
+        yield { n };
+      }
       if (how !== undefined) fail(how);
     } finally {
       note('ticks ended');
@@ -207,6 +215,7 @@ export async function startSmallServer(
     isReady: () => server.ready,
     drainTimeoutMs: options.drainTimeoutMs ?? 5_000,
     webSockets: options.webSockets,
+    eventStreams: options.eventStreams,
     documents: options.documents,
   });
   const url = await http.listen(0, '127.0.0.1');
@@ -222,6 +231,7 @@ export async function startSmallServer(
       waiting.set(event, known);
       await known.promise;
     },
+    taken: () => taken,
     letGo: () => go(),
     breakContext: error => {
       contextError = error;
