@@ -79,7 +79,7 @@ export async function createApp({ config, databaseUrl, log, tracer }: AppOptions
   const metrics = createMetrics({ pool: () => database.gauges(), events: () => events.gauges() });
   const server = createHttpServer({
     schema: createSchema(),
-    createContext: createContextFactory({ config, database, events, rateLimiter }),
+    createContext: createContextFactory({ config, database, events, rateLimiter, log }),
     authenticator,
     config,
     log,

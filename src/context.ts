@@ -1,6 +1,7 @@
 import type { Config } from './config.ts';
 import type { Database } from './database/database.ts';
 import type { EventLog } from './events/event-log.ts';
+import type { Logger } from './log.ts';
 import { AgentLoader } from './modules/agent/agent.loader.ts';
 import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
@@ -11,6 +12,7 @@ import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
 import type { RateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
 import { SessionLoader } from './modules/session/session.loader.ts';
+import { SessionLists } from './modules/session-list/session-list.service.ts';
 import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
 
@@ -27,6 +29,8 @@ export interface Context {
   /** The cursor of the last event the client has, where its transport tells it; wins over a subscription's `after`. */
   readonly resumeAfter?: string;
   readonly load: Loaders;
+  /** Shared by all callers of the process. */
+  readonly sessionLists: SessionLists;
   /** Where the viewer stands with what it may do in a minute. */
   readonly rateLimits: () => Promise<readonly RateLimitState[]>;
 }
@@ -48,6 +52,7 @@ export interface ContextSources {
   readonly database: Database;
   readonly events: EventLog;
   readonly rateLimiter: RateLimiter;
+  readonly log: Logger;
 }
 
 /** What a context is made for: one operation of one caller. */
@@ -60,8 +65,9 @@ export interface ContextOrigin {
 }
 
 /** Gives the function that makes a context for an operation. */
-export function createContextFactory({ config, database, events, rateLimiter }: ContextSources) {
+export function createContextFactory({ config, database, events, rateLimiter, log }: ContextSources) {
   const callsInFlight = new CallsInFlight();
+  const sessionLists = new SessionLists({ database, events, log });
   return ({ requestId, signal, access: { viewer }, resumeAfter }: ContextOrigin): Context => {
     return {
       requestId,
@@ -71,6 +77,7 @@ export function createContextFactory({ config, database, events, rateLimiter }: 
       config,
       events,
       resumeAfter,
+      sessionLists,
       rateLimits: () => rateLimiter.states(viewer),
       load: {
         sessions: new SessionLoader(database, viewer),

@@ -12,6 +12,7 @@ import '../modules/message/message.schema.ts';
 import '../modules/message/message-mutation.schema.ts';
 import '../modules/search/search.schema.ts';
 import '../modules/event/event.schema.ts';
+import '../modules/session-list/session-list.schema.ts';
 import '../modules/server-info/server-info.schema.ts';
 import '../modules/viewer/viewer.schema.ts';
 import '../modules/api-key/api-key.schema.ts';

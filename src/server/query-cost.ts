@@ -23,9 +23,12 @@ import {
   valueFromASTUntyped,
 } from 'graphql';
 
-/** What a connection field says of itself in its `extensions`. */
-interface PageSizeExtension {
+/** What a field says of itself in its `extensions`. */
+interface PageExtensions {
+  /** Of a field that gives a connection, or another page of a list. */
   readonly pageSize?: { readonly default: number; readonly max: number };
+  /** Of a field of such a page that is no connection: what it holds of the list. */
+  readonly pagePart?: 'ITEMS' | 'TOTAL';
 }
 
 const DEFAULT_PAGE = { default: 20, max: 100 };
@@ -48,6 +51,10 @@ const FREE: Cost = { perItem: 0, once: 0 };
 
 function isConnection(type: unknown): boolean {
   return isObjectType(type) && type.name.endsWith('Connection') && 'pageInfo' in type.getFields();
+}
+
+function pageOf(field: GraphQLField<unknown, unknown>): PageExtensions {
+  return field.extensions as PageExtensions;
 }
 
 function isEdge(type: unknown): boolean {
@@ -126,18 +133,27 @@ class CostMeter {
     // Introspection: `__schema` and `__type` stand in no type's fields.
     if (field === undefined) return FREE;
     const type = getNamedType(field.type);
-    if (isLeafType(type)) return isConnection(parent) && name === 'totalCount' ? { perItem: 0, once: TOTAL_COUNT } : FREE;
+    const { pageSize, pagePart } = pageOf(field);
+    if (isLeafType(type)) {
+      const isTotal = pagePart === 'TOTAL' || (isConnection(parent) && name === 'totalCount');
+      return isTotal ? { perItem: 0, once: TOTAL_COUNT } : FREE;
+    }
     const inner = node.selectionSet && isCompositeType(type) ? this.#ofSet(node.selectionSet, type) : FREE;
     if (isConnection(parent)) return name === 'pageInfo' ? FREE : { perItem: sum(inner.perItem, inner.once), once: 0 };
     if (isEdge(parent) && name === 'node') return inner;
+    if (pagePart === 'ITEMS') return { perItem: sum(1, sum(inner.perItem, inner.once)), once: 0 };
     const search = this.#searchOf(node, field);
-    if (!isConnection(type)) return { perItem: 0, once: sum(search, times(this.#lengthOf(node, field), sum(1, inner.once))) };
-    return { perItem: 0, once: sum(sum(search, inner.once), times(this.#pageSizeOf(node, field), sum(1, inner.perItem))) };
+    if (!isConnection(type) && pageSize === undefined)
+      return { perItem: 0, once: sum(search, times(this.#lengthOf(node, field), sum(1, inner.once))) };
+    // Of a connection the page counts as its nodes do; another page is an object, and says which of its fields hold items.
+    const [page, item] = isConnection(type) ? [0, 1] : [1, 0];
+    const once = sum(page, sum(search, inner.once));
+    return { perItem: 0, once: sum(once, times(this.#pageSizeOf(node, field), sum(item, inner.perItem))) };
   }
 
   /** What is over the most a page may have counts as the most: the field itself refuses it, with the better error. */
   #pageSizeOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
-    const page = (field.extensions as PageSizeExtension).pageSize ?? DEFAULT_PAGE;
+    const page = pageOf(field).pageSize ?? DEFAULT_PAGE;
     const sizes = ['first', 'last'].map(name => this.#argument(node, name)).filter(size => typeof size === 'number');
     return sizes.length === 0 ? page.default : Math.min(page.max, Math.max(0, ...sizes));
   }

@@ -37,6 +37,7 @@ beforeAll(async () => {
     database,
     events,
     rateLimiter: createRateLimiter({ ...config, limits: config.rateLimits, log }),
+    log,
   })({
     requestId: 'test',
     signal: new AbortController().signal,
@@ -63,6 +64,7 @@ function start(source: string, variableValues: Record<string, unknown> = {}): Pr
         database,
         events,
         rateLimiter: createRateLimiter({ ...config, limits: config.rateLimits, log }),
+        log,
       }),
       errors: createErrorModel(log),
       timeoutMs: 10_000,

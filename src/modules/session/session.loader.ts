@@ -78,6 +78,8 @@ interface SessionDetails {
   readonly tasksTotal: number | null;
   readonly currentTask: string | null;
   readonly depth: number;
+  /** Another one after each write of the row. */
+  readonly stamp: string;
 }
 
 const CORE = Prisma.sql`s.id, s.agent_id as "agentId", s.status, s.title, a.message_count as "messageCount",
@@ -97,6 +99,8 @@ const GROUPS = {
   extra: Prisma.sql`s.settings_extra as "settingsExtra"`,
   usage: USAGE_COLUMNS,
   progress: Prisma.sql`a.progress_percent as "progressPercent", a.tasks_completed as "tasksCompleted", a.tasks_total as "tasksTotal", a.current_task as "currentTask"`,
+  // The transactions that wrote the two rows: unlike `updated_at`, two of them in one millisecond differ.
+  stamp: Prisma.sql`concat(s.xmin, '.', a.xmin) as "stamp"`,
 } as const;
 
 /** How many ancestors exist for the viewer; it ends at the first one that does not. */

@@ -13,7 +13,7 @@ const SCOPES: Readonly<Record<string, ApiScope>> = {
     'READ',
     'node nodes session resolveSession sessions sessionPreviews message searchMessages agents agent sessionStats viewer serverInfo',
   ),
-  ...all('READ', 'sessionEvents sessionStatusChanged messageAdded'),
+  ...all('READ', 'sessionEvents sessionStatusChanged messageAdded sessionList'),
   ...all('WRITE', 'createSession updateSession reportProgress endSession appendMessage appendMessages appendLogs'),
   ...all(
     'MANAGE',

@@ -1,0 +1,95 @@
+import type { SessionFilter } from '../session-filter/session-filter.rules.ts';
+
+/** What is remembered of a session in a list: `stamp` is another one whenever its row has changed. */
+export interface ListEntry {
+  /** UUID. */
+  readonly id: string;
+  readonly stamp: string;
+}
+
+/**
+ * One step from a list to the next: taken out at `fromIndex`, then put in at `toIndex`, each null where nothing is.
+ * Both refer to the list as the steps before have left it, `toIndex` to what remains once it is taken out.
+ */
+export interface ListChange {
+  readonly type: 'ADDED' | 'UPDATED' | 'REMOVED';
+  /** UUID. */
+  readonly id: string;
+  readonly fromIndex: number | null;
+  readonly toIndex: number | null;
+}
+
+/**
+ * The steps that make `after` of `before`: removals first, so that the list is never longer than both; then one step for each session that
+ * is new, has changed, or has to move. Where a row has changed it is that row that moves, and not those it passes.
+ * Takes time quadratic in the length of the lists.
+ */
+export function listChanges(before: readonly ListEntry[], after: readonly ListEntry[]): readonly ListChange[] {
+  const kept = new Set(after.map(entry => entry.id));
+  const stamps = new Map(before.map(entry => [entry.id, entry.stamp]));
+  const list = before.map(entry => entry.id);
+  const changes: ListChange[] = [];
+  for (let index = list.length - 1; index >= 0; index--) {
+    const id = list[index];
+    if (id === undefined || kept.has(id)) continue;
+    list.splice(index, 1);
+    changes.push({ type: 'REMOVED', id, fromIndex: index, toIndex: null });
+  }
+  const staying = stayingEntries(list, stamps, after);
+  let previous: string | null = null;
+  for (const { id, stamp } of after) {
+    const fromIndex = list.indexOf(id);
+    if (!staying.has(id)) {
+      if (fromIndex !== -1) list.splice(fromIndex, 1);
+      // What is still to move may stand between: it goes away from there in its turn.
+      const toIndex = previous === null ? 0 : list.indexOf(previous) + 1;
+      list.splice(toIndex, 0, id);
+      changes.push(fromIndex === -1 ? { type: 'ADDED', id, fromIndex: null, toIndex } : { type: 'UPDATED', id, fromIndex, toIndex });
+    } else if (stamps.get(id) !== stamp) {
+      changes.push({ type: 'UPDATED', id, fromIndex, toIndex: fromIndex });
+    }
+    previous = id;
+  }
+  return changes;
+}
+
+/** Those that can stay where they are: of all sets that are in the same order in both lists, the one with the most unchanged rows. */
+function stayingEntries(list: readonly string[], stamps: ReadonlyMap<string, string>, after: readonly ListEntry[]): ReadonlySet<string> {
+  const places = new Map(list.map((id, index) => [id, index]));
+  const ends: { readonly id: string; readonly place: number; readonly weight: number; readonly before: number }[] = [];
+  for (const { id, stamp } of after) {
+    const place = places.get(id);
+    if (place === undefined) continue;
+    let weight = 0;
+    let best = -1;
+    for (const [index, end] of ends.entries()) {
+      if (end.place < place && end.weight > weight) {
+        weight = end.weight;
+        best = index;
+      }
+    }
+    // One unchanged row outweighs any number of changed ones, which get a step of their own anyway.
+    ends.push({ id, place, weight: weight + (stamps.get(id) === stamp ? after.length + 1 : 1), before: best });
+  }
+  const staying = new Set<string>();
+  let end = ends.reduce<(typeof ends)[number] | undefined>((best, each) => (best && best.weight >= each.weight ? best : each), undefined);
+  while (end !== undefined) {
+    staying.add(end.id);
+    end = ends[end.before];
+  }
+  return staying;
+}
+
+/** The spans, in minutes, after which a session without activity passes into or out of a filter, by the clock alone. */
+export function activityWindows(filter: SessionFilter | null | undefined): readonly number[] {
+  if (filter == null) return [];
+  const parts = [...(filter.and ?? []), ...(filter.or ?? []), filter.not].flatMap(activityWindows);
+  return [...new Set(filter.activeWithinMinutes == null ? parts : [filter.activeWithinMinutes, ...parts])];
+}
+
+/** The only agents whose sessions a filter can let pass; null where it names none. */
+export function pinnedAgents(filter: SessionFilter | null | undefined): readonly string[] | null {
+  const { eq, in: among } = filter?.agentId ?? {};
+  if (eq != null) return [eq];
+  return among ?? null;
+}

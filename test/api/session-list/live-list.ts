@@ -1,0 +1,142 @@
+import { readFile } from 'node:fs/promises';
+import { runInThisContext } from 'node:vm';
+import { expect } from 'vitest';
+import type { TestApp } from '../../support/app.ts';
+
+/** Which list, as a client asks for it. */
+export interface ListArguments {
+  readonly filter?: Readonly<Record<string, unknown>>;
+  readonly orderBy?: readonly { readonly field: string; readonly direction?: 'ASC' | 'DESC' }[];
+  readonly first?: number;
+  /** Whether the total is selected; true where left out. */
+  readonly total?: boolean;
+}
+
+/** A session with the fields that are compared. */
+export type Row = Readonly<Record<string, unknown>> & { readonly sessionId: string };
+
+interface Change {
+  readonly type: 'ADDED' | 'UPDATED' | 'REMOVED';
+  readonly sessionId: string;
+  readonly fromIndex: number | null;
+  readonly toIndex: number | null;
+  readonly node: Row | null;
+}
+
+/** An event of `sessionList`. */
+export interface ListEvent {
+  readonly cursor: string;
+  readonly total?: number;
+  readonly snapshot: readonly Row[] | null;
+  readonly changes: readonly Change[];
+}
+
+type ApplyListEvent = (list: readonly Row[], event: ListEvent) => readonly Row[];
+
+/** The function that the README gives to users. */
+async function readApplyListEvent(): Promise<ApplyListEvent> {
+  const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8');
+  const source = /```js\n(function applyListEvent[\s\S]*?)```/.exec(readme)?.[1];
+  if (source === undefined) throw new Error('The README has no applyListEvent.');
+  return runInThisContext(`(${source})`);
+}
+
+const ROW = `sessionId title status label priority tags metadata messageCount version createdAt updatedAt lastActivityAt endedAt archivedAt pinnedAt deletedAt
+  usage { totalTokens } parent { sessionId }`;
+const PARAMETERS = '$filter: SessionFilter, $orderBy: [SessionOrder!], $first: Int';
+const ARGUMENTS = 'filter: $filter, orderBy: $orderBy, first: $first';
+
+/** The subscription to a list. */
+export function listSubscription(withTotal = true): string {
+  return `subscription (${PARAMETERS}) { sessionList(${ARGUMENTS}) { cursor ${withTotal ? 'total' : ''}
+    snapshot { ${ROW} } changes { type sessionId fromIndex toIndex node { ${ROW} } } } }`;
+}
+
+interface ListContent {
+  readonly rows: readonly Row[];
+  readonly total: number | undefined;
+}
+
+/** A list kept up to date from its events, as a client would. */
+export interface LiveList {
+  readonly content: ListContent;
+  /** All events so far. */
+  readonly events: readonly ListEvent[];
+  /** Waits until the list is what the query gives. @throws Error where an event was none that fits, or it never becomes so */
+  settle(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const SETTLE_TIMEOUT_MS = 20_000;
+
+/** Watches a list over WebSocket; the first event is in by then. */
+export async function watchList(app: TestApp, { total: withTotal = true, ...list }: ListArguments): Promise<LiveList> {
+  const apply = await readApplyListEvent();
+  const stream = await app.subscribe<{ sessionList: ListEvent }>(listSubscription(withTotal), list);
+  const events: ListEvent[] = [];
+  let content: ListContent = { rows: [], total: undefined };
+  let failure: unknown = null;
+  let closed = false;
+
+  function take(event: ListEvent): void {
+    expect(event.snapshot === null).toBe(events.length > 0);
+    checkSteps(content.rows, event);
+    const rows = apply(content.rows, event);
+    expect(rows.length).toBeLessThanOrEqual(list.first ?? 20);
+    expect(new Set(rows.map(({ sessionId }) => sessionId)).size).toBe(rows.length);
+    if (event.snapshot === null && event.changes.length === 0) expect(event.total).not.toBe(content.total);
+    content = { rows, total: event.total };
+    events.push(event);
+  }
+
+  take((await stream.next()).sessionList);
+  const following = (async () => {
+    try {
+      for (;;) take((await stream.next()).sessionList);
+    } catch (error) {
+      if (!closed) failure = error;
+    }
+  })();
+
+  return {
+    get content() {
+      return content;
+    },
+    events,
+    async settle() {
+      const query = `query (${PARAMETERS}) { sessions(${ARGUMENTS}) { ${withTotal ? 'totalCount' : ''} nodes { ${ROW} } } }`;
+      const answer = await app.gql<{ sessions: { nodes: readonly Row[]; totalCount?: number } }>(query, list);
+      const { nodes, totalCount } = answer.expectOk().sessions;
+      await expect
+        .poll(
+          () => {
+            if (failure !== null) throw failure;
+            return content;
+          },
+          { timeout: SETTLE_TIMEOUT_MS, interval: 10, message: JSON.stringify(list) },
+        )
+        .toEqual({ rows: nodes, total: totalCount });
+    },
+    async close() {
+      closed = true;
+      await stream.close();
+      await following;
+    },
+  };
+}
+
+/** Every step must fit the list that the steps before it leave, and have the parts of its type. */
+function checkSteps(rows: readonly Row[], { snapshot, changes }: ListEvent): void {
+  if (snapshot !== null) expect(changes).toEqual([]);
+  const ids = rows.map(({ sessionId }) => sessionId);
+  for (const { type, sessionId, fromIndex, toIndex, node } of changes) {
+    const parts = { type, from: fromIndex !== null, to: toIndex !== null, node: node?.sessionId };
+    expect(parts).toEqual({ type, from: type !== 'ADDED', to: type !== 'REMOVED', node: type === 'REMOVED' ? undefined : sessionId });
+    expect(ids.indexOf(sessionId)).toBe(fromIndex ?? -1);
+    if (fromIndex !== null) ids.splice(fromIndex, 1);
+    if (toIndex !== null) {
+      expect(toIndex).toBeLessThanOrEqual(ids.length);
+      ids.splice(toIndex, 0, sessionId);
+    }
+  }
+}

@@ -1,0 +1,14 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { runLiveLists } from './live-lists-under-writes.ts';
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+
+describe('live lists', () => {
+  it('are what the query gives after 1,000 random mutations by several writers, and at every pause', async () => {
+    expect(await runLiveLists(app, { seed: 1, mutations: 1_000, rounds: 8, writers: 4 })).toBeGreaterThan(100);
+  }, 300_000);
+});
