@@ -1,0 +1,120 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+
+let server: SmallServer;
+const leftovers: (() => void)[] = [];
+afterEach(async () => {
+  for (const dispose of leftovers.splice(0)) dispose();
+  await server.close();
+});
+
+/** A kilobyte each: enough to fill every buffer on the way many times over. */
+const EVENTS = 20_000;
+const ticks = `subscription { ticks(upTo: ${EVENTS}) { ${'n'.repeat(1_000)}: n } }`;
+
+/** A client that reads nothing of its subscription before it is told to. */
+interface SilentClient {
+  /** Everything that comes until the subscription is complete. */
+  readAll(): Promise<string>;
+}
+
+const clients: Record<string, () => Promise<SilentClient>> = {
+  async WebSocket() {
+    const socket = new WebSocket(server.webSocketUrl, 'graphql-transport-ws');
+    leftovers.push(() => socket.terminate());
+    await once(socket, 'open');
+    const acknowledged = once(socket, 'message');
+    socket.send('{"type":"connection_init"}');
+    await acknowledged;
+    socket.pause();
+    socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: ticks } }));
+    return {
+      readAll: () =>
+        new Promise((resolve, reject) => {
+          const messages: string[] = [];
+          socket.on('message', data => {
+            const message = String(data);
+            messages.push(message);
+            if (message === '{"id":"1","type":"complete"}') resolve(messages.join('\n'));
+          });
+          socket.once('close', code => reject(new Error(`closed with ${code}`)));
+          socket.resume();
+        }),
+    };
+  },
+  async 'event stream'() {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1').pause();
+    leftovers.push(() => socket.destroy());
+    await once(socket, 'connect');
+    socket.write(`GET /graphql?query=${encodeURIComponent(ticks)} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`);
+    return {
+      async readAll() {
+        const chunks: string[] = [];
+        for await (const chunk of socket.setEncoding('latin1')) {
+          chunks.push(String(chunk));
+          if (chunks.slice(-2).join('').includes('event: complete')) break;
+        }
+        return chunks.join('');
+      },
+    };
+  },
+};
+
+/** The number of events taken from the source once it does not grow any more. */
+async function settled(): Promise<number> {
+  let before = -1;
+  await expect
+    .poll(
+      () => {
+        const same = before === server.taken() && before > 0;
+        before = server.taken();
+        return same;
+      },
+      { interval: 500, timeout: 60_000 },
+    )
+    .toBe(true);
+  return before;
+}
+
+describe.each(Object.entries(clients))('a client of a %s that does not read', (_name, open) => {
+  it('holds up its own events at their source, and gets every one in order when it reads again', async () => {
+    server = await startSmallServer({ webSockets: { pingMs: 600_000 } });
+    const client = await open();
+    const taken = await settled();
+    expect(taken).toBeLessThan(EVENTS);
+    const numbers = [...(await client.readAll()).matchAll(/"n+":(\d+)/g)].map(([, n]) => Number(n));
+    expect(numbers).toHaveLength(EVENTS);
+    expect(numbers.every((n, i) => n === i + 1)).toBe(true);
+  }, 120_000);
+
+  it('is cut after a while, and its subscription is gone', async () => {
+    server = await startSmallServer({ webSockets: { pingMs: 250 }, eventStreams: { heartbeatMs: 250, stallMs: 500 } });
+    await open();
+    await server.happened('ticks ended');
+    expect(server.taken()).toBeLessThan(EVENTS);
+  }, 120_000);
+});
+
+describe('a WebSocket client that sends pings and does not read', () => {
+  it('is not read from any more', async () => {
+    server = await startSmallServer({ webSockets: { pingMs: 600_000 } });
+    const client = new WebSocket(server.webSocketUrl, 'graphql-transport-ws');
+    leftovers.push(() => client.terminate());
+    await once(client, 'open');
+    client.pause();
+    const data = Buffer.alloc(125);
+    // Pongs and pings fill the buffers of both directions; then what the client sends stays with the client.
+    await expect
+      .poll(
+        () => {
+          for (let i = 0; i < 20_000; i += 1) client.ping(data);
+          return client.bufferedAmount;
+        },
+        { interval: 50, timeout: 60_000 },
+      )
+      .toBeGreaterThan(20_000_000);
+  }, 120_000);
+});
