@@ -17,18 +17,23 @@ export const Agent = builder.objectRef<AgentRow>('Agent').implement({
   fields: t => ({
     id: t.id({ description: 'Opaque global id.', resolve: row => agentGlobalId(row.agentId) }),
     agentId: t.string({ resolve: row => row.agentId }),
-    sessionCount: t.int({ resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.sessionCount ?? 0 }),
+    sessionCount: t.int({
+      description: 'Sessions in any status, neither superseded nor in the trash.',
+      resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.sessionCount ?? 0,
+    }),
     openSessionCount: t.int({
       description: 'SPAWNING, ACTIVE, WORKING and STALLED ones.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.openSessionCount ?? 0,
     }),
     usage: t.field({
       type: TokenUsage,
+      description: 'What these sessions used together; sums beyond what JSON can carry are shown as the largest it can.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId)) ?? NO_USAGE,
     }),
     lastActivityAt: t.field({
       type: 'DateTime',
       nullable: true,
+      description: 'The newest of these sessions; null without any.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.lastActivityAt ?? null,
     }),
   }),

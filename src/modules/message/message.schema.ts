@@ -141,12 +141,18 @@ export const Message = builder.prismaObject('Message', {
       extensions: from('parts'),
       resolve: row => partsOfStored(read(row, 'parts'), read(row, 'content')),
     }),
-    agentId: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'agentId') }),
+    agentId: t.string({
+      nullable: true,
+      description: 'Who wrote it, where several agents share a session.',
+      extensions: from('details'),
+      resolve: row => read(row, 'agentId'),
+    }),
     model: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'model') }),
     provider: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'provider') }),
     usage: t.field({
       type: TokenUsage,
       nullable: true,
+      description: 'What making this message took; null where nothing was reported.',
       extensions: from('details'),
       resolve: row => {
         const totalTokens = read(row, 'totalTokens');
@@ -161,8 +167,18 @@ export const Message = builder.prismaObject('Message', {
         };
       },
     }),
-    latencyMs: t.int({ nullable: true, extensions: from('details'), resolve: row => read(row, 'latencyMs') }),
-    stopReason: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'stopReason') }),
+    latencyMs: t.int({
+      nullable: true,
+      description: 'How long the model took for it, as reported.',
+      extensions: from('details'),
+      resolve: row => read(row, 'latencyMs'),
+    }),
+    stopReason: t.string({
+      nullable: true,
+      description: 'Why the model stopped, in its words, such as stop or toolUse.',
+      extensions: from('details'),
+      resolve: row => read(row, 'stopReason'),
+    }),
     metadata: t.field({ type: 'JSON', extensions: from('details'), resolve: row => read(row, 'metadata') }),
     active: t.boolean({
       description: 'False once compaction or a later branch has taken it out of the active view.',

@@ -98,7 +98,8 @@ const SessionSettings = builder.objectRef<SessionRow>('SessionSettings').impleme
 });
 
 const SessionOrigin = builder.objectRef<Readonly<Record<string, string>>>('SessionOrigin').implement({
-  description: 'Where a session came from.',
+  description:
+    'Where a session came from, in the words and ids of that system: `provider` is the messenger, `surface` where in it, `from` and `to` the peers.',
   fields: t => {
     const text = (name: string) => t.string({ nullable: true, resolve: origin => textSetting(origin, name) });
     return {
@@ -115,7 +116,7 @@ const SessionOrigin = builder.objectRef<Readonly<Record<string, string>>>('Sessi
 });
 
 const DeliveryContext = builder.objectRef<Readonly<Record<string, string>>>('DeliveryContext').implement({
-  description: 'Where answers go.',
+  description: 'Where answers go: the messenger, and in its own ids the peer, our account there, and the thread.',
   fields: t => {
     const text = (name: string) => t.string({ nullable: true, resolve: delivery => textSetting(delivery, name) });
     return { channel: text('channel'), to: text('to'), accountId: text('accountId'), threadId: text('threadId') };
@@ -143,7 +144,12 @@ export const Session = builder.prismaObject('Session', {
       extensions: from('identity'),
       resolve: row => read(row, 'key'),
     }),
-    kind: t.field({ type: SessionKindEnum, extensions: from('identity'), resolve: row => read(row, 'kind') }),
+    kind: t.field({
+      type: SessionKindEnum,
+      description: 'Read from the key and the chat type.',
+      extensions: from('identity'),
+      resolve: row => read(row, 'kind'),
+    }),
     agentId: t.string({ resolve: row => row.agentId }),
     agent: t.field({ type: Agent, resolve: row => ({ agentId: row.agentId }) }),
     type: t.string({
@@ -157,20 +163,55 @@ export const Session = builder.prismaObject('Session', {
         '`givenTitle`, else the display name, else the subject, else the first user message cut at a word, else `Session` and the first 8 characters of the id.',
       resolve: row => row.title,
     }),
-    givenTitle: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'givenTitle') }),
+    givenTitle: t.string({
+      nullable: true,
+      description: 'The title somebody gave it; null where `title` is derived.',
+      extensions: from('details'),
+      resolve: row => read(row, 'givenTitle'),
+    }),
     label: t.string({
       nullable: true,
       description: 'A short name, unique per agent.',
       extensions: from('identity'),
       resolve: row => read(row, 'label'),
     }),
-    displayName: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'displayName') }),
-    subject: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'subject') }),
-    category: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'category') }),
+    displayName: t.string({
+      nullable: true,
+      description: 'What the system it came from shows for it, such as the name of a group.',
+      extensions: from('details'),
+      resolve: row => read(row, 'displayName'),
+    }),
+    subject: t.string({
+      nullable: true,
+      description: 'What a group or a thread says it is about.',
+      extensions: from('details'),
+      resolve: row => read(row, 'subject'),
+    }),
+    category: t.string({
+      nullable: true,
+      description: "The caller's own grouping, free text.",
+      extensions: from('details'),
+      resolve: row => read(row, 'category'),
+    }),
     tags: t.stringList({ extensions: from('details'), resolve: row => read(row, 'tags') }),
-    channel: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'channel') }),
-    nodeId: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'nodeId') }),
-    outputPath: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'outputPath') }),
+    channel: t.string({
+      nullable: true,
+      description: 'Where it is talked in, such as telegram, slack or web.',
+      extensions: from('details'),
+      resolve: row => read(row, 'channel'),
+    }),
+    nodeId: t.string({
+      nullable: true,
+      description: 'The machine or device it runs on, as the caller names it.',
+      extensions: from('details'),
+      resolve: row => read(row, 'nodeId'),
+    }),
+    outputPath: t.string({
+      nullable: true,
+      description: 'Where the agent puts what it makes; nothing here reads or writes there.',
+      extensions: from('details'),
+      resolve: row => read(row, 'outputPath'),
+    }),
     priority: t.field({ type: SessionPriorityEnum, extensions: from('details'), resolve: row => read(row, 'priority') }),
     task: t.string({
       nullable: true,
@@ -178,11 +219,17 @@ export const Session = builder.prismaObject('Session', {
       extensions: from('texts'),
       resolve: row => read(row, 'task'),
     }),
-    prompt: t.string({ nullable: true, extensions: from('texts'), resolve: row => read(row, 'prompt') }),
+    prompt: t.string({
+      nullable: true,
+      description: 'The full text it was started with.',
+      extensions: from('texts'),
+      resolve: row => read(row, 'prompt'),
+    }),
     progress: t.field({ type: SessionProgress, extensions: { embedded: true }, resolve: row => row }),
     usage: t.field({
       type: TokenUsage,
-      description: 'Tokens and cost of the session, or of its whole tree.',
+      description:
+        'Tokens and cost of the session, or of its whole tree; for the latter nothing that lies in the trash or may not be seen counts.',
       args: { scope: t.arg({ type: UsageScope, defaultValue: 'OWN' }) },
       extensions: from('usage'),
       resolve: async (row, { scope }, context) => {
@@ -197,12 +244,29 @@ export const Session = builder.prismaObject('Session', {
         return scope === 'TREE' ? ((await context.load.usage.ofTree(row.id)) ?? own) : own;
       },
     }),
-    tokenLimit: t.int({ nullable: true, extensions: from('details'), resolve: row => read(row, 'tokenLimit') }),
+    tokenLimit: t.int({
+      nullable: true,
+      description: 'At 95 % of it the session fails; null is none.',
+      extensions: from('details'),
+      resolve: row => read(row, 'tokenLimit'),
+    }),
     model: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'model') }),
     modelProvider: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'modelProvider') }),
     settings: t.field({ type: SessionSettings, extensions: { embedded: true }, resolve: row => row }),
-    origin: t.field({ type: SessionOrigin, nullable: true, extensions: from('json'), resolve: row => read(row, 'origin') }),
-    delivery: t.field({ type: DeliveryContext, nullable: true, extensions: from('json'), resolve: row => read(row, 'delivery') }),
+    origin: t.field({
+      type: SessionOrigin,
+      description: 'Where it was begun from.',
+      nullable: true,
+      extensions: from('json'),
+      resolve: row => read(row, 'origin'),
+    }),
+    delivery: t.field({
+      type: DeliveryContext,
+      description: 'Where its answers go.',
+      nullable: true,
+      extensions: from('json'),
+      resolve: row => read(row, 'delivery'),
+    }),
     metadata: t.field({
       type: 'JSON',
       description: 'Data of the caller: a JSON object of at most 64 KiB.',
@@ -223,26 +287,63 @@ export const Session = builder.prismaObject('Session', {
       extensions: from('details'),
       resolve: row => read(row, 'supersededAt'),
     }),
-    messageCount: t.int({ resolve: row => row.messageCount }),
-    compactionCount: t.int({ extensions: from('details'), resolve: row => read(row, 'compactionCount') }),
+    messageCount: t.int({
+      description: 'All messages that are stored, those out of the active view included.',
+      resolve: row => row.messageCount,
+    }),
+    compactionCount: t.int({
+      description: 'How often it has been compacted.',
+      extensions: from('details'),
+      resolve: row => read(row, 'compactionCount'),
+    }),
     createdAt: t.field({ type: 'DateTime', extensions: from('times'), resolve: row => read(row, 'createdAt') }),
-    startedAt: t.field({ type: 'DateTime', extensions: from('times'), resolve: row => read(row, 'startedAt') }),
+    startedAt: t.field({
+      type: 'DateTime',
+      description: 'When the work began, where the caller says so; else when the session was made.',
+      extensions: from('times'),
+      resolve: row => read(row, 'startedAt'),
+    }),
     updatedAt: t.field({ type: 'DateTime', description: 'Moves with any write.', resolve: row => row.updatedAt }),
     lastActivityAt: t.field({
       type: 'DateTime',
       description: 'Moves with messages, logs and progress.',
       resolve: row => row.lastActivityAt,
     }),
-    lastMessageAt: t.field({ type: 'DateTime', nullable: true, extensions: from('times'), resolve: row => read(row, 'lastMessageAt') }),
+    lastMessageAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'When its last message was created; null where it has none.',
+      extensions: from('times'),
+      resolve: row => read(row, 'lastMessageAt'),
+    }),
     expectedCompletionAt: t.field({
+      description: 'When the work should be done: given, or `startedAt` and the expected duration.',
       type: 'DateTime',
       nullable: true,
       extensions: from('details'),
       resolve: row => read(row, 'expectedCompletionAt'),
     }),
-    endedAt: t.field({ type: 'DateTime', nullable: true, extensions: from('times'), resolve: row => read(row, 'endedAt') }),
-    archivedAt: t.field({ type: 'DateTime', nullable: true, extensions: from('details'), resolve: row => read(row, 'archivedAt') }),
-    pinnedAt: t.field({ type: 'DateTime', nullable: true, extensions: from('details'), resolve: row => read(row, 'pinnedAt') }),
+    endedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'Set while its status is COMPLETED, FAILED, TERMINATED or ENDED.',
+      extensions: from('times'),
+      resolve: row => read(row, 'endedAt'),
+    }),
+    archivedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'Set while it is archived. It stays in lists unless the filter says otherwise.',
+      extensions: from('details'),
+      resolve: row => read(row, 'archivedAt'),
+    }),
+    pinnedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'Set while it is pinned.',
+      extensions: from('details'),
+      resolve: row => read(row, 'pinnedAt'),
+    }),
     deletedAt: t.field({
       type: 'DateTime',
       nullable: true,

@@ -4,7 +4,12 @@ import { type UsageReport, usdOfNano } from './usage.rules.ts';
 
 export const UsageScope = builder.enumType('UsageScope', {
   description: 'What usage is counted over.',
-  values: { OWN: { description: 'The session alone.' }, TREE: { description: 'The session and all its descendants, each counted once.' } },
+  values: {
+    OWN: { description: 'The session alone.' },
+    TREE: {
+      description: 'The session and all its descendants that may be seen, each counted once; descendants in the trash are left out.',
+    },
+  },
 });
 
 export const TokenUsage = builder.objectRef<UsageRow>('TokenUsage').implement({
@@ -12,8 +17,16 @@ export const TokenUsage = builder.objectRef<UsageRow>('TokenUsage').implement({
   fields: t => ({
     inputTokens: t.field({ type: 'SafeInt', resolve: usage => usage.inputTokens }),
     outputTokens: t.field({ type: 'SafeInt', resolve: usage => usage.outputTokens }),
-    cacheReadTokens: t.field({ type: 'SafeInt', resolve: usage => usage.cacheReadTokens }),
-    cacheWriteTokens: t.field({ type: 'SafeInt', resolve: usage => usage.cacheWriteTokens }),
+    cacheReadTokens: t.field({
+      type: 'SafeInt',
+      description: 'Input taken from a cache, not among `inputTokens`.',
+      resolve: usage => usage.cacheReadTokens,
+    }),
+    cacheWriteTokens: t.field({
+      type: 'SafeInt',
+      description: 'Input written to a cache, not among `inputTokens`.',
+      resolve: usage => usage.cacheWriteTokens,
+    }),
     totalTokens: t.field({
       type: 'SafeInt',
       description: 'As reported, else the sum of the other four.',
