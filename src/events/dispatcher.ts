@@ -1,4 +1,4 @@
-import { linkedParent, type StoredEvent } from './event-payload.ts';
+import { leftParent, linkedParent, type StoredEvent } from './event-payload.ts';
 import type { EventSubscription, EventTopics } from './event-subscription.ts';
 
 /**
@@ -21,10 +21,7 @@ export class EventDispatcher implements EventTopics {
 
   remove(subscription: EventSubscription): void {
     const { sessionIds, agentIds } = subscription;
-    for (const id of sessionIds ?? []) {
-      this.#bySession.remove(id, subscription);
-      this.#byParent.remove(id, subscription);
-    }
+    for (const id of sessionIds ?? []) this.#unwatch(id, subscription);
     for (const id of agentIds ?? []) this.#byAgent.remove(id, subscription);
     this.#all.delete(subscription);
   }
@@ -40,11 +37,22 @@ export class EventDispatcher implements EventTopics {
     for (const subscription of this.#bySession.of(event.sessionId)) subscription.push(event);
     for (const subscription of this.#byAgent.of(event.agentId)) subscription.push(event);
     for (const subscription of this.#all) subscription.push(event);
+    // Only now: that it leaves is the last they are told.
+    if (leftParent(event) !== null) {
+      for (const subscription of [...this.#bySession.of(event.sessionId)]) {
+        for (const id of subscription.release(event)) this.#unwatch(id, subscription);
+      }
+    }
   }
 
   #watch(sessionId: string, subscription: EventSubscription): void {
     this.#bySession.add(sessionId, subscription);
     if (subscription.followsChildren) this.#byParent.add(sessionId, subscription);
+  }
+
+  #unwatch(sessionId: string, subscription: EventSubscription): void {
+    this.#bySession.remove(sessionId, subscription);
+    this.#byParent.remove(sessionId, subscription);
   }
 }
 

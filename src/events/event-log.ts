@@ -178,12 +178,11 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       }
       const position = after ?? now;
       const followChildren = includeDescendants && sessionIds !== null && sessionIds.length > 0;
-      const watched = followChildren ? await available(table.withDescendants(sessionIds, position)) : sessionIds;
       if (closing !== null) throw new DomainError('SERVICE_UNAVAILABLE', 'The server is shutting down; try again.');
       // Nobody was listening: what the reader has left out meanwhile is nothing to anyone.
       if (streams.size === 0 && reader.position < now) reader.moveTo(now);
       const stream = new EventSubscription({
-        match: { sessionIds: watched, agentIds: both(agentIds, visibleAgents), types, followChildren },
+        match: { sessionIds, agentIds: both(agentIds, visibleAgents), types, followChildren },
         position,
         bufferSize,
         source: {

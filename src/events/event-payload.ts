@@ -17,8 +17,11 @@ export interface EventUsage {
  */
 export interface EventPayloads {
   readonly CREATED: { readonly parentId?: string };
-  /** `changed`: names of GraphQL fields; `parentId`: where this update set the parent. */
-  readonly UPDATED: { readonly changed: readonly string[]; readonly parentId?: string };
+  /**
+   * `changed`: names of GraphQL fields; `parentId`: where this update set the parent; `formerParentId`: where it took the parent away,
+   * which is being removed for good.
+   */
+  readonly UPDATED: { readonly changed: readonly string[]; readonly parentId?: string; readonly formerParentId?: string };
   /** `idleMs`: how long the session had been without activity. */
   readonly STATUS_CHANGED: {
     readonly from: SessionStatus;
@@ -27,7 +30,8 @@ export interface EventPayloads {
     readonly usage: EventUsage;
     readonly idleMs: number;
   };
-  readonly DELETED: { readonly permanent: boolean };
+  /** `parentId`: whose child it was, where it is permanent. It comes after the UPDATED of its own children. */
+  readonly DELETED: { readonly permanent: boolean; readonly parentId?: string };
   readonly RESTORED: Readonly<Record<string, never>>;
   readonly MESSAGE_ADDED: { readonly messageId: string; readonly position: number };
   readonly MESSAGE_DELETED: { readonly messageId: string; readonly position: number };
@@ -95,7 +99,7 @@ export function toStoredEvent(row: EventRow): StoredEvent | null {
       return { ...common, type: row.type, payload: toParent(payload) };
     case 'UPDATED':
       if (!isTexts(payload.changed)) return null;
-      return { ...common, type: row.type, payload: { changed: payload.changed, ...toParent(payload) } };
+      return { ...common, type: row.type, payload: { changed: payload.changed, ...toParent(payload), ...toFormerParent(payload) } };
     case 'STATUS_CHANGED': {
       const { from, to, reason, idleMs } = payload;
       if (!isStatus(from) || !isStatus(to)) return null;
@@ -112,7 +116,7 @@ export function toStoredEvent(row: EventRow): StoredEvent | null {
       };
     }
     case 'DELETED':
-      return { ...common, type: row.type, payload: { permanent: payload.permanent === true } };
+      return { ...common, type: row.type, payload: { permanent: payload.permanent === true, ...toParent(payload) } };
     case 'RESTORED':
       return { ...common, type: row.type, payload: {} };
     case 'MESSAGE_ADDED':
@@ -131,6 +135,12 @@ export function linkedParent(event: StoredEvent): string | null {
   return event.type === 'CREATED' || event.type === 'UPDATED' ? (event.payload.parentId ?? null) : null;
 }
 
+/** The parent whose child this event says its session was until now, null where it says nothing of the kind. */
+export function leftParent(event: StoredEvent): string | null {
+  if (event.type === 'UPDATED') return event.payload.formerParentId ?? null;
+  return event.type === 'DELETED' ? (event.payload.parentId ?? null) : null;
+}
+
 type Fields = Readonly<Record<string, unknown>>;
 
 function isFields(value: unknown): value is Fields {
@@ -147,6 +157,10 @@ function isStatus(value: unknown): value is SessionStatus {
 
 function toParent({ parentId }: Fields): { readonly parentId?: string } {
   return typeof parentId === 'string' ? { parentId } : {};
+}
+
+function toFormerParent({ formerParentId }: Fields): { readonly formerParentId?: string } {
+  return typeof formerParentId === 'string' ? { formerParentId } : {};
 }
 
 function toCount(value: unknown): number {

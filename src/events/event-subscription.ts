@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
-import { linkedParent, type StoredEvent } from './event-payload.ts';
+import { leftParent, linkedParent, type StoredEvent } from './event-payload.ts';
 import { type EventBatch, EventLogExpiredError, type EventRange, type EventTableFilter } from './event-table.ts';
+import { FollowedTree, type TreeNode } from './followed-tree.ts';
 
 /** Which events a subscription gets: those that pass all four. */
 export interface EventMatch {
@@ -9,7 +10,7 @@ export interface EventMatch {
   /** Events of these agents; null for all. */
   readonly agentIds: readonly string[] | null;
   readonly types: readonly string[] | null;
-  /** Also events of sessions that become descendants of `sessionIds`, from then on. */
+  /** Also events of the descendants of `sessionIds`, of each while it is one. */
   readonly followChildren: boolean;
 }
 
@@ -19,7 +20,7 @@ export interface EventSource {
   readonly position: bigint;
   recent(after: bigint): readonly StoredEvent[] | null;
   read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
-  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly string[]>;
+  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly TreeNode[]>;
 }
 
 /** Where a subscription is registered while it is live. */
@@ -63,8 +64,14 @@ interface Waiter {
 export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   readonly #options: EventSubscriptionOptions;
   readonly #filter: EventTableFilter;
-  /** Session to the place of the log from which its events belong to this stream. */
-  readonly #sessions: Map<string, bigint> | null;
+  /** The sessions it names, where it follows no others; null for all. */
+  readonly #sessions: ReadonlySet<string> | null;
+  /** Those it names and their descendants, as of `#position`, and while live as of the last event that was dispatched. */
+  readonly #tree: FollowedTree | null;
+  /** False where the tree has to be read anew. */
+  #treeIsCurrent = false;
+  /** The last event that changed the tree. */
+  #treeChangedAt = 0n;
   readonly #agents: ReadonlySet<string> | null;
   readonly #types: ReadonlySet<string> | null;
   readonly #matchesNothing: boolean;
@@ -80,7 +87,8 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   constructor(options: EventSubscriptionOptions) {
     const { sessionIds, agentIds, types, followChildren } = options.match;
     this.#options = options;
-    this.#sessions = sessionIds === null ? null : new Map(sessionIds.map(id => [id, 0n]));
+    this.#sessions = sessionIds === null ? null : new Set(sessionIds);
+    this.#tree = followChildren && sessionIds !== null ? new FollowedTree(sessionIds) : null;
     this.#agents = agentIds === null ? null : new Set(agentIds);
     this.#types = types === null ? null : new Set(types);
     this.#matchesNothing = [sessionIds, agentIds, types].some(list => list?.length === 0);
@@ -91,7 +99,7 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
 
   /** The sessions it watches by now; null where it watches all. */
   get sessionIds(): Iterable<string> | null {
-    return this.#sessions?.keys() ?? null;
+    return this.#tree?.ids ?? this.#sessions;
   }
 
   /** The agents it watches; null where it watches all. */
@@ -148,7 +156,7 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#leave();
+    this.#goBehind();
     this.#buffer = [];
     for (const { resolve } of this.#waiters.splice(0)) resolve({ done: true, value: undefined });
     this.#options.onEnd(this);
@@ -182,22 +190,31 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
    * @returns true where that session is watched from now on
    */
   adopt(event: StoredEvent): boolean {
-    if (!this.#live || event.seq <= this.#position || this.#sessions === null || this.#sessions.has(event.sessionId)) return false;
-    if (event.type === 'CREATED') {
-      this.#sessions.set(event.sessionId, event.seq);
-      return true;
+    const tree = this.#tree;
+    if (!this.#live || event.seq <= this.#position || tree === null) return false;
+    if (event.type !== 'CREATED' && !tree.has(event.sessionId)) {
+      // A session that gets its parent later may have descendants already: they must be looked up before anything else is delivered.
+      this.#fallBehind(event.seq - 1n);
+      return false;
     }
-    // A session that gets its parent later may have descendants already: they must be looked up before anything else is delivered.
-    this.#fallBehind(event.seq - 1n);
-    return false;
+    const isNew = !tree.has(event.sessionId);
+    this.#join(tree, [{ id: event.sessionId, parentId: linkedParent(event) }], event);
+    return isNew;
+  }
+
+  /**
+   * Takes notice, while live, of an event, already pushed, after which its session is no longer the child it was.
+   * @returns the sessions that are no longer watched
+   */
+  release(event: StoredEvent): readonly string[] {
+    if (!this.#live || event.seq <= this.#position) return [];
+    return this.#leave(event);
   }
 
   #matches(event: StoredEvent): boolean {
     if (this.#types !== null && !this.#types.has(event.type)) return false;
     if (this.#agents !== null && !this.#agents.has(event.agentId)) return false;
-    if (this.#sessions === null) return true;
-    const from = this.#sessions.get(event.sessionId);
-    return from !== undefined && event.seq >= from;
+    return (this.#tree ?? this.#sessions)?.has(event.sessionId) ?? true;
   }
 
   #offer(event: StoredEvent): void {
@@ -206,15 +223,16 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     else waiter.resolve({ done: false, value: event });
   }
 
-  #leave(): void {
+  #goBehind(): void {
     if (!this.#live) return;
     this.#live = false;
     this.#options.topics.remove(this);
   }
 
   #fallBehind(position: bigint): void {
-    this.#leave();
+    this.#goBehind();
     this.#position = position;
+    if (this.#treeChangedAt > position) this.#treeIsCurrent = false;
     if (this.#waiters.length > 0) void this.#catchUp();
   }
 
@@ -239,6 +257,11 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
 
   async #step(): Promise<void> {
     const { source, bufferSize, topics } = this.#options;
+    if (this.#tree !== null && !this.#treeIsCurrent) {
+      this.#tree.reset(await source.withDescendants([...this.#tree.named], this.#position));
+      this.#treeIsCurrent = true;
+      if (this.#ended) return;
+    }
     const end = source.position;
     if (this.#matchesNothing && this.#position < end) this.#position = end;
     if (this.#position >= end) {
@@ -264,16 +287,29 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
       if (this.#ended) return;
       this.#position = event.seq;
       if (this.#matches(event)) this.#offer(event);
+      this.#leave(event);
       if (this.#buffer.length >= this.#options.bufferSize) return;
     }
     this.#position = reached;
   }
 
   async #follow(event: StoredEvent): Promise<void> {
-    const sessions = this.#sessions;
-    const parent = linkedParent(event);
-    if (sessions === null || parent === null || !sessions.has(parent) || sessions.has(event.sessionId)) return;
-    const joined = event.type === 'CREATED' ? [event.sessionId] : await this.#options.source.withDescendants([event.sessionId], event.seq);
-    for (const id of joined) if (!sessions.has(id)) sessions.set(id, event.seq);
+    const tree = this.#tree;
+    const parentId = linkedParent(event);
+    if (tree === null || parentId === null || !tree.has(parentId)) return;
+    const own = { id: event.sessionId, parentId };
+    if (event.type === 'CREATED' || tree.has(event.sessionId)) this.#join(tree, [own], event);
+    else this.#join(tree, [own, ...(await this.#options.source.withDescendants([event.sessionId], event.seq))], event);
+  }
+
+  #join(tree: FollowedTree, nodes: readonly TreeNode[], event: StoredEvent): void {
+    for (const node of nodes) tree.join(node);
+    this.#treeChangedAt = event.seq;
+  }
+
+  #leave(event: StoredEvent): readonly string[] {
+    if (this.#tree === null || leftParent(event) === null || !this.#tree.has(event.sessionId)) return [];
+    this.#treeChangedAt = event.seq;
+    return this.#tree.leave(event.sessionId);
   }
 }

@@ -2,6 +2,7 @@ import { Pool, type QueryConfig, type QueryResult } from 'pg';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { type EventRow, type StoredEvent, toStoredEvent } from './event-payload.ts';
+import type { TreeNode } from './followed-tree.ts';
 import { PostgresLink } from './postgres-link.ts';
 
 /** Every list is one of alternatives; null lets all pass. The three are joined by AND. */
@@ -47,10 +48,11 @@ export interface EventTable {
   /** Up to where the log has been dropped. */
   expiredSeq(): Promise<bigint>;
   /**
-   * These sessions and all their descendants, trashed ones included, as the tree was at a place of the log; those removed for good
-   * since are not found.
+   * These sessions, whether there are such or not and without their parents, and all their descendants, as the tree was at a place of
+   * the log: those in the trash, and those removed for good since, included.
+   * @throws EventLogExpiredError
    */
-  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly string[]>;
+  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly TreeNode[]>;
   close(): Promise<void>;
 }
 
@@ -76,21 +78,30 @@ from aria_engine.event_log_state state left join lateral (
   order by seq limit $3
 ) e on true`;
 
-// A parent is set once: who got it after that place of the log, or is getting it just now, was no descendant then.
+// The tree as it is, but for those whose parent has changed since: the first of the changes tells what it was before. What is not
+// sequenced yet counts as later.
 const TREE = `
-with recursive later as materialized (
-  select session_id from aria_engine.session_events
-  where seq > $2 and type in ('CREATED', 'UPDATED') and payload ? 'parentId'
+with recursive change as materialized (
+  select session_id, seq, id, payload from aria_engine.session_events where seq > $2 and payload ?| '{parentId,formerParentId}'
+    and seq is not null
   union all
-  select session_id from aria_engine.session_events
-  where seq is null and type in ('CREATED', 'UPDATED') and payload ? 'parentId'
+  select session_id, seq, id, payload from aria_engine.session_events where seq is null and payload ?| '{parentId,formerParentId}'
+), link as materialized (
+  select distinct on (session_id) session_id as id,
+    coalesce(payload ->> 'formerParentId', case when payload ? 'permanent' then payload ->> 'parentId' end)::uuid as parent_id
+  from change order by session_id, seq nulls last, id
+), former as materialized (
+  select id, parent_id from link where parent_id is not null
 ), tree as (
-  select unnest($1::uuid[]) as id
+  select id, null::uuid as parent_id from unnest($1::uuid[]) id
   union
-  select child.id from tree join aria_engine.chat_sessions child on child.parent_id = tree.id
-  where not exists (select from later where later.session_id = child.id)
+  select child.id, child.parent_id from tree cross join lateral (
+    select s.id, s.parent_id from aria_engine.chat_sessions s where s.parent_id = tree.id and s.id not in (select id from link)
+    union all
+    select former.id, former.parent_id from former where former.parent_id = tree.id
+  ) child
 )
-select id from tree`;
+select tree.id, tree.parent_id as "parentId", state.expired_seq as "expiredSeq" from aria_engine.event_log_state state cross join tree`;
 
 type Row = { readonly expiredSeq: string } & (EventRow | { readonly seq: null });
 
@@ -153,8 +164,10 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
       return BigInt(rows[0]?.seq ?? 0);
     },
     async withDescendants(sessionIds, asOf) {
-      const { rows } = await pool.query<{ id: string }>({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
-      return rows.map(row => row.id);
+      const values = [sessionIds, String(asOf)];
+      const { rows } = await pool.query<TreeNode & { expiredSeq: string }>({ name: 'tree', text: TREE, values });
+      if (rows.some(row => BigInt(row.expiredSeq) > asOf)) throw new EventLogExpiredError();
+      return rows.map(({ id, parentId }) => ({ id, parentId }));
     },
     async close() {
       await Promise.all([link.close(), pool.end()]);

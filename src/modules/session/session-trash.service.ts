@@ -52,7 +52,8 @@ export async function deleteSession(
 
 /**
  * Removes a session for good that the transaction has locked `for update`: its messages go with it, its children become roots, and a
- * tombstone keeps imports from bringing it back.
+ * tombstone keeps imports from bringing it back. Its events tell whose child each was, the children's first, while they are still below it:
+ * streams that follow descendants live by them.
  */
 export async function removeSession(transaction: Executor, session: Pick<LockedSession, 'id' | 'agent_id'>): Promise<void> {
   await transaction.rows(Prisma.sql`
@@ -61,9 +62,6 @@ export async function removeSession(transaction: Executor, session: Pick<LockedS
       returning id, agent_id
     ), child_activity as (
       update aria_engine.chat_session_activity a set updated_at = clock_timestamp() from child where a.session_id = child.id
-    ), child_event as (
-      insert into aria_engine.session_events (session_id, agent_id, type, payload)
-      select id, agent_id, 'UPDATED', ${CHILD_CHANGED}::jsonb from child
     ), session as (
       delete from aria_engine.chat_sessions where id = ${session.id}::uuid
     ), source as (
@@ -73,7 +71,16 @@ export async function removeSession(transaction: Executor, session: Pick<LockedS
     ), tombstone as (
       insert into aria_engine.session_tombstones (session_id, agent_id) values (${session.id}::uuid, ${session.agent_id})
       on conflict (session_id) do nothing
-    ) ${insertEvents(session.id, session.agent_id, [{ type: 'DELETED', payload: { permanent: true } }])}`);
+    )
+    insert into aria_engine.session_events (session_id, agent_id, type, payload)
+    select event.session_id, event.agent_id, event.type::aria_engine.session_event_type, event.payload from (
+      select 1 as place, id as session_id, agent_id, 'UPDATED' as type,
+        ${CHILD_CHANGED}::jsonb || jsonb_build_object('formerParentId', ${session.id}::uuid) as payload
+      from child
+      union all
+      select 2, id, agent_id, 'DELETED', jsonb_strip_nulls(jsonb_build_object('permanent', true, 'parentId', parent_id))
+      from aria_engine.chat_sessions where id = ${session.id}::uuid
+    ) event order by event.place`);
 }
 
 /**

@@ -132,11 +132,16 @@ describe('deleteSession for good', () => {
   });
 
   it('tells of its children that they have changed', async () => {
-    const parent = await create();
+    const grandparent = await create();
+    const parent = await create({ parentId: grandparent.id });
     const child = await create({ parentId: parent.id });
     await remove({ id: parent.id, permanent: true });
     expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0, version: 2 });
-    expect((await side.events(child.sessionId)).slice(1)).toEqual([{ type: 'UPDATED', payload: { changed: ['parent', 'depth'] } }]);
+    const payload = { changed: ['parent', 'depth'], formerParentId: parent.sessionId };
+    expect((await side.events(child.sessionId)).slice(1)).toEqual([{ type: 'UPDATED', payload }]);
+    expect((await side.events(parent.sessionId)).slice(1)).toEqual([
+      { type: 'DELETED', payload: { permanent: true, parentId: grandparent.sessionId } },
+    ]);
   });
 
   it('makes roots of the children', async () => {

@@ -15,7 +15,7 @@ const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent =>
 
 /** A log of which nothing has been dispatched yet. */
 function emptySource(read: EventSource['read'] = () => Promise.reject(new Error('nothing is behind'))): EventSource {
-  return { position: 0n, recent: () => null, read, withDescendants: async ids => ids };
+  return { position: 0n, recent: () => null, read, withDescendants: async ids => ids.map(id => ({ id, parentId: null })) };
 }
 
 function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, source = emptySource()) {

@@ -1,0 +1,155 @@
+import { describe, expect, it } from 'vitest';
+import { createEventLog, type EventLog, type EventRequest } from '../../src/events/event-log.ts';
+import type { StoredEvent } from '../../src/events/event-payload.ts';
+import { createLog } from '../../src/log.ts';
+import { createRandomSource, type RandomSource } from '../../src/seed/random-source.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { openWriter, take } from './event-writer.ts';
+
+const log = createLog('silent');
+const AGENTS = ['main', 'other'] as const;
+
+type Some<Item> = readonly [Item, ...Item[]];
+
+/** What a caller may run into who does not know what the others do. */
+const EXPECTED = ['SESSION_NOT_FOUND', 'BAD_USER_INPUT'];
+
+/** Sends random mutations about a common set of sessions. */
+async function makeHistory(app: TestApp, random: RandomSource, sessions: [string, ...string[]], length: number): Promise<void> {
+  for (let step = 0; step < length; step += 1) {
+    const [id, parentId] = [random.pick(sessions), random.chance(0.3) ? sessions[0] : random.pick(sessions)];
+    const kind = random.integer(0, 99);
+    if (kind < 40) {
+      const input = { agentId: random.pick(AGENTS), ...(kind < 28 ? { parentId } : {}) };
+      const created = await app.gql<{ createSession: { session: { sessionId: string } } }>(
+        'mutation($input: CreateSessionInput!) { createSession(input: $input) { session { sessionId } } }',
+        { input },
+      );
+      if (created.errors === undefined) sessions.push(created.expectOk().createSession.session.sessionId);
+      else expect(EXPECTED).toContain(created.errors[0]?.extensions.code);
+      continue;
+    }
+    const mutation =
+      kind < 60
+        ? 'updateSession(input: { id: $id, parentId: $parentId })'
+        : kind < 75
+          ? 'appendMessage(input: { sessionId: $id, message: { role: USER, content: "x" } })'
+          : kind < 82 || id === sessions[0]
+            ? 'deleteSession(input: { id: $id })'
+            : kind < 90
+              ? 'restoreSession(input: { id: $id })'
+              : 'deleteSession(input: { id: $id, permanent: true })';
+    const variables = mutation.includes('$parentId') ? '($id: ID!, $parentId: ID!)' : '($id: ID!)';
+    const answer = await app.gql(`mutation${variables} { ${mutation} { __typename } }`, { id, parentId });
+    if (answer.errors !== undefined) expect(EXPECTED).toContain(answer.errors[0]?.extensions.code);
+  }
+}
+
+async function createSession(app: TestApp, parentId?: string): Promise<string> {
+  const created = await app.gql<{ createSession: { session: { sessionId: string } } }>(
+    'mutation($parentId: ID) { createSession(input: { agentId: "main", parentId: $parentId }) { session { sessionId } } }',
+    { parentId },
+  );
+  return created.expectOk().createSession.session.sessionId;
+}
+
+/** What a stream that follows these sessions is to give of a whole log, told by the links alone. */
+function expectedOf(events: readonly StoredEvent[], { sessionIds, visibleAgents }: EventRequest): readonly bigint[] {
+  const parents = new Map<string, string>();
+  const isFollowed = (id: string): boolean => {
+    for (let at: string | undefined = id; at !== undefined; at = parents.get(at)) if (sessionIds?.includes(at)) return true;
+    return false;
+  };
+  const given: bigint[] = [];
+  for (const event of events) {
+    if ((event.type === 'CREATED' || event.type === 'UPDATED') && event.payload.parentId !== undefined) {
+      parents.set(event.sessionId, event.payload.parentId);
+    }
+    if (isFollowed(event.sessionId) && (visibleAgents?.includes(event.agentId) ?? true)) given.push(event.seq);
+    if (event.type === 'UPDATED' && event.payload.formerParentId !== undefined) parents.delete(event.sessionId);
+    if (event.type === 'DELETED' && event.payload.permanent) parents.delete(event.sessionId);
+  }
+  return given;
+}
+
+/** The places of a stream's next events. */
+async function seqsOf(stream: AsyncIterator<StoredEvent>, count: number): Promise<readonly bigint[]> {
+  return (await take(stream, count)).map(event => event.seq);
+}
+
+/** The same, the stream cut after a few events each time and resumed behind the last of them. */
+async function seqsInPieces(eventLog: EventLog, request: EventRequest, count: number, random: RandomSource): Promise<readonly bigint[]> {
+  const seqs: bigint[] = [];
+  let after = 0n;
+  while (seqs.length < count) {
+    const stream = await eventLog.subscribe({ ...request, after });
+    seqs.push(...(await seqsOf(stream, Math.min(random.integer(1, 25), count - seqs.length))));
+    await stream.return?.();
+    after = seqs.at(-1) ?? after;
+  }
+  return seqs;
+}
+
+describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
+  it('are followed alike by a stream that is never cut, by one that is slow, and by those that resume anywhere', {
+    timeout: 120_000,
+  }, async () => {
+    const random = createRandomSource(seed, 0);
+    const app = await startTestApp();
+    const open = (bufferSize: number) => createEventLog({ url: app.databaseUrl, log, bufferSize });
+    const logs: Some<EventLog> = [await open(1), await open(3), await open(256)];
+    const writer = await openWriter(app.databaseUrl);
+    try {
+      const named: Some<string> = [await createSession(app), await createSession(app), await createSession(app)];
+      // However the rest turns out, somebody below the first has come and gone.
+      const child = await createSession(app, named[0]);
+      const grandchild = await createSession(app, child);
+      const { data } = await app.gql('mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }', {
+        id: child,
+      });
+      expect(data).toMatchObject({ deleteSession: { deletedId: expect.any(String) } });
+      const requests: EventRequest[] = [
+        { visibleAgents: null, sessionIds: named.slice(0, 1), includeDescendants: true },
+        { visibleAgents: null, sessionIds: named, includeDescendants: true },
+        { visibleAgents: ['main'], sessionIds: named.slice(0, 2), includeDescendants: true },
+      ];
+      const streams = await Promise.all(
+        requests.flatMap(request => logs.map(async eventLog => ({ request, stream: await eventLog.subscribe({ ...request, after: 0n }) }))),
+      );
+      // The first event is fetched at once: from then on these streams are live.
+      const started = streams.map(({ stream }) => stream.next());
+      const sessions: [string, ...string[]] = [...named, grandchild];
+      const writers = Array.from({ length: 3 }, (_, number) => makeHistory(app, createRandomSource(seed, 1 + number), sessions, 60));
+      await Promise.all(writers);
+
+      const [eventLog] = logs;
+      const end = await eventLog.sync();
+      const events = await take(await eventLog.subscribe({ visibleAgents: null, after: 0n }), Number(end));
+
+      for (const [index, { request, stream }] of streams.entries()) {
+        const expected = expectedOf(events, request);
+        const first = await started[index];
+        expect([first?.value.seq, ...(await seqsOf(stream, expected.length - 1))]).toEqual(expected);
+      }
+      for (const request of requests) {
+        const expected = expectedOf(events, request);
+        for (const each of logs) expect(await seqsInPieces(each, request, expected.length, random)).toEqual(expected);
+        for (let cut = 0; cut < 20; cut += 1) {
+          const after = BigInt(random.integer(0, Number(end) - 1));
+          const rest = expected.filter(seq => seq > after);
+          const stream = await random.pick(logs).subscribe({ ...request, after });
+          expect(await seqsOf(stream, rest.length), `after ${after}`).toEqual(rest);
+          await stream.return?.();
+        }
+      }
+      // And none gives anything more.
+      const marker = await writer.write({ sessionId: named[0] });
+      eventLog.wake();
+      for (const { stream } of streams) expect((await stream.next()).value?.id).toBe(marker);
+    } finally {
+      await Promise.all(logs.map(eventLog => eventLog.close()));
+      await writer.client.end();
+      await app.close();
+    }
+  });
+});
