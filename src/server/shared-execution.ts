@@ -81,8 +81,7 @@ function answerVariables(document: DocumentNode, operationName: string | undefin
   visit(document, {
     VariableDefinition: () => false,
     Argument: (_node, _key, _parent, _path, ancestors) => {
-      // Above an argument stand the list of arguments and then the field or directive it belongs to.
-      const owner = ancestors.at(-2);
+      const owner = ancestors.at(-1);
       return owner !== undefined && 'kind' in owner && owner.kind === Kind.FIELD && roots.has(owner) ? false : undefined;
     },
     Variable: node => void found.add(node.name.value),
