@@ -6,6 +6,7 @@ import {
   isTerminal,
   type SessionStatus,
   shownPercent,
+  stalledReason,
   statusFromWord,
   transitionsFrom,
 } from '../../../src/modules/session/session.rules.ts';
@@ -26,6 +27,19 @@ describe('canTransition', () => {
   ] as const)('from %s', (from, row) => {
     expect(STATUSES.map(to => (canTransition(from, to) ? 'x' : '.')).join('')).toBe(row);
     expect(transitionsFrom(from)).toEqual(STATUSES.filter(to => to !== from && canTransition(from, to)));
+  });
+});
+
+describe('stalledReason', () => {
+  it.each([
+    [300_000, 'No activity for 5 minutes'],
+    [60_000, 'No activity for 1 minute'],
+    [90_000, 'No activity for 90 seconds'],
+    [7_200_000, 'No activity for 2 hours'],
+    [86_400_000, 'No activity for 1 day'],
+    [1_500, 'No activity for 1500 milliseconds'],
+  ])('%i ms: %s', (milliseconds, reason) => {
+    expect(stalledReason(milliseconds)).toBe(reason);
   });
 });
 
