@@ -9,6 +9,12 @@ const BATCH = 128;
 /** How many of the newest events are kept, so that those who fell behind a little need not ask the table. */
 const RECENT = 4_096;
 
+/** Most they may hold together, in bytes: some thousand of common events, fewer where an import brought long texts. */
+const RECENT_BYTES = 16 * 1024 * 1024;
+
+/** An event's own fields and what its objects take beside them, roughly, in bytes. */
+const EVENT_BYTES = 512;
+
 /** What the reader needs. */
 export interface EventReaderOptions {
   readonly table: EventTable;
@@ -31,6 +37,7 @@ export class EventReader {
   #recent: StoredEvent[] = [];
   /** `#recent` holds all known events behind this one. */
   #recentAfter = 0n;
+  #recentBytes = 0;
 
   constructor(options: EventReaderOptions) {
     this.#options = options;
@@ -57,6 +64,7 @@ export class EventReader {
     this.#position = position;
     if (this.#target < position) this.#target = position;
     this.#recent = [];
+    this.#recentBytes = 0;
     this.#recentAfter = position;
   }
 
@@ -108,11 +116,20 @@ export class EventReader {
 
   #handOn(event: StoredEvent): void {
     this.#recent.push(event);
-    if (this.#recent.length >= 2 * RECENT) {
-      this.#recentAfter = this.#recent[RECENT - 1]?.seq ?? this.#recentAfter;
-      this.#recent = this.#recent.slice(RECENT);
-    }
+    this.#recentBytes += sizeOf(event);
+    while (this.#recent.length >= 2 * RECENT || this.#recentBytes > RECENT_BYTES) this.#forgetHalf();
     this.#position = event.seq;
     this.#options.onEvent(event);
   }
+
+  #forgetHalf(): void {
+    const count = Math.ceil(this.#recent.length / 2);
+    this.#recentAfter = this.#recent[count - 1]?.seq ?? this.#recentAfter;
+    this.#recent = this.#recent.slice(count);
+    this.#recentBytes = this.#recent.reduce((sum, event) => sum + sizeOf(event), 0);
+  }
+}
+
+function sizeOf({ agentId, payload }: StoredEvent): number {
+  return EVENT_BYTES + 2 * (agentId.length + JSON.stringify(payload).length);
 }
