@@ -19,6 +19,7 @@ export function limitOf(failure: DomainError | null): string | null {
     if ('cost' in details) return 'query_cost';
     return 'running' in details ? 'socket_operations' : 'query_size';
   }
+  if (code === 'RATE_LIMIT_EXCEEDED' && details.limit === 'streams') return 'streams';
   if (code === 'GRAPHQL_PARSE_FAILED') return 'maxTokens' in details ? 'query_tokens' : null;
   return LIMIT_OF_CODE[code] ?? null;
 }

@@ -1,10 +1,12 @@
 import { buildSchema } from 'graphql';
 import { createYoga } from 'graphql-yoga';
 import { expect, it } from 'vitest';
+import { DomainError } from '../../../src/errors.ts';
 import { createLog } from '../../../src/log.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import { NO_ACCESS } from '../../../src/server/authenticate.ts';
 import { createErrorModel } from '../../../src/server/error-model.ts';
+import { limitOf } from '../../../src/server/limit-names.ts';
 import { useErrorModel } from '../../../src/server/plugins/use-error-model.ts';
 import type { TransportContext } from '../../../src/server/plugins/use-execution.ts';
 import { useStreamLimit } from '../../../src/server/plugins/use-stream-limit.ts';
@@ -80,4 +82,9 @@ it('counts no stream that has ended, broken off or never begun', async () => {
 
 it('counts nothing where authentication is off', async () => {
   for (let i = 0; i < 4; i += 1) expect((await subscribe('forever', LOCAL_VIEWER)).first).toContain(EVENT);
+});
+
+it('is told apart from the rate in the metrics', () => {
+  expect(limitOf(new DomainError('RATE_LIMIT_EXCEEDED', 'Too many.', { limit: 'streams' }))).toBe('streams');
+  expect(limitOf(new DomainError('RATE_LIMIT_EXCEEDED', 'Too many.', { limit: 'requests' }))).toBe('rate');
 });
