@@ -133,6 +133,25 @@ describe('sessionList', () => {
     await idle.close();
   }, 60_000);
 
+  it('follows over server-sent events what another process wrote', async () => {
+    const other = await app.second();
+    const category = randomUUID();
+    const stream = await other.subscribe<{ sessionList: ListEvent }>(
+      listSubscription(),
+      { filter: { category: { eq: category } } },
+      { over: 'sse' },
+    );
+    expect((await stream.next()).sessionList).toMatchObject({ total: 0, snapshot: [], changes: [] });
+    const id = await create({ category });
+    expect((await stream.next()).sessionList).toMatchObject({
+      total: 1,
+      snapshot: null,
+      changes: [{ type: 'ADDED', sessionId: id, toIndex: 0 }],
+    });
+    await stream.close();
+    await other.close();
+  });
+
   it('has a cursor behind which the events go on', async () => {
     const category = randomUUID();
     const id = await create({ category });

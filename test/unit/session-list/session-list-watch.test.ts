@@ -122,6 +122,40 @@ describe('a watched list', () => {
     expect((await next).value).toMatchObject({ changes: [{ type: 'REMOVED' }, { type: 'ADDED' }] });
   });
 
+  it('is read at a bounded rate under writes that never end, and no more than a fifth of the time', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const { list, read, watch } = watchOn('a1');
+      let takesMs = 0;
+      read.mockImplementation(async () => {
+        await new Promise(resolve => setTimeout(resolve, takesMs));
+        list.total += 1;
+        return { rows: list.rows, total: list.total, changesInMs: null };
+      });
+      const stream = new SessionListStream(watch, () => undefined);
+      const consumer = (async () => {
+        for await (const _event of stream);
+      })();
+      for (const [duration, most] of [
+        [0, 10_000 / 50],
+        [200, 10_000 / 1_000],
+      ] as const) {
+        takesMs = duration;
+        read.mockClear();
+        for (let millisecond = 0; millisecond < 10_000; millisecond += 5) {
+          watch.notice(eventOf('main'));
+          await vi.advanceTimersByTimeAsync(5);
+        }
+        expect(read.mock.calls.length).toBeLessThanOrEqual(most + 1);
+        expect(read.mock.calls.length).toBeGreaterThan(most / 2);
+      }
+      await stream.return();
+      await consumer;
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('lets go of a consumer that waits', async () => {
     const { watch } = watchOn('a1');
     await watch.reach(1n);
