@@ -1,14 +1,15 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { PATIENCE_MS } from './support/patience.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Vite would give our files the ES modules of graphql, while Node gives the CommonJS ones to its dependents: two copies that refuse each other. */
 const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve('graphql') }] };
 
-/** Far above what any test takes: it tells a hanging one from a slow machine. */
-const PATIENCE_MS = 180_000;
+/** A test waits several times, a hook at most a few; the longest of all takes a tenth of this. */
+const time = { testTimeout: 3 * PATIENCE_MS, hookTimeout: 3 * PATIENCE_MS, expect: { poll: { timeout: PATIENCE_MS, interval: 10 } } };
 
 /** Two projects: `unit` needs nothing; `database` (all the rest) gets a real Postgres from global-setup.ts. */
 export default defineConfig({
@@ -19,7 +20,7 @@ export default defineConfig({
       {
         root,
         resolve,
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: PATIENCE_MS, hookTimeout: PATIENCE_MS },
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], ...time },
       },
       {
         root,
@@ -29,8 +30,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/unit/**', 'test/soak/**'],
           globalSetup: ['test/global-setup.ts'],
-          testTimeout: PATIENCE_MS,
-          hookTimeout: PATIENCE_MS,
+          ...time,
         },
       },
     ],

@@ -4,10 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { PATIENCE_MS } from '../support/patience.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-/** Far above what a start takes: it tells a hanging process from a slow machine. */
-const PATIENCE_MS = 20_000;
 
 /** A server in a process of its own, as `npm start` runs it. */
 export interface ServerProcess {

@@ -6,8 +6,11 @@ import { WebSocket } from 'ws';
 import { type App, createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import type { RecordedStatement } from '../../src/database/database.ts';
+import type { EventLog, EventRequest } from '../../src/events/event-log.ts';
+import type { EventType } from '../../src/events/event-payload.ts';
 import { type GqlAnswer, type ReceivedAnswer, toGqlAnswer } from './client.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { PATIENTLY } from './patience.ts';
 
 /** How a test app is started. */
 export interface TestAppOptions {
@@ -92,7 +95,17 @@ const UNLIMITED = { RATE_LIMIT_REQUESTS: '0', RATE_LIMIT_WRITES: '0', RATE_LIMIT
 /** Sessions of tests are as old as they please; tests of the sweeper set their own. */
 const UNSWEPT = { STALLED_AFTER: '3650d', TRASH_DAYS: '3650' };
 
-const SUBSCRIBE_TIMEOUT_MS = 10_000;
+/** Counts the streams of events that begin; how many are open would not tell, as others end meanwhile. */
+function countStreams(events: EventLog): () => number {
+  let begun = 0;
+  const subscribe = events.subscribe.bind(events);
+  events.subscribe = async <Types extends EventType>(request: EventRequest<Types>) => {
+    const stream = await subscribe(request);
+    begun += 1;
+    return stream;
+  };
+  return () => begun;
+}
 
 /** Starts an application; what a test file leaves open is closed after it. */
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
@@ -108,6 +121,8 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
   app.database.onStatement(statement => void statements.push(statement));
+  const streamsBegun = countStreams(app.events);
+  let lastBegun: Promise<unknown> = Promise.resolve();
   const address = (await app.listen()).url;
   const url = `${address}/graphql`;
   const webSocketUrl = url.replace('http', 'ws');
@@ -134,6 +149,18 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     await database?.close();
   }
 
+  async function begin<Data>(query: string, variables?: Record<string, unknown>, { over = 'ws', authorization }: SubscribeOptions = {}) {
+    const before = streamsBegun();
+    const request = { query, ...(variables === undefined ? {} : { variables }) };
+    const stream = (
+      over === 'ws' ? wsClient(authorization).iterate(request) : sseClient(authorization).iterate(request)
+    ) as AsyncIterableIterator<SubscriptionResult<Data>>;
+    const subscription = readStream(stream);
+    // A subscription that is refused never comes to listen; its first result tells.
+    await vi.waitUntil(() => streamsBegun() > before || subscription.hasResult(), PATIENTLY);
+    return subscription;
+  }
+
   const testApp: TestApp = {
     app,
     url,
@@ -152,19 +179,11 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       const body = (await response.json()) as ReceivedAnswer<Data>['body'];
       return toGqlAnswer({ query, variables }, { status: response.status, body, sql: statements.slice(before) });
     },
-    async subscribe<Data>(query: string, variables?: Record<string, unknown>, { over = 'ws', authorization }: SubscribeOptions = {}) {
-      const open = app.events.gauges().subscriptions;
-      const request = { query, ...(variables === undefined ? {} : { variables }) };
-      const stream = (
-        over === 'ws' ? wsClient(authorization).iterate(request) : sseClient(authorization).iterate(request)
-      ) as AsyncIterableIterator<SubscriptionResult<Data>>;
-      const subscription = readStream(stream);
-      // A subscription that is refused never comes to listen; its first result tells.
-      await vi.waitUntil(() => app.events.gauges().subscriptions > open || subscription.hasResult(), {
-        timeout: SUBSCRIBE_TIMEOUT_MS,
-        interval: 5,
-      });
-      return subscription;
+    subscribe<Data>(query: string, variables?: Record<string, unknown>, subscribeOptions?: SubscribeOptions) {
+      // One after the other, so that the stream that begins is that of this call.
+      const begun = lastBegun.then(() => begin<Data>(query, variables, subscribeOptions));
+      lastBegun = begun.catch(() => undefined);
+      return begun;
     },
     wsClient,
     sseClient,
