@@ -41,7 +41,7 @@ export async function runLiveLists(app: TestApp, { seed, mutations, rounds, writ
   const live = await Promise.all(lists(String(writing.sessions[0]?.id)).map(list => watchList(app, list)));
   for (let round = 1; round <= rounds; round += 1) {
     await writing.run(Math.ceil((mutations - before) / rounds));
-    for (const list of live) await list.settle();
+    await Promise.all(live.map(list => list.settle()));
   }
   // A list that nothing ever happens to would show little.
   for (const { events } of live) expect(events.length).toBeGreaterThan(1);
