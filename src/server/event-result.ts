@@ -14,7 +14,7 @@ const UNFIT = /[\0\r\n]/;
  * Where a subscriber goes on who has had this source event: its place in the event log where it is a row of it (`seq`), else the
  * `cursor` it carries itself. Null where it has neither: nobody can resume there.
  */
-export function cursorOfEvent(event: unknown): string | null {
+function cursorOfEvent(event: unknown): string | null {
   if (typeof event !== 'object' || event === null) return null;
   if ('seq' in event && typeof event.seq === 'bigint') return encodeEventCursor(event.seq);
   return 'cursor' in event && typeof event.cursor === 'string' && event.cursor !== '' && !UNFIT.test(event.cursor) ? event.cursor : null;
