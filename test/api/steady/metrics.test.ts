@@ -4,7 +4,8 @@ import { createMetrics } from '../../../src/server/metrics.ts';
 import type { OperationReport } from '../../../src/server/operation-watch.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { statusWithHost } from '../../support/http-client.ts';
-import { openAcknowledged, openRawWebSocket } from '../../support/raw-websocket.ts';
+import { PATIENTLY } from '../../support/patience.ts';
+import { openAcknowledged, openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';
 import { makeKey, type TestKey } from '../security/keys.ts';
 
 let app: TestApp;
@@ -69,7 +70,8 @@ describe('/metrics', () => {
     const name = `Live${over}`;
     const stream = await app.subscribe(`subscription ${name} { sessionEvents { __typename } }`, {}, { over });
     expect(await read(COUNT)).toMatchObject({ [`type="subscription",operation="${name}",code="OK"`]: 1 });
-    expect(await read('sessiongraph_subscriptions')).toEqual({ '': 1 });
+    // The one before may be on its way out.
+    await expect.poll(() => read('sessiongraph_subscriptions')).toEqual({ '': 1 });
     await app.gql('mutation { createSession(input: { title: "a" }) { created } }');
     await stream.next();
     await stream.close();
@@ -98,7 +100,7 @@ describe('/metrics', () => {
 
 /** Resolves once the server no longer lets everyone in. */
 async function knowsOfKeys({ app: { isOpen } }: TestApp): Promise<void> {
-  await vi.waitUntil(() => !isOpen(), { timeout: 10_000 });
+  await vi.waitUntil(() => !isOpen(), PATIENTLY);
 }
 
 describe('access to /metrics with authentication on', () => {
@@ -143,7 +145,7 @@ describe('access to /metrics with authentication on', () => {
   it('is refused to a key that was revoked', async () => {
     const revoked = await makeKey(closed, { scope: 'READ', by: admin.secret });
     await closed.gql('mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { id } } }', { id: revoked.id }, admin);
-    await expect.poll(async () => (await ask(revoked.headers)).status, { timeout: 10_000 }).toBe(401);
+    await expect.poll(async () => (await ask(revoked.headers)).status).toBe(401);
   });
 
   it('stays open to programs on this machine', async () => {
@@ -238,7 +240,7 @@ describe('limits', () => {
     expect(await hits()).toMatchObject({ 'limit="rate"': 2 });
   });
 
-  it('operations of a socket, sockets of a key and the size of a message are counted', async () => {
+  it('operations of a socket and the size of its messages are counted', { timeout: 120_000 }, async () => {
     const busy = await openAcknowledged(app.webSocketUrl);
     const query = 'subscription { sessionEvents { __typename } }';
     for (let id = 0; id <= 1_000; id += 1) busy.send({ id: String(id), type: 'subscribe', payload: { query } });
@@ -246,11 +248,15 @@ describe('limits', () => {
     busy.send({ id: 'large', type: 'subscribe', payload: { query: 'x'.repeat(5_000_000) } });
     expect((await busy.closed).code).toBe(1009);
     expect(await read('sessiongraph_limits_hit_total')).toMatchObject({ 'limit="socket_operations"': 1, 'limit="socket_message_size"': 1 });
+  });
 
+  it('sockets of a key are counted', { timeout: 120_000 }, async () => {
     const keyed = await startTestApp();
     const key = await makeKey(keyed, { scope: 'READ' });
     await knowsOfKeys(keyed);
-    const sockets = await Promise.all(Array.from({ length: 100 }, () => openAcknowledged(keyed.webSocketUrl, key.headers)));
+    // One after the other: on a busy machine a hundred hellos at once could come later than a server waits for them.
+    const sockets: RawWebSocket[] = [];
+    while (sockets.length < 100) sockets.push(await openAcknowledged(keyed.webSocketUrl, key.headers));
     const oneMore = await openRawWebSocket(keyed.webSocketUrl, undefined, key.headers);
     oneMore.send({ type: 'connection_init' });
     expect((await oneMore.closed).code).toBe(1013);
