@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { type Browser, type BrowserPage, findChromium, launchChromium } from '../support/chromium.ts';
+import { PATIENTLY } from '../support/patience.ts';
 
 const chromium = findChromium();
 if (chromium === null) process.stderr.write('test/browser is left out: no Chromium is installed (Debian: apt-get install chromium).\n');
@@ -37,14 +38,11 @@ describe.runIf(chromium !== null)('GraphiQL in a browser', () => {
     const press = () => page.evaluate(`document.querySelector('.graphiql-execute-button').click()`);
     await page.waitFor(`document.querySelector('.graphiql-execute-button')`);
     await press();
-    await vi.waitUntil(
-      async () => {
-        if (await worked()) return true;
-        if (await failed()) await press();
-        return false;
-      },
-      { timeout: 20_000 },
-    );
+    await vi.waitUntil(async () => {
+      if (await worked()) return true;
+      if (await failed()) await press();
+      return false;
+    }, PATIENTLY);
   }
 
   it('opens with the examples, each in a tab', async () => {

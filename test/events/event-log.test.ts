@@ -5,6 +5,7 @@ import { createEventLog, type EventLog, type EventLogOptions, type EventRequest 
 import { EventLogExpiredError } from '../../src/events/event-table.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { PATIENTLY } from '../support/patience.ts';
 import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts';
 
 const log = createLog('silent');
@@ -39,7 +40,7 @@ async function connect(): Promise<EventWriter> {
 }
 
 describe('the order of the log', () => {
-  it('has no gaps and is the same for all readers, with many writers and one transaction held open', { timeout: 60_000 }, async () => {
+  it('has no gaps and is the same for all readers, with many writers and one transaction held open', async () => {
     const logs = await Promise.all([openLog(), openLog()]);
     const streams = await Promise.all([...logs, ...logs].map(eventLog => eventLog.subscribe(ALL)));
     const writers = await Promise.all(Array.from({ length: 6 }, connect));
@@ -135,7 +136,7 @@ describe('wake-ups', () => {
 describe('when connections break', () => {
   const backends = "from pg_stat_activity where datname = current_database() and application_name like 'sessiongraph%'";
 
-  it('streams go on and miss nothing', { timeout: 60_000 }, async () => {
+  it('streams go on and miss nothing', async () => {
     const eventLog = await openLog({ bufferSize: 4 });
     const writer = await connect();
     const fast = await eventLog.subscribe(ALL);
@@ -152,7 +153,7 @@ describe('when connections break', () => {
     await vi.waitFor(async () => {
       const { rows } = await writer.client.query(`select 1 ${backends} and application_name = 'sessiongraph bus'`);
       expect(rows).toHaveLength(1);
-    });
+    }, PATIENTLY);
   });
 
   it('wake-ups are heard again', async () => {
@@ -164,7 +165,7 @@ describe('when connections break', () => {
     await vi.waitFor(async () => {
       const { rows } = await writer.client.query<{ pid: number }>(`select pid ${bus} and state = 'idle' and query = 'select 1'`);
       expect(rows.filter(row => !before.some(old => old.pid === row.pid))).toHaveLength(2);
-    });
+    }, PATIENTLY);
     const id = await writer.write({ sessionId: randomUUID() });
     here.wake();
     expect((await take(stream, 1))[0]?.id).toBe(id);
@@ -225,7 +226,7 @@ describe('a slow consumer', () => {
 });
 
 describe('resuming', () => {
-  it('gives what happened since, then what happens, seamlessly', { timeout: 60_000 }, async () => {
+  it('gives what happened since, then what happens, seamlessly', async () => {
     const eventLog = await openLog();
     const writer = await connect();
     const total = 10_000;
@@ -390,6 +391,6 @@ describe('ending', () => {
         "select 1 from pg_stat_activity where datname = current_database() and application_name like 'sessiongraph%'",
       );
       expect(rows).toEqual([]);
-    });
+    }, PATIENTLY);
   });
 });

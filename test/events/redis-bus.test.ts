@@ -7,6 +7,7 @@ import { createEventLog, type EventLog, type EventLogOptions, type EventRequest 
 import { createRedisBus, wakeUpChannel } from '../../src/events/redis-bus.ts';
 import { startTestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { PATIENTLY } from '../support/patience.ts';
 import { createSmallRedis, type SmallRedis } from '../support/small-redis.ts';
 import { query } from '../support/sql.ts';
 import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts';
@@ -14,7 +15,6 @@ import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts'
 const ALL: EventRequest = { visibleAgents: null };
 const LONG_MS = 600_000;
 const REAL_REDIS = { host: '127.0.0.1', port: 6379 };
-const PATIENCE = { timeout: 20_000, interval: 20 };
 
 async function redisAnswers(): Promise<boolean> {
   const socket = connectSocket(REAL_REDIS);
@@ -120,27 +120,27 @@ describe('a Redis that is away', () => {
     expect((await take(stream, 1))[0]?.id).toBe(early);
     expect(said('Redis cannot be reached')).toHaveLength(2);
     await redis.start();
-    await vi.waitUntil(() => redis.listening === 2 && said('Redis is reached again').length === 2, PATIENCE);
+    await vi.waitUntil(() => redis.listening === 2 && said('Redis is reached again').length === 2, PATIENTLY);
     const published = redis.published;
     const late = await writer.write({ sessionId: randomUUID() });
     here.wake();
     expect((await take(stream, 1))[0]?.id).toBe(late);
-    await vi.waitUntil(() => redis.published > published, PATIENCE);
+    await vi.waitUntil(() => redis.published > published, PATIENTLY);
   });
 
-  it('loses nothing when it stops and starts: who hears again looks for what was missed', { timeout: 60_000 }, async () => {
+  it('loses nothing when it stops and starts: who hears again looks for what was missed', async () => {
     await redis.start();
     const [here, there] = [await openLog({ pollMs: LONG_MS }), await openLog({ pollMs: LONG_MS })];
     const stream = await there.subscribe(ALL);
     const writer = await connect();
     for (let round = 1; round <= 3; round += 1) {
       await redis.stop();
-      await vi.waitUntil(() => said('Redis cannot be reached').length === 2 * round, PATIENCE);
+      await vi.waitUntil(() => said('Redis cannot be reached').length === 2 * round, PATIENTLY);
       const missed = await writer.write({ sessionId: randomUUID() });
       await here.sync();
       await redis.start();
       expect((await take(stream, 1))[0]?.id).toBe(missed);
-      await vi.waitUntil(() => said('Redis is reached again').length === 2 * round, PATIENCE);
+      await vi.waitUntil(() => said('Redis is reached again').length === 2 * round, PATIENTLY);
       const id = await writer.write({ sessionId: randomUUID() });
       here.wake();
       expect((await take(stream, 1))[0]?.id).toBe(id);
@@ -153,12 +153,12 @@ describe('a Redis that is away', () => {
     const bus = await createRedisBus({ redisUrl: redis.url, databaseUrl: database.url, log })(() => undefined);
     leftovers.push(() => bus.close());
     await redis.stop();
-    await vi.waitUntil(() => said('Redis cannot be reached').length === 1, PATIENCE);
+    await vi.waitUntil(() => said('Redis cannot be reached').length === 1, PATIENTLY);
     for (let seq = 1n; seq <= 5_000n; seq += 1n) bus.announce(seq);
     await redis.start();
-    await vi.waitUntil(() => said('Redis is reached again').length === 1, PATIENCE);
+    await vi.waitUntil(() => said('Redis is reached again').length === 1, PATIENTLY);
     bus.announce(5_001n);
-    await vi.waitUntil(() => redis.published > 0, PATIENCE);
+    await vi.waitUntil(() => redis.published > 0, PATIENTLY);
     expect(redis.published).toBe(1);
   });
 
@@ -173,12 +173,12 @@ describe('a Redis that is away', () => {
       () => listener.close(),
     );
     for (let seq = 1n; seq <= 5_000n; seq += 1n) bus.announce(seq);
-    await vi.waitUntil(() => heard.includes(5_000n), PATIENCE);
+    await vi.waitUntil(() => heard.includes(5_000n), PATIENTLY);
     expect(redis.published).toBe(2);
     expect(heard).toEqual([null, 1n, 5_000n]);
   });
 
-  it('and comes back again and again under load: every stream is the log', { timeout: 60_000 }, async () => {
+  it('and comes back again and again under load: every stream is the log', async () => {
     await redis.start();
     const logs = [await openLog({ bufferSize: 8 }), await openLog({ bufferSize: 8 })];
     const streams = await Promise.all(logs.map(eventLog => eventLog.subscribe(ALL)));
@@ -194,7 +194,7 @@ describe('a Redis that is away', () => {
     }
     const table = await wholeLogOnce(writer, rounds * 10);
     for (const events of seen) expect((await events).map(({ id }) => id)).toEqual(table);
-    await vi.waitUntil(() => redis.listening === 2, PATIENCE);
+    await vi.waitUntil(() => redis.listening === 2, PATIENTLY);
   });
 });
 
@@ -204,7 +204,7 @@ async function wholeLogOnce(writer: EventWriter, length: number): Promise<bigint
     const table = await wholeLog(writer.client);
     expect(table).toHaveLength(length);
     return table.map(({ id }) => id);
-  }, PATIENCE);
+  }, PATIENTLY);
 }
 
 describe('servers with REDIS_URL', () => {

@@ -74,7 +74,7 @@ async function stateOf(stage: ImportStage, id: string) {
 }
 
 describe('a transcript imported piece by piece', () => {
-  it('stands as if it had been imported whole, wherever it was cut', { timeout: 60_000 }, async () => {
+  it('stands as if it had been imported whole, wherever it was cut', async () => {
     for (let seed = 1; seed <= 8; seed++) {
       const random = randomNumbers(seed);
       const id = uuid(seed);

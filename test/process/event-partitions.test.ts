@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { dropExpiredPartitions, ensureEventPartitions, prepareEventPartitions } from '../../src/database/event-partitions.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -127,7 +127,13 @@ describe('dropExpiredPartitions', () => {
 
 describe('prepareEventPartitions', () => {
   it('has the partitions made when it resolves', async () => {
-    await prepareEventPartitions({ url: database.url, retentionMs: WEEK_MS, log: { debug: () => undefined } });
-    expect(await ensureEventPartitions(client, new Date())).toEqual([]);
+    // Else midnight could come between the two.
+    vi.useFakeTimers({ toFake: ['Date'], now: NOW });
+    try {
+      await prepareEventPartitions({ url: database.url, retentionMs: WEEK_MS, log: { debug: () => undefined } });
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(await ensureEventPartitions(client, NOW)).toEqual([]);
   });
 });

@@ -5,9 +5,6 @@ import { post } from '../support/http-client.ts';
 import { query } from '../support/sql.ts';
 import { startServer, stopServers, until } from './server-process.ts';
 
-/** A frozen process is given ten seconds before Postgres ends its session. */
-const PATIENCE = { timeout: 60_000, interval: 100 };
-
 let database: TestDatabase;
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -20,7 +17,7 @@ afterEach(async () => {
 const start = () => startServer({ DATABASE_URL: database.url, STALLED_AFTER: '1h', LOG_LEVEL: 'info' });
 
 describe('the server that sweeps', () => {
-  it.each(['SIGKILL', 'SIGSTOP'] as const)('is followed by another where %s strikes it', { timeout: 120_000 }, async signal => {
+  it.each(['SIGKILL', 'SIGSTOP'] as const)('is followed by another where %s strikes it', async signal => {
     const first = start();
     await first.ready();
     await until(() => first.output().includes('this server sweeps from now on'));
@@ -31,12 +28,12 @@ describe('the server that sweeps', () => {
     expect(second.output()).not.toContain('this server sweeps from now on');
 
     first.kill(signal);
-    await expect.poll(() => second.output().includes('this server sweeps from now on'), PATIENCE).toBe(true);
+    await expect.poll(() => second.output().includes('this server sweeps from now on')).toBe(true);
     expect(await holders(database.url)).not.toEqual([holder]);
     await query(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
     const events = () =>
       query<{ to: string }>(database.url, "select payload ->> 'to' as to from aria_engine.session_events where type = 'STATUS_CHANGED'");
-    await expect.poll(events, PATIENCE).toEqual([{ to: 'STALLED' }]);
+    await expect.poll(events).toEqual([{ to: 'STALLED' }]);
     // A frozen one wakes up: it sweeps no more, and its connection is gone.
     first.kill('SIGCONT');
     if (signal === 'SIGSTOP') {

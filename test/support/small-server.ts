@@ -213,7 +213,7 @@ export async function startSmallServer(
     },
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
     isReady: () => server.ready,
-    drainTimeoutMs: options.drainTimeoutMs ?? 5_000,
+    drainTimeoutMs: options.drainTimeoutMs ?? 60_000,
     webSockets: options.webSockets,
     eventStreams: options.eventStreams,
     documents: options.documents,

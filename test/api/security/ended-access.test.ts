@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
+import { PATIENTLY } from '../../support/patience.ts';
 import { openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';
 import { execute } from '../../support/test-server.ts';
 import { makeKey, type TestKey } from './keys.ts';
@@ -15,7 +16,7 @@ beforeAll(async () => {
   other = await app.second();
   admin = await makeKey(app, { scope: 'ADMIN' });
   // The other server learns of the first key within a moment.
-  await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), { timeout: 1_000, interval: 5 });
+  await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), PATIENTLY);
 });
 
 async function openSocket(server: TestApp, { secret }: TestKey): Promise<RawWebSocket> {
@@ -42,25 +43,21 @@ async function expectEnded({ streams, sockets }: Awaited<ReturnType<typeof holdO
 
 const viewerOf = (server: TestApp, key: TestKey) => server.gql('{ viewer { name } }', undefined, { headers: key.headers });
 
+// How soon: test/soak/ended-access.test.ts.
 describe('a key that is revoked', () => {
-  it('lets nobody in, and loses what it holds open, within a second on every server', async () => {
+  it('lets nobody in, and loses what it holds open, on every server', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const held = await holdOpen(key);
-    const answer = await app.gql(REVOKE, { id: key.id }, { headers: admin.headers });
-    const revokedAt = performance.now();
-    answer.expectOk();
+    (await app.gql(REVOKE, { id: key.id }, { headers: admin.headers })).expectOk();
     await expectEnded(held, 'The API key was revoked.');
     for (const server of [app, other]) (await viewerOf(server, key)).expectError('UNAUTHORIZED');
-    expect(performance.now() - revokedAt).toBeLessThan(1_000);
   });
 
   it('is noticed without a notification too, as where it was removed by hand', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const held = await holdOpen(key);
-    const from = performance.now();
     await execute(app.databaseUrl, `delete from aria_engine.api_keys where prefix = '${key.secret.slice(0, 11)}'`);
     await expectEnded(held, 'The API key was revoked.');
-    expect(performance.now() - from).toBeLessThan(1_000);
   });
 
   it('lets what others hold open be', async () => {
@@ -76,8 +73,10 @@ describe('a key that is revoked', () => {
 
 describe('a key that expires', () => {
   it('loses what it holds open', async () => {
-    const key = await makeKey(app, { scope: 'READ', by: admin.secret, expiresAt: new Date(Date.now() + 1_500) });
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret, expiresAt: new Date(Date.now() + 3_600_000) });
     const held = await holdOpen(key);
+    // As if the hour had passed: however long it took to open all that, the key still lived.
+    await execute(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() where prefix = '${key.secret.slice(0, 11)}'`);
     await expectEnded(held, 'The API key has expired.');
     (await viewerOf(app, key)).expectError('UNAUTHORIZED');
   });
@@ -87,12 +86,13 @@ describe('a subscription over the socket of a key that ends', () => {
   it('ends with its socket', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const socket = await openSocket(app, key);
-    const before = app.app.events.gauges().subscriptions;
+    const open = () => app.app.events.gauges().subscriptions;
+    await expect.poll(open).toBe(0);
     socket.send({ type: 'subscribe', id: '1', payload: { query: EVENTS } });
-    await expect.poll(() => app.app.events.gauges().subscriptions).toBe(before + 1);
+    await expect.poll(open).toBe(1);
     (await app.gql(REVOKE, { id: key.id }, { headers: admin.headers })).expectOk();
     expect(await socket.closed).toEqual({ code: 4403, reason: 'FORBIDDEN' });
-    await expect.poll(() => app.app.events.gauges().subscriptions).toBe(before);
+    await expect.poll(open).toBe(0);
   });
 });
 

@@ -96,11 +96,16 @@ describe('a token of the identity provider', () => {
   });
 
   it('that expires ends what it holds open', async () => {
-    // Five seconds are forgiven, as clocks differ: some of them are left.
-    const authorization = await token({ expires: Math.floor(Date.now() / 1_000) - 1 });
-    const stream = await app.subscribe('subscription { sessionEvents { sessionId } }', undefined, { over: 'sse', authorization });
-    expect(await stream.nextResult()).toMatchObject({ errors: [{ message: 'The token has expired.', extensions: { code: 'FORBIDDEN' } }] });
-    expect(await stream.nextResult()).toBeNull();
+    // Where the time left was too short to subscribe, the next one has twice as much. Five seconds are forgiven, as clocks differ.
+    let ended: Record<string, unknown> | undefined;
+    for (let left = 4; ended === undefined; left *= 2) {
+      const authorization = await token({ expires: Math.floor(Date.now() / 1_000) + left - 5 });
+      const stream = await app.subscribe('subscription { sessionEvents { sessionId } }', undefined, { over: 'sse', authorization });
+      const [error] = (await stream.nextResult())?.errors ?? [];
+      if (error?.extensions?.code === 'UNAUTHORIZED') continue;
+      ended = { message: error?.message, code: error?.extensions?.code, after: await stream.nextResult() };
+    }
+    expect(ended).toEqual({ message: 'The token has expired.', code: 'FORBIDDEN', after: null });
   });
 
   it('is for later where the keys of the provider cannot be read', async () => {

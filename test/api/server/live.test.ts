@@ -47,10 +47,11 @@ describe.each(['ws', 'sse'] as const)('a subscription over %s', over => {
   });
 
   it('is gone from the server once the client has closed it', async () => {
-    const before = app.app.events.gauges().subscriptions;
+    const open = () => app.app.events.gauges().subscriptions;
+    await expect.poll(open).toBe(0);
     const stream = await app.subscribe(EVENTS, {}, { over });
-    expect(app.app.events.gauges().subscriptions).toBe(before + 1);
+    expect(open()).toBe(1);
     await stream.close();
-    await expect.poll(() => app.app.events.gauges().subscriptions).toBe(before);
+    await expect.poll(open).toBe(0);
   });
 });

@@ -64,10 +64,11 @@ describe('the log of operations', () => {
   });
 
   it('has a line for a subscription whose client goes without a word', async () => {
-    const open = app.app.events.gauges().subscriptions;
+    const open = () => app.app.events.gauges().subscriptions;
+    await expect.poll(open).toBe(0);
     const socket = await openAcknowledged(app.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: 'subscription Gone { sessionEvents { __typename } }' } });
-    await expect.poll(() => app.app.events.gauges().subscriptions).toBe(open + 1);
+    await expect.poll(open).toBe(1);
     socket.cut();
     await expect.poll(() => operations(app.log).filter(({ operation }) => operation === 'Gone')).toHaveLength(1);
   });

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { stallSessions } from '../../../src/modules/session/session-stall.service.ts';
 import { useWriteSide } from '../session/write-side.ts';
-import { PATIENCE } from './sweeper-state.ts';
 
 const side = useWriteSide({ env: { STALLED_AFTER: '1h' } });
 const REASON = 'No activity for 1 hour';
@@ -38,7 +37,7 @@ describe('the sweeper', () => {
     // In one statement, so that they are looked at in one sweep.
     await silence(...[working, spawning, waiting, trashed, superseded].map(({ sessionId }) => sessionId));
     expect(await stream.next()).toEqual({ sessionStatusChanged: { from: 'WORKING', to: 'STALLED', reason: REASON } });
-    await expect.poll(() => statusOf(spawning.id), PATIENCE).toBe('STALLED');
+    await expect.poll(() => statusOf(spawning.id)).toBe('STALLED');
     for (const before of [working, spawning]) {
       const after = await side.session(before.id);
       expect(after).toMatchObject({ status: 'STALLED', statusReason: REASON, version: before.version + 1, endedAt: null });
@@ -58,11 +57,11 @@ describe('the sweeper', () => {
   it('is made good by activity, and marks again what falls silent again', async () => {
     const { id, sessionId } = await side.create({ status: 'WORKING' });
     await silence(sessionId);
-    await expect.poll(() => statusOf(id), PATIENCE).toBe('STALLED');
+    await expect.poll(() => statusOf(id)).toBe('STALLED');
     await side.append(id, { content: 'still here' });
     expect(await side.session(id)).toMatchObject({ status: 'WORKING', statusReason: null, version: 3, messageCount: 1 });
     await silence(sessionId);
-    await expect.poll(() => statusOf(id), PATIENCE).toBe('STALLED');
+    await expect.poll(() => statusOf(id)).toBe('STALLED');
     const events = await side.events(sessionId);
     expect(events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type))).toEqual([
       'CREATED',
@@ -79,10 +78,10 @@ describe('the sweeper', () => {
     await silence(sessionId);
     await side.update({ id, status: 'WORKING' });
     await silence(marker.sessionId);
-    await expect.poll(() => statusOf(marker.id), PATIENCE).toBe('STALLED');
+    await expect.poll(() => statusOf(marker.id)).toBe('STALLED');
     expect(await statusOf(id)).toBe('WORKING');
     await side.rows("update aria_engine.chat_sessions set working_since = now() - interval '2 hours' where id = $1", [sessionId]);
-    await expect.poll(() => statusOf(id), PATIENCE).toBe('STALLED');
+    await expect.poll(() => statusOf(id)).toBe('STALLED');
   });
 });
 

@@ -1,8 +1,5 @@
 import { query } from '../../support/sql.ts';
 
-/** Far above what the sweeper takes: it tells one that does not come from a slow machine. */
-export const PATIENCE = { timeout: 20_000, interval: 20 };
-
 /** The statement that tells which server process of Postgres holds the sweeper's lock of this database. */
 export const HOLDER = `select l.pid from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and ((l.classid::bigint << 32) | l.objid::bigint) = 7305021103

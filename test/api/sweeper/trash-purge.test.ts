@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { purgeTrash } from '../../../src/modules/session/session-purge.service.ts';
 import { type SessionView, typesOf, useWriteSide, type WriteSide } from '../session/write-side.ts';
-import { endSweeping, PATIENCE, readMetric } from './sweeper-state.ts';
+import { endSweeping, readMetric } from './sweeper-state.ts';
 
 const side = useWriteSide();
 const lost = new AbortController().signal;
@@ -54,24 +54,28 @@ describe('a server with TRASH_DAYS', () => {
   it('removes for good what has lain there longer, as a permanent delete does: more than a batch, and with children', async () => {
     const { url, databaseUrl } = server.app;
     const sweeps = async () => (await readMetric(url, 'sessiongraph_sweep_duration_seconds_count'))['task="trash"'] ?? 0;
-    await expect.poll(sweeps, PATIENCE).toBe(1);
+    await expect.poll(sweeps).toBeGreaterThan(0);
     const parent = await server.create({ title: 'parent' });
     const child = await server.create({ parentId: parent.id });
     await server.append(parent.id, { content: 'gone with it' });
     const many = await Promise.all(Array.from({ length: 45 }, () => server.create()));
     const kept = await server.create();
-    for (const session of [parent, ...many]) await trash(server, session, 3);
+    for (const { id } of [parent, ...many]) await server.mutate('deleteSession', { id }, 'deletedId');
     await trash(server, kept, 1);
     const stream = await server.app.subscribe<{ sessionEvents: Record<string, unknown> }>(
       'subscription ($id: ID!) { sessionEvents(filter: { sessionIds: [$id] }) { __typename session { id } } }',
       { id: parent.sessionId },
     );
+    // In one statement, so that one sweep takes them all.
+    await server.rows(`update aria_engine.chat_sessions set deleted_at = now() - interval '3 days' where id = any($1::uuid[])`, [
+      [parent, ...many].map(({ sessionId }) => sessionId),
+    ]);
     // It looks again when it begins anew, and otherwise in a minute.
     await endSweeping(databaseUrl);
     expect(await stream.next()).toEqual({ sessionEvents: { __typename: 'SessionDeletedEvent', session: null } });
     const left = () => server.rows('select 1 from aria_engine.chat_sessions where deleted_at is not null').then(rows => rows.length);
-    await expect.poll(left, PATIENCE).toBe(1);
-    await expect.poll(() => readMetric(url, 'sessiongraph_swept_total'), PATIENCE).toMatchObject({ 'task="trash"': 46 });
+    await expect.poll(left).toBe(1);
+    await expect.poll(() => readMetric(url, 'sessiongraph_swept_total')).toMatchObject({ 'task="trash"': 46 });
     expect(server.app.log).toContainEqual(expect.objectContaining({ msg: 'swept', task: 'trash', taken: 46, failed: 0 }));
 
     expect(await server.session(parent.id)).toBeNull();

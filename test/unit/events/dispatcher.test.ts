@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { EventDispatcher } from '../../../src/events/dispatcher.ts';
 import type { StoredEvent } from '../../../src/events/event-payload.ts';
 import { type EventMatch, type EventSource, EventSubscription } from '../../../src/events/event-subscription.ts';
+import { PATIENTLY } from '../../support/patience.ts';
 
 const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent => ({
   seq,
@@ -33,7 +34,7 @@ function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, sour
 /** Resolves once the stream waits for the dispatcher; what it waits with comes in a list, else it would be awaited here. */
 async function live(stream: EventSubscription): Promise<Promise<IteratorResult<StoredEvent>>[]> {
   const waiting = stream.next();
-  await vi.waitFor(() => expect(stream.isBehind).toBe(false));
+  await vi.waitFor(() => expect(stream.isBehind).toBe(false), PATIENTLY);
   return [waiting];
 }
 
