@@ -7,9 +7,6 @@ import { RATE_CLASSES, type RateCharge, type RateClass, type RateLimitState, typ
 
 const WINDOW_SECONDS = 60;
 
-/** Redis answers within this, or each server counts on its own until it does. */
-const REDIS_TIMEOUT_MS = 500;
-
 /** How a caller stands after an operation was counted. */
 export interface RateVerdict {
   /** Of the classes it was counted in. */
@@ -34,16 +31,18 @@ export interface RateLimiterOptions {
   readonly limits: RateLimits;
   /** Where all servers count together; null counts in this process. */
   readonly redisUrl: string | null;
+  /** Redis answers within so many milliseconds, or each server counts on its own until it does. */
+  readonly redisTimeoutMs?: number;
   readonly log: Logger;
 }
 
-function connect(url: string, log: Logger): Redis {
+function connect(url: string, timeoutMs: number, log: Logger): Redis {
   // What cannot be sent now is not to be sent later: the caller waits.
   const redis = new Redis(url, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: REDIS_TIMEOUT_MS,
-    connectTimeout: REDIS_TIMEOUT_MS,
+    commandTimeout: timeoutMs,
+    connectTimeout: timeoutMs,
   });
   let isAway = false;
   redis.on('error', (error: Error) => {
@@ -70,8 +69,8 @@ function exceeded({ name, limit }: RateLimitState, retryAfterMs: number): Domain
 }
 
 /** Makes one; a Redis that is away does not keep it from counting. */
-export function createRateLimiter({ limits, redisUrl, log }: RateLimiterOptions): RateLimiter {
-  const redis = redisUrl === null ? null : connect(redisUrl, log);
+export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log }: RateLimiterOptions): RateLimiter {
+  const redis = redisUrl === null ? null : connect(redisUrl, redisTimeoutMs, log);
 
   function createCounter(name: RateClass, limit: number): RateLimiterAbstract {
     const options = { keyPrefix: `sessiongraph:rate:${name}`, points: limit, duration: WINDOW_SECONDS };

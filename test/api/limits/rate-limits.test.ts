@@ -9,7 +9,7 @@ import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.ru
 import { rateChargeOf } from '../../../src/server/rate-charge.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { post } from '../../support/http-client.ts';
-import { PATIENTLY } from '../../support/patience.ts';
+import { PATIENCE_MS, PATIENTLY } from '../../support/patience.ts';
 import { openRawWebSocket } from '../../support/raw-websocket.ts';
 
 const ENV = { RATE_LIMIT_REQUESTS: '5', RATE_LIMIT_WRITES: '3', RATE_LIMIT_CREATIONS: '2', RATE_LIMIT_MANAGEMENT: '20' };
@@ -213,7 +213,7 @@ describe('counting', () => {
   });
 
   it.runIf(hasRedis)('is done together through Redis', async () => {
-    const servers = [1, 2].map(() => createRateLimiter({ limits, redisUrl: REDIS_URL, log }));
+    const servers = [1, 2].map(() => createRateLimiter({ limits, redisUrl: REDIS_URL, redisTimeoutMs: PATIENCE_MS, log }));
     const viewer = someone();
     // The first that are asked may still be connecting.
     for (const server of servers) await vi.waitUntil(() => server.isShared(), PATIENTLY);

@@ -72,7 +72,10 @@ interface Page {
 const MINUTE = 60_000;
 const START = Date.UTC(2026, 0, 1);
 
-/** Stores sessions, many of equal sort values, and walks through all of them in every order and both ways while writers write. */
+/**
+ * Stores sessions, many of equal sort values, and walks through all of them in every order and both ways while writers write: each once
+ * while a page is read, so that what they write depends on the seed alone.
+ */
 export async function walkUnderWrites(app: TestApp, plan: WalkPlan): Promise<Walk[]> {
   const random = createRandomSource(plan.seed, 5);
   const at = () => new Date(START + random.integer(0, plan.sessions / 10) * MINUTE);
@@ -87,20 +90,14 @@ export async function walkUnderWrites(app: TestApp, plan: WalkPlan): Promise<Wal
   await storeSessions(app.databaseUrl, initial);
   const ids = initial.map(session => session.id);
   const journal: Journal = { retitled: new Set(), appended: new Set(), removed: new Set(), writes: 0 };
-  const stop = new AbortController();
-  const writers = Promise.all(
-    Array.from({ length: plan.writers }, (_, index) =>
-      write(app, [...ids], journal, createRandomSource(plan.seed, 10 + index), stop.signal),
-    ),
-  );
+  const writers = Array.from({ length: plan.writers }, (_, index) => {
+    const known = [...ids];
+    const choices = createRandomSource(plan.seed, 10 + index);
+    return () => write(app, known, journal, choices);
+  });
   const walks: Walk[] = [];
-  try {
-    for (const order of ORDERS) {
-      for (const forwards of [true, false]) walks.push(await walk(app, plan, order, forwards, ids, journal));
-    }
-  } finally {
-    stop.abort();
-    await writers;
+  for (const order of ORDERS) {
+    for (const forwards of [true, false]) walks.push(await walk(app, plan, order, forwards, ids, journal, writers));
   }
   return walks;
 }
@@ -112,13 +109,15 @@ async function walk(
   forwards: boolean,
   ids: readonly string[],
   journal: Journal,
+  writers: readonly (() => Promise<void>)[],
 ): Promise<Walk> {
   const before = journal.writes;
   const shown: string[] = [];
   let pages = 0;
   for (let cursor: string | null = null, more = true; more; pages += 1) {
     const window: Record<string, unknown> = forwards ? { first: pageSize, after: cursor } : { last: pageSize, before: cursor };
-    const { nodes, pageInfo }: Page['sessions'] = (await app.gql<Page>(PAGE, { orderBy, ...window })).expectOk().sessions;
+    const [answer] = await Promise.all([app.gql<Page>(PAGE, { orderBy, ...window }), ...writers.map(write => write())]);
+    const { nodes, pageInfo }: Page['sessions'] = answer.expectOk().sessions;
     shown.push(...nodes.map(node => node.sessionId));
     cursor = forwards ? pageInfo.endCursor : pageInfo.startCursor;
     more = forwards ? pageInfo.hasNextPage : pageInfo.hasPreviousPage;
@@ -146,29 +145,27 @@ const OPERATIONS = {
   remove: 'mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }',
 } as const;
 
-/** Writes until told to stop. */
-async function write(app: TestApp, ids: string[], journal: Journal, random: RandomSource, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    const operation = random.weighted<keyof typeof OPERATIONS>([
-      ['create', 3],
-      ['append', 8],
-      ['retitle', 8],
-      ['trash', 2],
-      ['restore', 1],
-      ['remove', 1],
-    ]);
-    const id = ids[random.integer(0, ids.length - 1)] ?? '';
-    if (operation === 'append') journal.appended.add(id);
-    if (operation === 'retitle') journal.retitled.add(id);
-    if (operation === 'trash' || operation === 'remove') journal.removed.add(id);
-    const title = `Title ${random.integer(0, ids.length)}`;
-    const answer = await app.gql<{ createSession?: { session: { sessionId: string } } }>(
-      OPERATIONS[operation],
-      operation === 'create' ? { title } : operation === 'retitle' ? { id, title } : { id },
-    );
-    // Another writer may have removed it.
-    if (answer.errors !== undefined) answer.expectError('SESSION_NOT_FOUND');
-    if (answer.data?.createSession) ids.push(answer.data.createSession.session.sessionId);
-    journal.writes += 1;
-  }
+/** Makes one write. */
+async function write(app: TestApp, ids: string[], journal: Journal, random: RandomSource): Promise<void> {
+  const operation = random.weighted<keyof typeof OPERATIONS>([
+    ['create', 3],
+    ['append', 8],
+    ['retitle', 8],
+    ['trash', 2],
+    ['restore', 1],
+    ['remove', 1],
+  ]);
+  const id = ids[random.integer(0, ids.length - 1)] ?? '';
+  if (operation === 'append') journal.appended.add(id);
+  if (operation === 'retitle') journal.retitled.add(id);
+  if (operation === 'trash' || operation === 'remove') journal.removed.add(id);
+  const title = `Title ${random.integer(0, ids.length)}`;
+  const answer = await app.gql<{ createSession?: { session: { sessionId: string } } }>(
+    OPERATIONS[operation],
+    operation === 'create' ? { title } : operation === 'retitle' ? { id, title } : { id },
+  );
+  // Another writer may have removed it.
+  if (answer.errors !== undefined) answer.expectError('SESSION_NOT_FOUND');
+  if (answer.data?.createSession) ids.push(answer.data.createSession.session.sessionId);
+  journal.writes += 1;
 }
