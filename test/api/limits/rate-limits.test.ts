@@ -37,6 +37,7 @@ let admin: Record<string, string>;
 beforeAll(async () => {
   app = await startTestApp({ env: ENV });
   admin = await newKey(null);
+  await vi.waitUntil(() => !app.app.isOpen(), PATIENTLY);
 });
 
 /** The headers of a new key; the first is made while everyone is let in. */

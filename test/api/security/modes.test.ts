@@ -55,7 +55,7 @@ describe('AUTH=required', () => {
 describe('AUTH=off', () => {
   it('is open, and is refused where there are keys that let someone in', async () => {
     const app = await startTestApp({ env: { AUTH: 'off' } });
-    const key = await makeKey(app, { scope: 'READ' });
+    const key = await makeKey(app, { scope: 'READ', open: true });
     expect((await app.gql(VIEWER)).expectOk()).toMatchObject({ viewer: { name: 'local' } });
     await expect(app.second({ env: { AUTH: 'off' } })).rejects.toThrow(StartError);
     (await app.gql(revoke, { id: key.id })).expectOk();

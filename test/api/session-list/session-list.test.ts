@@ -126,9 +126,7 @@ describe('sessionList', () => {
     const filter = { category: { eq: category } };
     const active = await watchList(app, { filter: { ...filter, activeWithinMinutes: 1 } });
     const idle = await watchList(app, { filter: { ...filter, not: { activeWithinMinutes: 1 } } });
-    await expect
-      .poll(() => [active.content, idle.content.rows.map(row => row.sessionId)], { timeout: 30_000 })
-      .toEqual([{ rows: [], total: 0 }, [session.id]]);
+    await expect.poll(() => [active.content, idle.content.rows.map(row => row.sessionId)]).toEqual([{ rows: [], total: 0 }, [session.id]]);
     await active.close();
     await idle.close();
   }, 60_000);

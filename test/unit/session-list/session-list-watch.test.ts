@@ -116,7 +116,7 @@ describe('a watched list', () => {
     list.fails = true;
     const next = stream.next();
     watch.notice(eventOf('main'));
-    await expect.poll(() => list.failures.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => list.failures.length).toBe(2);
     list.rows = rowsOf('b1');
     list.fails = false;
     expect((await next).value).toMatchObject({ changes: [{ type: 'REMOVED' }, { type: 'ADDED' }] });
