@@ -67,8 +67,6 @@ export interface LiveList {
   close(): Promise<void>;
 }
 
-const SETTLE_TIMEOUT_MS = 20_000;
-
 /** Watches a list over WebSocket; the first event is in by then. */
 export async function watchList(app: TestApp, { total: withTotal = true, ...list }: ListArguments): Promise<LiveList> {
   const apply = await readApplyListEvent();
@@ -113,7 +111,7 @@ export async function watchList(app: TestApp, { total: withTotal = true, ...list
             if (failure !== null) throw failure;
             return content;
           },
-          { timeout: SETTLE_TIMEOUT_MS, interval: 10, message: JSON.stringify(list) },
+          { message: JSON.stringify(list) },
         )
         .toEqual({ rows: nodes, total: totalCount });
     },

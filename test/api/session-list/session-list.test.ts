@@ -129,7 +129,7 @@ describe('sessionList', () => {
     await expect.poll(() => [active.content, idle.content.rows.map(row => row.sessionId)]).toEqual([{ rows: [], total: 0 }, [session.id]]);
     await active.close();
     await idle.close();
-  }, 60_000);
+  });
 
   it('follows over server-sent events what another process wrote', async () => {
     const other = await app.second();
