@@ -10,6 +10,7 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
   #given: GivenList | null = null;
   #asked: Promise<unknown> = Promise.resolve();
   #ended = false;
+  #failure: { readonly error: unknown } | null = null;
   #wake: () => void = () => undefined;
 
   constructor(watch: SessionListWatch, onEnd: () => void) {
@@ -23,12 +24,13 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
 
   next(): Promise<IteratorResult<SessionListEvent>> {
     const result = this.#asked.then(() => this.#pull());
-    this.#asked = result;
+    this.#asked = result.catch(() => undefined);
     return result;
   }
 
   return(): Promise<IteratorResult<SessionListEvent>> {
     this.end();
+    this.#failure = null;
     return Promise.resolve({ done: true, value: undefined });
   }
 
@@ -38,6 +40,13 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
     this.#ended = true;
     this.#wake();
     this.#onEnd();
+  }
+
+  /** Ends it with an error, which the next to ask is told. */
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#failure = { error };
+    this.end();
   }
 
   async #pull(): Promise<IteratorResult<SessionListEvent>> {
@@ -52,6 +61,9 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
         };
       });
     }
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure.error;
     return { done: true, value: undefined };
   }
 

@@ -10,6 +10,8 @@ const MIN_REST_MS = 50;
 const MAX_REST_MS = 5_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 10_000;
+/** A list that could not be read for so long is given up: whoever watches it must not take it for up to date. */
+const GIVE_UP_MS = 60_000;
 /** Longer timers are begun again. */
 const MAX_TIMER_MS = 3_600_000;
 
@@ -56,7 +58,10 @@ export interface SessionListWatchOptions {
   readonly position: () => bigint;
   /** Told when `notice` wants to be called with events again. */
   readonly onSettled: (watch: SessionListWatch) => void;
+  /** The first of several failures in a row. */
   readonly onFailure: (error: unknown) => void;
+  /** It has failed for a minute and is not tried again unless somebody asks for it. */
+  readonly onGivenUp: (error: unknown) => void;
 }
 
 interface EventCache {
@@ -90,6 +95,8 @@ export class SessionListWatch {
   #readingFrom: bigint | null = null;
   #closed = false;
   #failures = 0;
+  /** When the first of these was; of no meaning while there are none. */
+  #failingSince = 0;
   /** Committed before any reading that begins from now on. */
   #floor = 0n;
   #restUntil = 0;
@@ -181,7 +188,7 @@ export class SessionListWatch {
   }
 
   async #read(): Promise<void> {
-    const { inTurn, read, position, onSettled, onFailure } = this.#options;
+    const { inTurn, read, position, onSettled, onFailure, onGivenUp } = this.#options;
     this.#timer = undefined;
     this.#reading = true;
     let begunAt = 0;
@@ -201,10 +208,14 @@ export class SessionListWatch {
       this.#take(list, cursor);
     } catch (error) {
       this.#stale = true;
-      if (this.#failures === 0 && !this.#closed) onFailure(error);
+      if (this.#failures === 0) {
+        this.#failingSince = performance.now();
+        if (!this.#closed) onFailure(error);
+      }
       this.#restUntil = performance.now() + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++);
       for (const waiter of this.#waiters) waiter.reject(error);
       this.#waiters.clear();
+      if (performance.now() - this.#failingSince >= GIVE_UP_MS) onGivenUp(error);
     } finally {
       this.#reading = false;
       this.#readingFrom = null;

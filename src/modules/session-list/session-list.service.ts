@@ -38,6 +38,8 @@ export interface SessionListsOptions {
 /** Lists that are read at the same time, whatever their number: the other requests need connections too. */
 const MAX_READINGS = 4;
 const RESTART_MS = 500;
+/** Without the log for so long, those who watch lists are told. */
+const GIVE_UP_MS = 60_000;
 
 /**
  * All live lists of a process. One stream of the event log wakes them all; equal lists of viewers who may see the same are one watch, read
@@ -95,8 +97,10 @@ export class SessionLists {
       position: () => this.#position,
       onSettled: settled => this.#settled.add(settled),
       onFailure: error => log.warn({ reason: String(error) }, 'a live list cannot be read until the next try'),
+      onGivenUp: error => failAll(streams, error),
     });
-    const entry = { watch, streams: new Set<SessionListStream>() };
+    const streams = new Set<SessionListStream>();
+    const entry = { watch, streams };
     this.#watches.set(key, entry);
     return entry;
   }
@@ -113,7 +117,11 @@ export class SessionLists {
 
   #release(): void {
     this.#users -= 1;
-    if (this.#users > 0 || this.#log === null) return;
+    if (this.#users === 0) this.#unfollow();
+  }
+
+  #unfollow(): void {
+    if (this.#log === null) return;
     const log = this.#log;
     this.#log = null;
     log.then(stream => stream.return?.()).catch(() => undefined);
@@ -156,12 +164,16 @@ export class SessionLists {
 
   async #followAnew(): Promise<void> {
     this.#log = null;
+    const since = performance.now();
     while (this.#users > 0) {
       try {
         await this.#follow();
         for (const { watch } of this.#watches.values()) watch.restart();
+        // All may have left meanwhile.
+        if (this.#users === 0) this.#unfollow();
         return;
-      } catch {
+      } catch (error) {
+        if (performance.now() - since >= GIVE_UP_MS) for (const { streams } of [...this.#watches.values()]) failAll(streams, error);
         await new Promise(resolve => setTimeout(resolve, RESTART_MS));
       }
     }
@@ -179,6 +191,10 @@ export class SessionLists {
       else next();
     }
   }
+}
+
+function failAll(streams: ReadonlySet<SessionListStream>, error: unknown): void {
+  for (const stream of [...streams]) stream.fail(error);
 }
 
 function toList(viewer: Viewer, { filter, orderBy, first, pageSize, groups, withTotal }: SessionListRequest) {

@@ -17,7 +17,7 @@ afterEach(() => {
 
 /** A watch on a list that the test writes. */
 function watchOn(text: string) {
-  const list = { rows: rowsOf(text), total: 9, position: 1n, fails: false, failures: [] as unknown[] };
+  const list = { rows: rowsOf(text), total: 9, position: 1n, fails: false, failures: [] as unknown[], givenUp: vi.fn() };
   const read = vi.fn(async () => {
     if (list.fails) throw new Error('away');
     return { rows: list.rows, total: list.total, changesInMs: null };
@@ -29,6 +29,7 @@ function watchOn(text: string) {
     position: () => list.position,
     onSettled: () => undefined,
     onFailure: error => list.failures.push(error),
+    onGivenUp: list.givenUp,
   });
   watches.push(watch);
   return { list, read, watch };
@@ -120,6 +121,36 @@ describe('a watched list', () => {
     list.rows = rowsOf('b1');
     list.fails = false;
     expect((await next).value).toMatchObject({ changes: [{ type: 'REMOVED' }, { type: 'ADDED' }] });
+  });
+
+  it('is given up once it could not be read for a minute, and its consumers are told why', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const { list, read, watch } = watchOn('a1');
+      const stream = new SessionListStream(watch, () => watch.close());
+      list.givenUp.mockImplementation(error => stream.fail(error));
+      const first = stream.next();
+      watch.refresh();
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect((await first).value).toMatchObject({ snapshot: [{ id: 'a' }] });
+      list.fails = true;
+      let outcome: unknown = null;
+      const next = stream.next().catch(error => {
+        outcome = error;
+      });
+      watch.notice(eventOf('main'));
+      await vi.advanceTimersByTimeAsync(55_000);
+      expect([outcome, list.failures.length]).toEqual([null, 1]);
+      await vi.advanceTimersByTimeAsync(20_000);
+      await next;
+      expect(outcome).toEqual(new Error('away'));
+      expect(await stream.next()).toEqual({ done: true, value: undefined });
+      read.mockClear();
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(read).not.toHaveBeenCalled();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('is read at a bounded rate under writes that never end, and no more than a fifth of the time', async () => {
