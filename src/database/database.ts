@@ -47,7 +47,7 @@ export interface PoolGauges {
   readonly waiting: number;
 }
 
-/** The pool of connections to one Postgres, through Prisma. */
+/** The pool of connections to one Postgres, through Prisma. A statement of its own is a transaction, and run anew like one. */
 export interface Database extends Transactor {
   /** Calls the listener with every statement sent from now on, BEGIN and COMMIT aside; returns the function that stops it. */
   onStatement(listener: (statement: RecordedStatement) => void): () => void;
@@ -134,18 +134,13 @@ export function createDatabase(options: DatabaseOptions): Database {
       );
     },
   });
+  const pooled = executor(prisma);
   return {
-    ...executor(prisma),
-    async transaction(work) {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          const run = () =>
-            prisma.$transaction(client => work(executor(client)), { maxWait: CONNECT_TIMEOUT_MS, timeout: options.statementTimeoutMs });
-          return await traced(run, () => ({ kind: 'internal', name: 'transaction' }));
-        } catch (error) {
-          if (sqlStateOf(error) !== DEADLOCK || attempt === MAX_ATTEMPTS) throw error;
-        }
-      }
+    rows: statement => throughDeadlocks(() => pooled.rows(statement)),
+    transaction(work) {
+      const run = () =>
+        prisma.$transaction(client => work(executor(client)), { maxWait: CONNECT_TIMEOUT_MS, timeout: options.statementTimeoutMs });
+      return throughDeadlocks(() => traced(run, () => ({ kind: 'internal', name: 'transaction' })));
     },
     onStatement(listener) {
       listeners.add(listener);
@@ -161,6 +156,17 @@ export function createDatabase(options: DatabaseOptions): Database {
       await Promise.all([prisma.$disconnect(), probe.end()]);
     },
   };
+}
+
+/** Runs a transaction anew where the server broke a deadlock with it: nothing of it has happened then. */
+async function throughDeadlocks<Result>(run: () => Promise<Result>): Promise<Result> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run();
+    } catch (error) {
+      if (sqlStateOf(error) !== DEADLOCK || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** Work of the database as its span tells it. */
