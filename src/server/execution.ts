@@ -1,7 +1,8 @@
-import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute } from 'graphql';
+import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute, type GraphQLError } from 'graphql';
+import { requestTimeout } from '../errors.ts';
 import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
 import type { Access } from './authenticate.ts';
-import { type ErrorModel, requestTimeout } from './error-model.ts';
+import { codeOf, type ErrorModel } from './error-model.ts';
 import { setResumeCursor } from './event-result.ts';
 import type { WatchedOperation } from './operation-watch.ts';
 import { type SharedExecution, shareKeyOf } from './shared-execution.ts';
@@ -23,8 +24,19 @@ export interface OperationOrigin {
   readonly onRateLimits?: (states: readonly RateLimitState[], isRefused: boolean) => void;
 }
 
+/** While the database is away an event is answered again, for so long; then the stream ends, and whoever resumes gets the event again. */
+const UNAVAILABLE_MS = 60_000;
+const FIRST_RETRY_MS = 150;
+const LAST_RETRY_MS = 2_000;
+
+/** Where one execution comes from. */
+interface ExecutionOrigin extends OperationOrigin {
+  /** Whether its time is up: it has been answered with REQUEST_TIMEOUT. */
+  readonly isTimeUp?: () => boolean;
+}
+
 /** Makes the context of one execution; a subscription gets a new one for every event, so that its loaders forget. */
-export type ContextFactory = (origin: OperationOrigin) => object | Promise<object>;
+export type ContextFactory = (origin: ExecutionOrigin) => object | Promise<object>;
 
 /** How operations are run. */
 export interface ExecutionOptions {
@@ -46,9 +58,13 @@ function explain(result: ExecutionResult, operation: Operation): ExecutionResult
   return errors.length === 0 ? result : { errors };
 }
 
-function withinTime<Value>(work: Promise<Value>, timeoutMs: number): Promise<Value> {
+/** @param onTimeUp called at the moment when the work is given up */
+function withinTime<Value>(work: Promise<Value>, timeoutMs: number, onTimeUp: () => void = () => undefined): Promise<Value> {
   return new Promise<Value>((resolve, reject) => {
-    const timer = setTimeout(() => reject(requestTimeout()), timeoutMs);
+    const timer = setTimeout(() => {
+      onTimeUp();
+      reject(requestTimeout());
+    }, timeoutMs);
     work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
@@ -63,9 +79,13 @@ function aboutOf(operation: Operation, origin: OperationOrigin) {
  */
 export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
   const about = aboutOf(operation, origin);
-  const run = async () => execute({ ...operation, contextValue: await options.createContext(origin) });
+  let isOver = false;
+  const own = { ...origin, isTimeUp: () => isOver };
+  const run = async () => execute({ ...operation, contextValue: await options.createContext(own) });
   try {
-    const result = await withinTime(run(), options.timeoutMs);
+    const result = await withinTime(run(), options.timeoutMs, () => {
+      isOver = true;
+    });
     return options.errors.presentResult(explain(result, operation), about);
   } catch (error) {
     return { errors: [options.errors.present(error, about)] };
@@ -89,6 +109,46 @@ function answering(operation: Operation, origin: OperationOrigin, options: Execu
   return event => (shared === undefined ? answer(event) : shared.resultFor(event, key, () => answer(event)));
 }
 
+/** Resolves after so long, or as soon as the signal aborts; keeps no process alive. */
+function pause(milliseconds: number, ended: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const over = () => {
+      clearTimeout(timer);
+      ended.removeEventListener('abort', over);
+      resolve();
+    };
+    const timer = setTimeout(over, ended.aborted ? 0 : milliseconds).unref();
+    ended.addEventListener('abort', over);
+  });
+}
+
+/** The first error of a result that says that the database is away. */
+function unavailable({ errors }: ExecutionResult): GraphQLError | undefined {
+  return errors?.find(error => codeOf(error) === 'SERVICE_UNAVAILABLE');
+}
+
+/**
+ * The same, but an answer that lacks something only because the database is away is not given: an event comes once, and what it lacks would be
+ * taken for gone. It is made again until it is whole, until nobody wants it any more, or until a minute has passed.
+ * @throws GraphQLError SERVICE_UNAVAILABLE after that minute
+ */
+function persisting(
+  answer: (event: unknown) => Promise<ExecutionResult>,
+  ended: AbortSignal,
+): (event: unknown) => Promise<ExecutionResult> {
+  return async event => {
+    const since = performance.now();
+    for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {
+      const result = await answer(event);
+      const error = unavailable(result);
+      if (error === undefined) return result;
+      if (performance.now() - since >= UNAVAILABLE_MS) throw error;
+      await pause(retryMs, ended);
+      if (ended.aborted) return result;
+    }
+  };
+}
+
 /** The same, told to the operation's watch. */
 function delivering(
   watch: WatchedOperation | undefined,
@@ -99,7 +159,8 @@ function delivering(
 
 /**
  * Starts a subscription. The stream of its results ends when the source does, when it is returned, and when the origin's signal
- * or `ending` aborts, at once even where the source is waiting; the source is returned then. A source that throws makes the stream throw.
+ * or `ending` aborts, at once even where the source is waiting; the source is returned then. A source that throws makes the stream throw. An event that cannot be
+ * answered because the database is away delays the stream; after a minute it throws, as if the event had not come: who resumes gets it again.
  * Where the access ends, the stream ends with a last result, whose error is FORBIDDEN.
  * A result with errors in place of the stream where it cannot start. The next event is taken from the source when the next result is asked for,
  * and no sooner. All errors are in their public form.
@@ -129,7 +190,7 @@ export async function subscribeOperation(
     const source = await withinTime(starting, options.timeoutMs);
     if (Symbol.asyncIterator in source) {
       return mapStream(source[Symbol.asyncIterator](), {
-        toResult: delivering(origin.watch, answering(operation, own, options)),
+        toResult: delivering(origin.watch, persisting(answering(operation, own, options), ended.signal)),
         toError: error => options.errors.present(error, about),
         ended: ended.signal,
         onLast: listener => origin.access.onEnd(reason => listener({ errors: [options.errors.present(reason, about)] })),

@@ -1,0 +1,119 @@
+import { buildSchema, type ExecutionResult, GraphQLError, parse } from 'graphql';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createLog } from '../../../src/log.ts';
+import { OPEN_ACCESS } from '../../../src/server/authenticate.ts';
+import { createErrorModel } from '../../../src/server/error-model.ts';
+import { resumeCursorOf } from '../../../src/server/event-result.ts';
+import { subscribeOperation } from '../../../src/server/execution.ts';
+import { createSharedExecution } from '../../../src/server/shared-execution.ts';
+
+const AWAY = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' });
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] }));
+afterEach(() => void vi.useRealTimers());
+
+/** A subscription to events 1 and 2, whose session can be read or not as the test says. */
+async function subscribe() {
+  const schema = buildSchema('type Query { a: Int } type Event { seq: Int! session: String } type Subscription { events: Event! }');
+  let failure: Error | null = null;
+  let answers = 0;
+  const read = () => {
+    answers += 1;
+    if (failure !== null) throw failure;
+    return 'the session';
+  };
+  async function* source() {
+    yield { seq: 1n, session: read };
+    yield { seq: 2n, session: read };
+  }
+  const events = schema.getSubscriptionType()?.getFields().events;
+  Object.assign(events ?? {}, { subscribe: source, resolve: (event: { seq: bigint }) => ({ ...event, seq: Number(event.seq) }) });
+  const ending = new AbortController();
+  const stream = await subscribeOperation(
+    { schema, document: parse('subscription { events { seq session } }') },
+    { requestId: 'r', signal: new AbortController().signal, access: OPEN_ACCESS },
+    { createContext: () => ({}), errors: createErrorModel(createLog('silent')), timeoutMs: 1_000, shared: createSharedExecution() },
+    ending.signal,
+  );
+  if (!('next' in stream)) throw new Error(JSON.stringify(stream));
+  return {
+    stream,
+    ending,
+    fail(error: Error | null) {
+      failure = error;
+    },
+    answers: () => answers,
+  };
+}
+
+/** What a promise has come to so far. */
+function watched<Value>(promise: Promise<Value>) {
+  const outcome: { value: Value | null; error: unknown } = { value: null, error: null };
+  promise.then(
+    value => {
+      outcome.value = value;
+    },
+    error => {
+      outcome.error = error;
+    },
+  );
+  return outcome;
+}
+
+function whole(seq: number) {
+  return { done: false, value: { data: { events: { seq, session: 'the session' } } } };
+}
+
+describe('an event that cannot be answered', () => {
+  it('while the database is away comes whole once it is back, and once only', async () => {
+    const { stream, fail } = await subscribe();
+    fail(AWAY);
+    const first = watched<IteratorResult<ExecutionResult>>(stream.next());
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(first).toEqual({ value: null, error: null });
+    fail(null);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(first.value).toEqual(whole(1));
+    expect(await stream.next()).toEqual(whole(2));
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('ends the stream after a minute: no result has its cursor', async () => {
+    const { stream, fail, answers } = await subscribe();
+    fail(AWAY);
+    const first = watched<IteratorResult<ExecutionResult>>(stream.next());
+    await vi.advanceTimersByTimeAsync(59_000);
+    expect(first).toEqual({ value: null, error: null });
+    expect(answers()).toBeGreaterThan(20);
+    expect(answers()).toBeLessThan(40);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(first.error).toBeInstanceOf(GraphQLError);
+    expect(first.error).toMatchObject({ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true } });
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('is not tried for a stream that has ended', async () => {
+    const { stream, ending, fail, answers } = await subscribe();
+    fail(AWAY);
+    const first = stream.next();
+    await vi.advanceTimersByTimeAsync(1_000);
+    ending.abort();
+    expect(await first).toEqual({ done: true, value: undefined });
+    const tried = answers();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(answers()).toBe(tried);
+  });
+
+  it('for a reason that stays is told with what could be read, and passed', async () => {
+    const { stream, fail } = await subscribe();
+    fail(new Error('a fault'));
+    const { value } = await stream.next();
+    expect(value).toMatchObject({
+      data: { events: { seq: 1, session: null } },
+      errors: [{ path: ['events', 'session'], extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
+    });
+    expect(value === undefined ? null : resumeCursorOf(value)).toBe(Buffer.from('e1:1').toString('base64url'));
+    fail(null);
+    expect(await stream.next()).toEqual(whole(2));
+  });
+});
