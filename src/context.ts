@@ -21,6 +21,8 @@ export interface Context {
   readonly requestId: string;
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;
+  /** Whether the caller has been told REQUEST_TIMEOUT: nothing more may be begun that changes something. */
+  readonly isTimeUp: () => boolean;
   readonly viewer: Viewer;
   /** What services are called with. */
   readonly caller: Caller;
@@ -62,16 +64,19 @@ export interface ContextOrigin {
   readonly access: { readonly viewer: Viewer };
   /** The cursor of the last event the client has, such as the `Last-Event-ID` of a request for an event stream. */
   readonly resumeAfter?: string;
+  /** Whether the caller has been told REQUEST_TIMEOUT; left out, it never is. */
+  readonly isTimeUp?: () => boolean;
 }
 
 /** Gives the function that makes a context for an operation. */
 export function createContextFactory({ config, database, events, rateLimiter, log }: ContextSources) {
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
-  return ({ requestId, signal, access: { viewer }, resumeAfter }: ContextOrigin): Context => {
+  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false }: ContextOrigin): Context => {
     return {
       requestId,
       signal,
+      isTimeUp,
       viewer,
       caller: { viewer, database, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
       config,

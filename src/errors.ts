@@ -83,3 +83,8 @@ export function sessionNotFound(id: string, trashed = false): DomainError {
   const message = trashed ? `Session ${id} lies in the trash; restore it first.` : `There is no session ${id}.`;
   return new DomainError('SESSION_NOT_FOUND', message, trashed ? { id, trashed } : { id });
 }
+
+/** REQUEST_TIMEOUT; what the request changed before may stand. */
+export function requestTimeout(): DomainError {
+  return new DomainError('REQUEST_TIMEOUT', 'The request took too long and was given up.');
+}

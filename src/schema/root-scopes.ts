@@ -1,5 +1,6 @@
 import { type GraphQLField, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import type { Context } from '../context.ts';
+import { requestTimeout } from '../errors.ts';
 import { type ApiScope, assertScope, isApiScope } from '../modules/viewer/viewer.rules.ts';
 
 declare module 'graphql' {
@@ -10,7 +11,8 @@ declare module 'graphql' {
 }
 
 /**
- * Makes every field of Query, Mutation and Subscription ask for the scope it declares, before it is resolved or subscribed to.
+ * Makes every field of Query, Mutation and Subscription ask for the scope it declares, before it is resolved or subscribed to. A field of a
+ * mutation is not begun any more once its operation has been answered with REQUEST_TIMEOUT.
  * @throws Error naming a field that declares none
  */
 export function guardRootFields(schema: GraphQLSchema): GraphQLSchema {
@@ -30,6 +32,7 @@ function guard(field: GraphQLField<unknown, Context>, operation: OperationTypeNo
   if (proceed === undefined) throw new Error(`The ${operation} ${field.name} has no function to ${enter}.`);
   field[enter] = (root, args, context, info) => {
     assertScope(context.viewer, scope, `for ${field.name}`);
+    if (operation === OperationTypeNode.MUTATION && context.isTimeUp()) throw requestTimeout();
     return proceed(root, args, context, info);
   };
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type ExecutionResult, type FormattedExecutionResult, GraphQLError } from 'graphql';
-import { DomainError, type ErrorCode, type ErrorDetails, isErrorCode, isRetryable } from '../errors.ts';
+import { DomainError, type ErrorCode, type ErrorDetails, isErrorCode, isRetryable, requestTimeout } from '../errors.ts';
 import type { Logger } from '../log.ts';
 
 /** What every error carries in `extensions`, over every transport. */
@@ -100,11 +100,6 @@ function infrastructureFailure(error: unknown): DomainError | null {
   const away =
     codes.some(code => UNAVAILABLE.has(code) || /^08/.test(code)) || (error instanceof Error && UNAVAILABLE_MESSAGES.test(error.message));
   return away ? new DomainError('SERVICE_UNAVAILABLE', 'The database cannot be reached just now; try again.') : null;
-}
-
-/** REQUEST_TIMEOUT; what the request changed before may stand. */
-export function requestTimeout(): DomainError {
-  return new DomainError('REQUEST_TIMEOUT', 'The request took too long and was given up.');
 }
 
 function rootOf(error: unknown): unknown {
