@@ -1,0 +1,34 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { runChaos } from './chaos/chaos-run.ts';
+import { type ChaosServers, startChaosServers } from './chaos/chaos-servers.ts';
+import { stopServers } from './server-process.ts';
+
+let database: TestDatabase;
+let servers: ChaosServers;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  servers = await startChaosServers(2, { DATABASE_URL: database.url, DATABASE_POOL: '5' });
+});
+afterAll(async () => {
+  await stopServers();
+  await database.close();
+});
+
+describe('subscribers of two servers', () => {
+  it('whose connections are cut are told all that the log has for them, once and in its order', async () => {
+    const { cuts, connections } = await runChaos({
+      seed: 1,
+      servers,
+      databaseUrl: database.url,
+      writers: 5,
+      subscribers: 20,
+      cuts: 50,
+      cutEveryMs: 150,
+      holdMs: 500,
+    });
+    expect(Object.values(cuts).reduce((sum, count) => sum + count)).toBe(50);
+    expect(connections).toBeGreaterThanOrEqual(20 + 50);
+    await servers.close();
+  });
+});
