@@ -47,9 +47,9 @@ export interface EventLog {
    */
   sync(): Promise<bigint>;
   /**
-   * Opens a stream; nothing committed after it resolves is missed. An event comes once, in the order of the log. Trouble with the
-   * database delays the stream but does not end it. `next` fails, and the stream ends, with CURSOR_EXPIRED where the consumer was so
-   * slow that what it wants next has been dropped.
+   * Opens a stream; nothing committed after it resolves is missed. An event comes once, in the order of the log. A database that is away
+   * delays the stream but does not end it. `next` fails, and the stream ends, with CURSOR_EXPIRED where the consumer was so slow that
+   * what it wants next has been dropped, and with SERVICE_UNAVAILABLE where the database keeps refusing to give it.
    * @throws DomainError SERVICE_UNAVAILABLE, BAD_CURSOR where `after` lies ahead of the log, CURSOR_EXPIRED where the log no longer
    * reaches back to it
    */
@@ -195,6 +195,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
         },
         topics: dispatcher,
         onEnd: ended => streams.delete(ended),
+        onTrouble: error => log.warn({ reason: String(error) }, 'a stream waits for events until the next try'),
       });
       streams.add(stream);
       reader.advance(now);

@@ -1,4 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
+import { DatabaseError } from 'pg';
+import { DomainError } from '../errors.ts';
 import { leftParent, linkedParent, type StoredEvent } from './event-payload.ts';
 import { type EventBatch, EventLogExpiredError, type EventRange, type EventTableFilter } from './event-table.ts';
 import { FollowedTree, type TreeNode } from './followed-tree.ts';
@@ -39,6 +41,8 @@ export interface EventSubscriptionOptions {
   readonly source: EventSource;
   readonly topics: EventTopics;
   readonly onEnd: (subscription: EventSubscription) => void;
+  /** Its events could not be fetched; of several failures in a row, the first. */
+  readonly onTrouble: (error: unknown) => void;
 }
 
 /** How far one statement looks, however few of the events there match. */
@@ -48,6 +52,16 @@ const FOLLOW_WINDOW = 1_024n;
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
+
+/** A database that is there and says no so many times in a row will not say yes the next time. */
+const MAX_REFUSALS = 5;
+
+/** SQLSTATEs of a database that goes away, comes back, or has no connections to give. */
+const AWAY = /^(08|53|57P)/;
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof DatabaseError && !AWAY.test(error.code ?? '');
+}
 
 interface Waiter {
   readonly resolve: (result: IteratorResult<StoredEvent>) => void;
@@ -59,7 +73,8 @@ interface Waiter {
  *
  * It is *live* while the dispatcher hands it events, or *behind*: then it holds nothing, stands in no index, and is served from the
  * newest events kept by the reader or from the table, as fast as the consumer asks. It starts behind, goes live when it has caught
- * up, and falls behind again when its buffer is full. While the database is away it waits.
+ * up, and falls behind again when its buffer is full. While the database is away it waits; where the database is there but refuses what
+ * it asks for, it ends with SERVICE_UNAVAILABLE.
  */
 export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   readonly #options: EventSubscriptionOptions;
@@ -239,13 +254,24 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   async #catchUp(): Promise<void> {
     this.#catchingUp = true;
     let retryMs = FIRST_RETRY_MS;
+    let failures = 0;
+    let refusals = 0;
     while (!this.#live && !this.#ended && this.#waiters.length > 0) {
       try {
         await this.#step();
         retryMs = FIRST_RETRY_MS;
+        failures = 0;
+        refusals = 0;
       } catch (error) {
+        refusals = isRefusal(error) ? refusals + 1 : 0;
+        failures += 1;
         if (error instanceof EventLogExpiredError) {
           this.fail(error);
+          break;
+        }
+        if (failures === 1 && !this.#ended) this.#options.onTrouble(error);
+        if (refusals === MAX_REFUSALS) {
+          this.fail(new DomainError('SERVICE_UNAVAILABLE', 'The event log cannot be read; subscribe again behind the last event.'));
         } else {
           await setTimeout(retryMs, undefined, { ref: false });
           retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);

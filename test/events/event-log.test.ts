@@ -225,6 +225,22 @@ describe('a slow consumer', () => {
   });
 });
 
+describe('a consumer that is behind while the database refuses to be read', () => {
+  it('is told in the end, and goes on behind its last event', async () => {
+    const eventLog = await openLog({ pollMs: LONG_MS, bufferSize: 2 });
+    const writer = await connect();
+    await writer.writeMany(Array.from({ length: 6 }, () => randomUUID()));
+    const stream = await eventLog.subscribe({ ...ALL, after: 0n });
+    const [, second] = await take(stream, 2);
+    await writer.client.query('alter table aria_engine.event_log_state rename expired_seq to hidden');
+    await expect(stream.next()).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+    await writer.client.query('alter table aria_engine.event_log_state rename hidden to expired_seq');
+    const resumed = await eventLog.subscribe({ ...ALL, after: second?.seq ?? -1n });
+    expect((await take(resumed, 4)).map(({ seq }) => seq)).toEqual([3n, 4n, 5n, 6n]);
+  });
+});
+
 describe('resuming', () => {
   it('gives what happened since, then what happens, seamlessly', async () => {
     const eventLog = await openLog();

@@ -27,6 +27,7 @@ function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, sour
     source,
     topics: dispatcher,
     onEnd: () => undefined,
+    onTrouble: () => undefined,
   });
   return { stream, push: vi.spyOn(stream, 'push') };
 }
