@@ -71,7 +71,8 @@ describe.each(['ws', 'sse'] as const)('a partition dropped under a stream over %
     const stream = await app.subscribe<Told>(EVENTS, { filter, after: encodeEventCursor(1n) }, { over });
     const first = stream.next();
     await waitsForLock();
-    expect(await dropExpiredPartitions(client, new Date(), WEEK_MS)).toContain(partitionNameOf(oldDay));
+    // What vacuum looks at just then is left for the next time.
+    await expect.poll(() => dropExpiredPartitions(client, new Date(), WEEK_MS)).toContain(partitionNameOf(oldDay));
     await locker.end();
 
     const cursors = [(await first).sessionEvents.cursor];
@@ -93,5 +94,5 @@ describe.each(['ws', 'sse'] as const)('a partition dropped under a stream over %
     const resumed = await app.subscribe<Told>(EVENTS, { filter, after: event.cursor }, { over });
     expect((await resumed.next()).sessionEvents.session.title).toBe('newer');
     await Promise.all([anew.close(), resumed.close()]);
-  }, 120_000);
+  });
 });
