@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PREPARED, type RecordedStatement } from '../../src/database/database.ts';
+import { encodeEventCursor } from '../../src/events/event-cursor.ts';
+import { stallSessions } from '../../src/modules/session/session-stall.service.ts';
 import { createSchema } from '../../src/schema/index.ts';
 import { writeSessions } from '../../src/seed/seed-writer.ts';
 import { generateSessions } from '../../src/seed/session-generator.ts';
@@ -11,6 +13,8 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 const SESSIONS = 20_000;
 const MESSAGES = 50;
 const LONGEST = 100_000;
+/** Over nine days. */
+const EVENTS = 200_000;
 const PAGE = 20;
 /** The rows of a page and the one behind it. */
 const READ = PAGE + 1;
@@ -36,7 +40,18 @@ beforeAll(async () => {
        generate_series($1::int, $2::int) n`,
     [MESSAGES + 1, LONGEST],
   );
-  await client.query('vacuum (analyze) aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
+  // Every fourth event is of one session.
+  await client.query(
+    `with ids as (select array_agg(id order by id) as ids from aria_engine.chat_sessions)
+     insert into aria_engine.session_events (occurred_at, seq, session_id, agent_id, type, payload)
+     select now() + interval '9 days' * n / $1, n, ids[case when n % 4 = 0 then 1 else 1 + n * 7919 % cardinality(ids) end], 'main', 'UPDATED', '{"changed":["title"]}'
+     from ids, generate_series(1::bigint, $1) n`,
+    [EVENTS],
+  );
+  await client.query('update aria_engine.event_log_state set last_seq = $1', [EVENTS]);
+  await client.query(
+    'vacuum (analyze) aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages, aria_engine.session_events',
+  );
 }, 600_000);
 
 afterAll(() => client?.end());
@@ -182,6 +197,36 @@ describe(`at ${SESSIONS} sessions and ${SESSIONS * MESSAGES} messages`, () => {
     for (const orderBy of ['LAST_ACTIVITY_AT', 'CREATED_AT', 'TITLE']) {
       const plans = await plansOf(`{ sessions(first: ${PAGE}, filter: { ${filter} }, orderBy: { field: ${orderBy} }) { nodes { id } } }`);
       expectRowsRead(plans, 1.2 * SESSIONS);
+    }
+  });
+
+  it('a page of the events of a session reads its rows, at either end and in the middle, of the busiest session too', async () => {
+    const { rows: sessions } = await client.query<{ id: string }>(
+      '(select id from aria_engine.chat_sessions order by id limit 1) union all (select id from aria_engine.chat_sessions order by id desc limit 1)',
+    );
+    const page = 'nodes { cursor occurredAt sessionId }';
+    const middle = encodeEventCursor(BigInt(EVENTS / 2));
+    for (const { id } of sessions) {
+      for (const list of [`first: ${PAGE}`, `last: ${PAGE}`, `first: ${PAGE}, after: "${middle}"`, `last: ${PAGE}, before: "${middle}"`]) {
+        // Each day has an index of its own, and each may be asked for a row.
+        expectRowsRead(await plansOf(`{ session(id: "${id}") { events(${list}) { ${page} } } }`), READ + 20);
+      }
+    }
+  });
+
+  it('the sweeper finds stalled sessions among those at work, whatever the number of the others', async () => {
+    const { rows } = await client.query<{ number: number }>(
+      `select count(*)::int as number from aria_engine.chat_sessions where status in ('SPAWNING', 'WORKING')`,
+    );
+    const atWork = rows[0]?.number ?? 0;
+    expect(atWork).toBeLessThan(SESSIONS / 10);
+    const batch = { size: 200, skip: [], lost: new AbortController().signal };
+    for (const stalledAfterMs of [3_650 * 86_400_000, 0]) {
+      app.resetSql();
+      await stallSessions(app.app.database, stalledAfterMs, batch);
+      const [search] = app.sql;
+      if (search === undefined) throw new Error('The sweeper has looked for nothing.');
+      expectRowsRead([{ statement: search, plan: await explain(client, search) }], 2 * atWork);
     }
   });
 });
