@@ -1,5 +1,6 @@
 import type { Config } from './config.ts';
 import { createContextFactory } from './context.ts';
+import { createAnswerMemory } from './database/answer-memory.ts';
 import { createDatabase, type Database } from './database/database.ts';
 import { createEventLog, type EventLog } from './events/event-log.ts';
 import { createPostgresBus } from './events/postgres-bus.ts';
@@ -53,11 +54,13 @@ export const DRAIN_TIMEOUT_MS = 8_000;
  */
 export async function createApp({ config, databaseUrl, log, tracer }: AppOptions): Promise<App> {
   const documents = await loadPersistedDocuments(config.persisted);
+  const answers = createAnswerMemory(config.limits.maxResponseBytes);
   const database = createDatabase({
     url: databaseUrl,
     poolSize: config.database.poolSize,
     statementTimeoutMs: config.limits.requestTimeoutMs,
     tracer,
+    answers,
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
   });
   const keys = await createKeyRegistry({ url: databaseUrl, log });
@@ -85,6 +88,7 @@ export async function createApp({ config, databaseUrl, log, tracer }: AppOptions
     log,
     isReady: () => database.isReachable(),
     documents,
+    answers,
     tracer,
     rateLimiter,
     metrics,

@@ -39,6 +39,25 @@ const integer = (fallback: number, lowest: number, highest: number) =>
       return z.NEVER;
     });
 
+const SIZE_UNITS = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
+
+/** Bytes of a size such as `512KiB`, `32MiB` or `1GiB`; null where it is none. */
+export function parseSize(text: string): number | null {
+  const match = /^(\d+)(KiB|MiB|GiB)$/.exec(text);
+  return match === null ? null : Number(match[1]) * SIZE_UNITS[match[2] as keyof typeof SIZE_UNITS];
+}
+
+const size = (fallback: string, lowest: string, highest: string) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text, context) => {
+      const bytes = parseSize(text);
+      if (bytes !== null && bytes >= Number(parseSize(lowest)) && bytes <= Number(parseSize(highest))) return bytes;
+      context.addIssue(`"${text}" is not a size from ${lowest} to ${highest}`);
+      return z.NEVER;
+    });
+
 const name = (fallback: string) =>
   z
     .string()
@@ -107,6 +126,8 @@ const environment = z.object({
   MAX_TOKEN_LIMIT: integer(10_000_000, 1, 2_147_483_647),
   MAX_QUERY_COST: integer(20_000, 1, 1_000_000_000),
   MAX_QUERY_DEPTH: integer(20, 1, 1_000),
+  // V8 has no texts of more than 512 MiB.
+  MAX_RESPONSE_SIZE: size('32MiB', '64KiB', '256MiB'),
   RATE_LIMIT_REQUESTS: integer(100, 0, 1_000_000_000),
   RATE_LIMIT_WRITES: integer(6_000, 0, 1_000_000_000),
   RATE_LIMIT_CREATIONS: integer(10, 0, 1_000_000_000),
@@ -166,7 +187,12 @@ export interface Config {
     readonly mainKey: string;
   };
   readonly events: { readonly retentionMs: number };
-  readonly limits: { readonly maxQueryCost: number; readonly maxQueryDepth: number; readonly requestTimeoutMs: number };
+  readonly limits: {
+    readonly maxQueryCost: number;
+    readonly maxQueryDepth: number;
+    readonly requestTimeoutMs: number;
+    readonly maxResponseBytes: number;
+  };
   /** What one caller may do in a minute; 0 is as much as it likes. */
   readonly rateLimits: { readonly requests: number; readonly writes: number; readonly creations: number; readonly management: number };
   /** Where all servers count together; null counts in each on its own. */
@@ -288,7 +314,12 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       mainKey: env.MAIN_KEY,
     },
     events: { retentionMs: env.EVENT_RETENTION },
-    limits: { maxQueryCost: env.MAX_QUERY_COST, maxQueryDepth: env.MAX_QUERY_DEPTH, requestTimeoutMs: env.REQUEST_TIMEOUT },
+    limits: {
+      maxQueryCost: env.MAX_QUERY_COST,
+      maxQueryDepth: env.MAX_QUERY_DEPTH,
+      requestTimeoutMs: env.REQUEST_TIMEOUT,
+      maxResponseBytes: env.MAX_RESPONSE_SIZE,
+    },
     rateLimits: {
       requests: env.RATE_LIMIT_REQUESTS,
       writes: env.RATE_LIMIT_WRITES,

@@ -1,4 +1,5 @@
 import type { Config } from './config.ts';
+import type { AnswerShare } from './database/answer-memory.ts';
 import type { Database } from './database/database.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './log.ts';
@@ -66,13 +67,16 @@ export interface ContextOrigin {
   readonly resumeAfter?: string;
   /** Whether the caller has been told REQUEST_TIMEOUT; left out, it never is. */
   readonly isTimeUp?: () => boolean;
+  /** What is read is held in it; left out, it is not counted. */
+  readonly share?: AnswerShare;
 }
 
 /** Gives the function that makes a context for an operation. */
 export function createContextFactory({ config, database, events, rateLimiter, log }: ContextSources) {
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
-  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false }: ContextOrigin): Context => {
+  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, share }: ContextOrigin): Context => {
+    const readable = share === undefined ? database : database.holding(share);
     return {
       requestId,
       signal,
@@ -85,13 +89,13 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       sessionLists,
       rateLimits: () => rateLimiter.states(viewer),
       load: {
-        sessions: new SessionLoader(database, viewer),
-        messages: new MessageLoader(database, viewer),
-        events: new EventLoader(database, viewer, events),
-        agents: new AgentLoader(database, viewer),
-        usage: new UsageLoader(database, viewer),
-        search: new SearchLoader(database, viewer),
-        apiKeys: new ApiKeyLoader(database, viewer),
+        sessions: new SessionLoader(readable, viewer),
+        messages: new MessageLoader(readable, viewer),
+        events: new EventLoader(readable, viewer, events),
+        agents: new AgentLoader(readable, viewer),
+        usage: new UsageLoader(readable, viewer),
+        search: new SearchLoader(readable, viewer),
+        apiKeys: new ApiKeyLoader(readable, viewer),
       },
     };
   };

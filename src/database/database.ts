@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto';
 import { Socket } from 'node:net';
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
+import type { DomainError } from '../errors.ts';
 import { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import type { SpanAttributes, Tracer } from '../tracing/tracer.ts';
+import { type AnswerMemory, type AnswerShare, answerRefusal } from './answer-memory.ts';
 import { summarizeStatement } from './statement-summary.ts';
+import { sizeOf } from './value-size.ts';
 
 /** A piece of SQL with its parameters; `Prisma.sql` builds it, pieces nest. */
 export type Sql = Prisma.Sql;
@@ -54,6 +57,12 @@ export interface Database extends Transactor {
   /** Whether the server answers now, asked on a connection of its own: a busy pool is no answer. */
   isReachable(): Promise<boolean>;
   gauges(): PoolGauges;
+  /**
+   * The same database for one operation, which holds in its share what its rows take; small results are not worth measuring.
+   * Its `rows` rejects as the share throws, and sends a few statements at once, so that one operation can neither take all connections nor read
+   * far more than its share before that is known. Statements of transactions are not held.
+   */
+  holding(share: AnswerShare): Database;
   close(): Promise<void>;
 }
 
@@ -67,6 +76,8 @@ export interface DatabaseOptions {
   readonly onConnectionError: (error: Error) => void;
   /** Left out, nothing is traced. */
   readonly tracer?: Tracer;
+  /** A statement whose rows take more is ended; left out, none is. */
+  readonly answers?: AnswerMemory;
 }
 
 /** Makes all work part of a transaction that is open: it is committed or rolled back with it, and run anew with it. */
@@ -76,6 +87,10 @@ export function joinTransaction(transaction: Executor): Transactor {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const PROBE_TIMEOUT_MS = 2_000;
+/** What all connections together have read meanwhile is at least what one statement has: so little of it is not worth measuring. */
+const UNMEASURED_BYTES = 64 * 1024;
+/** Statements of one operation at once. */
+const MAX_STATEMENTS = 4;
 /** How much longer than a statement may take the server is waited for. */
 const SILENCE_GRACE_MS = 3_000;
 
@@ -104,6 +119,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     application_name: 'sessiongraph',
   });
   giveUpSilent(pool, options.statementTimeoutMs + SILENCE_GRACE_MS);
+  const received = countReceived(pool, options.answers);
   const probe = new pg.Pool({
     connectionString: options.url,
     max: 1,
@@ -135,12 +151,19 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
   });
   const pooled = executor(prisma);
-  return {
-    rows: statement => throughDeadlocks(() => pooled.rows(statement)),
+  const settle = async <Result>(run: () => Promise<Result>): Promise<Result> => {
+    try {
+      return await throughDeadlocks(run);
+    } catch (error) {
+      throw (options.answers && refusedAnswer(error, options.answers)) ?? error;
+    }
+  };
+  const database: Database = {
+    rows: statement => settle(() => pooled.rows(statement)),
     transaction(work) {
       const run = () =>
         prisma.$transaction(client => work(executor(client)), { maxWait: CONNECT_TIMEOUT_MS, timeout: options.statementTimeoutMs });
-      return throughDeadlocks(() => traced(run, () => ({ kind: 'internal', name: 'transaction' })));
+      return settle(() => traced(run, () => ({ kind: 'internal', name: 'transaction' })));
     },
     onStatement(listener) {
       listeners.add(listener);
@@ -152,10 +175,30 @@ export function createDatabase(options: DatabaseOptions): Database {
         () => false,
       ),
     gauges: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    holding(share) {
+      const enter = createGate(MAX_STATEMENTS);
+      return {
+        ...database,
+        async rows<Row>(statement: Sql): Promise<Row[]> {
+          const leave = await enter();
+          try {
+            // Once it has read too much it reads no more.
+            share.read(0);
+            const before = received.bytes;
+            const rows = await database.rows<Row>(statement);
+            if (received.bytes - before > UNMEASURED_BYTES) share.read(sizeOf(rows));
+            return rows;
+          } finally {
+            leave();
+          }
+        },
+      };
+    },
     async close() {
       await Promise.all([prisma.$disconnect(), probe.end()]);
     },
   };
+  return database;
 }
 
 /** Runs a transaction anew where the server broke a deadlock with it: nothing of it has happened then. */
@@ -218,6 +261,55 @@ function giveUpSilent(pool: pg.Pool, silenceMs: number): void {
   });
   pool.on('acquire', client => allow(client, silenceMs));
   pool.on('release', (_error, client) => allow(client, 0));
+}
+
+/** Lets in so many at once, the others in the order they came; who is let in gets the function to leave by. */
+function createGate(places: number): () => Promise<() => void> {
+  let free = places;
+  const waiting: (() => void)[] = [];
+  function leave(): void {
+    const next = waiting.shift();
+    if (next === undefined) free += 1;
+    else next();
+  }
+  return async () => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>(resolve => waiting.push(resolve));
+    return leave;
+  };
+}
+
+/**
+ * Counts what comes from the server, and cuts a connection with the refusal of its share where the rows of a statement take too much: they
+ * are all held until the last has come.
+ */
+function countReceived(pool: pg.Pool, answers: AnswerMemory | undefined): { readonly bytes: number } {
+  const received = { bytes: 0 };
+  pool.on('connect', client => {
+    const { connection } = client;
+    const { stream } = connection;
+    const share = answers?.openShare();
+    // Before pg takes the bytes apart: it tells at once where a statement has ended.
+    stream.prependListener('data', (chunk: Buffer) => {
+      received.bytes += chunk.length;
+      if (stream.destroyed) return;
+      try {
+        share?.read(chunk.length);
+      } catch (refusal) {
+        stream.destroy(refusal instanceof Error ? refusal : new Error(String(refusal)));
+      }
+    });
+    connection.on('readyForQuery', () => share?.release());
+    stream.once('close', () => share?.release());
+  });
+  return received;
+}
+
+/** The refusal that a connection was cut with; of the error Prisma keeps the code alone. */
+function refusedAnswer(error: unknown, { maxBytes }: AnswerMemory): DomainError | null {
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return null;
+  const { code } = error;
+  return code === 'QUERY_TOO_COMPLEX' || code === 'SERVICE_UNAVAILABLE' ? answerRefusal(code, maxBytes) : null;
 }
 
 function createStatementNames(): (query: { sql: string }) => string | undefined {

@@ -1,6 +1,8 @@
 import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute, type GraphQLError } from 'graphql';
+import type { AnswerMemory, AnswerShare } from '../database/answer-memory.ts';
 import { requestTimeout } from '../errors.ts';
 import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
+import { holdAnswer } from './answer-size.ts';
 import type { Access } from './authenticate.ts';
 import { codeOf, type ErrorModel } from './error-model.ts';
 import { setResumeCursor } from './event-result.ts';
@@ -22,6 +24,8 @@ export interface OperationOrigin {
   readonly watch?: WatchedOperation;
   /** Told where the caller stands, once the operation has been counted. */
   readonly onRateLimits?: (states: readonly RateLimitState[], isRefused: boolean) => void;
+  /** Calls the function once a large answer has been sent, or cannot be; left out, it is out of memory as soon as it is made. */
+  readonly untilSent?: (release: () => void) => void;
 }
 
 /** While the database is away an event is answered again, for so long; then the stream ends, and whoever resumes gets the event again. */
@@ -33,6 +37,8 @@ const LAST_RETRY_MS = 2_000;
 interface ExecutionOrigin extends OperationOrigin {
   /** Whether its time is up: it has been answered with REQUEST_TIMEOUT. */
   readonly isTimeUp?: () => boolean;
+  /** What the execution reads is held in it. */
+  readonly share?: AnswerShare;
 }
 
 /** Makes the context of one execution; a subscription gets a new one for every event, so that its loaders forget. */
@@ -46,6 +52,8 @@ export interface ExecutionOptions {
   readonly timeoutMs: number;
   /** Left out, each subscription executes for itself. */
   readonly shared?: SharedExecution;
+  /** Left out, answers are as large as they become. */
+  readonly answers?: AnswerMemory;
 }
 
 /** What is run, without a context: each execution makes its own. */
@@ -75,21 +83,34 @@ function aboutOf(operation: Operation, origin: OperationOrigin) {
 
 /**
  * Runs a query, a mutation, or a subscription's answer to one event (its `rootValue`), in a context of its own.
- * Never rejects: errors are in the result, in their public form.
+ * Never rejects: errors are in the result, in their public form. An answer that is too large is QUERY_TOO_COMPLEX instead; what a mutation
+ * has changed stands.
  */
 export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
   const about = aboutOf(operation, origin);
   let isOver = false;
-  const own = { ...origin, isTimeUp: () => isOver };
+  const share = options.answers?.openShare();
+  const release = () => share?.release();
+  const own = { ...origin, isTimeUp: () => isOver, share };
   const run = async () => execute({ ...operation, contextValue: await options.createContext(own) });
+  const running = run();
   try {
-    const result = await withinTime(run(), options.timeoutMs, () => {
+    const executed = await withinTime(running, options.timeoutMs, () => {
       isOver = true;
     });
-    return options.errors.presentResult(explain(result, operation), about);
+    const result = options.errors.presentResult(explain(executed, operation), about);
+    if (share !== undefined && options.answers !== undefined) holdAnswer(result, share, options.answers.maxBytes);
+    if (share?.isHeld()) (origin.untilSent ?? releaseAtOnce)(release);
+    return result;
   } catch (error) {
+    // What is given up may still be reading.
+    void running.then(release, release);
     return { errors: [options.errors.present(error, about)] };
   }
+}
+
+function releaseAtOnce(release: () => void): void {
+  release();
 }
 
 /** An execution for many goes on when the one it was begun for leaves. */
@@ -100,8 +121,16 @@ function answering(operation: Operation, origin: OperationOrigin, options: Execu
   const { shared } = options;
   const key = shared === undefined ? null : shareKeyOf(operation, origin.access.viewer);
   const { requestId, access } = origin;
-  const own: OperationOrigin = key === null ? origin : { requestId, access, signal: NEVER };
+  let release: () => void = () => undefined;
+  const untilSent = (next: () => void) => {
+    if (origin.signal.aborted) next();
+    else release = next;
+  };
+  origin.signal.addEventListener('abort', () => release(), { once: true });
+  const own: OperationOrigin = key === null ? { ...origin, untilSent } : { requestId, access, signal: NEVER, untilSent };
   async function answer(event: unknown): Promise<ExecutionResult> {
+    // The next event is asked for when the answer to the last one has been sent.
+    release();
     const result = await executeOperation({ ...operation, rootValue: event }, own, options);
     setResumeCursor(result, event);
     return result;

@@ -5,6 +5,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { GraphQLSchema } from 'graphql';
 import { type Config, isLoopback } from '../config.ts';
+import type { AnswerMemory } from '../database/answer-memory.ts';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
@@ -36,6 +37,8 @@ export interface HttpServerOptions {
   readonly createContext: ContextFactory;
   readonly authenticator: Authenticator;
   readonly config: Pick<Config, 'host' | 'limits' | 'graphiql' | 'introspection' | 'corsOrigins'>;
+  /** Bounds the size of answers; left out, they are as large as they become. */
+  readonly answers?: AnswerMemory;
   /** Trusted documents; none where left out. */
   readonly documents?: PersistedDocuments;
   /** Left out, callers may do as much as they like. */
@@ -194,7 +197,11 @@ async function serveGraphQL(
   const { access, refusal } = entry;
   const onRateLimits: OperationOrigin['onRateLimits'] = (states, isRefused) => setRateLimitHeaders(response, states, isRefused);
   const resumeAfter = lastEventIdOf(request);
-  const origin: OperationOrigin = { requestId, signal: gone.signal, access, resumeAfter, watch: watched, onRateLimits };
+  const untilSent: OperationOrigin['untilSent'] = release => {
+    if (response.closed) release();
+    else response.once('close', release);
+  };
+  const origin: OperationOrigin = { requestId, signal: gone.signal, access, resumeAfter, watch: watched, onRateLimits, untilSent };
   const context: TransportContext = {
     origin,
     refusal,
@@ -267,6 +274,7 @@ export function createHttpServer({
   tracer,
   isReady,
   metrics,
+  answers,
   documents = createPersistedDocuments(new Map(), false),
   rateLimiter,
   drainTimeoutMs = 10_000,
@@ -285,6 +293,7 @@ export function createHttpServer({
     errors,
     timeoutMs: config.limits.requestTimeoutMs,
     shared: createSharedExecution(),
+    answers,
   };
   const guard = createRequestGuard({
     loopback: isLoopback(config.host),

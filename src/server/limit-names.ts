@@ -17,6 +17,7 @@ export function limitOf(failure: DomainError | null): string | null {
   const { code, details } = failure;
   if (code === 'QUERY_TOO_COMPLEX') {
     if ('cost' in details) return 'query_cost';
+    if ('maxBytes' in details) return 'response_size';
     return 'running' in details ? 'socket_operations' : 'query_size';
   }
   if (code === 'RATE_LIMIT_EXCEEDED' && details.limit === 'streams') return 'streams';

@@ -11,6 +11,7 @@ import { LOCAL_VIEWER } from '../modules/viewer/viewer.rules.ts';
 import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
 import type { ErrorModel } from './error-model.ts';
 import { formatError, toJson } from './event-result.ts';
+import type { OperationOrigin } from './execution.ts';
 import { yieldTurn } from './loop-turn.ts';
 import type { LimitCounter } from './metrics.ts';
 import type { WatchOperation } from './operation-watch.ts';
@@ -177,7 +178,12 @@ export function createWebSocketTransport({
     const controller = new AbortController();
     const requestId = randomUUID();
     const watched = watch({ requestId, transport: 'ws', headers: traceHeadersOf(payload.extensions ?? {}) });
-    const origin = { requestId, signal: controller.signal, access: context.extra.access, watch: watched };
+    const { signal } = controller;
+    const untilSent = (release: () => void) => {
+      if (signal.aborted) release();
+      else signal.addEventListener('abort', release, { once: true });
+    };
+    const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, untilSent };
     const refuse = (...faults: readonly unknown[]): GraphQLError[] => {
       const refusals = faults.map(fault => errors.present(fault, { requestId, operation: payload.operationName ?? undefined }));
       watched.ends(refusals);

@@ -205,7 +205,7 @@ export async function startSmallServer(
       return { number: contexts, origin };
     },
     config: {
-      limits: { maxQueryCost: 20_000, maxQueryDepth: 20, requestTimeoutMs: 30_000, ...options.limits },
+      limits: { maxQueryCost: 20_000, maxQueryDepth: 20, requestTimeoutMs: 30_000, maxResponseBytes: 32 * 1024 * 1024, ...options.limits },
       host: options.host ?? '127.0.0.1',
       graphiql: options.graphiql ?? true,
       introspection: options.introspection ?? true,

@@ -27,7 +27,7 @@ describe('readConfig', () => {
     logLevel: 'info',
     sessions: { stalledAfterMs: 300_000, trashDays: 30, maxTokenLimit: 10_000_000, defaultAgent: 'main', mainKey: 'main' },
     events: { retentionMs: 604_800_000 },
-    limits: { maxQueryCost: 20_000, maxQueryDepth: 20, requestTimeoutMs: 30_000 },
+    limits: { maxQueryCost: 20_000, maxQueryDepth: 20, requestTimeoutMs: 30_000, maxResponseBytes: 32 * 1024 * 1024 },
     drainDelayMs: 250,
     graphiql: true,
     introspection: true,
@@ -67,6 +67,7 @@ describe('readConfig', () => {
       MAX_TOKEN_LIMIT: '5',
       MAX_QUERY_COST: '1',
       MAX_QUERY_DEPTH: '1',
+      MAX_RESPONSE_SIZE: '64KiB',
       REQUEST_TIMEOUT: '500ms',
       DRAIN_DELAY: '0s',
       DEFAULT_AGENT: 'Aria',
@@ -110,7 +111,7 @@ describe('readConfig', () => {
       events: { retentionMs: 129_600_000 },
       database: { url: 'postgresql://u:p@db:5433/x?schema=y', poolSize: 2, dataFolder: '/a folder', userDataHome: '/home/of/data' },
       sessions: { stalledAfterMs: 90_000, trashDays: 1, maxTokenLimit: 5, defaultAgent: 'aria', mainKey: 'home' },
-      limits: { maxQueryCost: 1, maxQueryDepth: 1, requestTimeoutMs: 500 },
+      limits: { maxQueryCost: 1, maxQueryDepth: 1, requestTimeoutMs: 500, maxResponseBytes: 64 * 1024 },
     });
   });
 
