@@ -4,17 +4,18 @@ import { ConfigError, readConfig } from '../src/config.ts';
 import { StartError } from '../src/database/start-error.ts';
 import { createLog } from '../src/log.ts';
 import { startChildServer } from './bench/child-server.ts';
-import { formatTable, type MeasurementPlan, measure, type WorkloadResult } from './bench/measurement.ts';
+import { createLiveWorkloads, formatLiveTable, type LiveResult, measureLive } from './bench/live-workload.ts';
+import { formatResults, type MeasurementPlan, measure, type WorkloadResult } from './bench/measurement.ts';
 import { createScratchDatabase, type Defer } from './bench/scratch-database.ts';
 import { createWorkloads } from './bench/workload.ts';
 
-const WORKLOADS: readonly string[] = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6d', 'W6h'];
+const WORKLOADS: readonly string[] = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6d', 'W6h', 'W8'];
 
 const USAGE = `npm run bench -- [--quick] [--sessions N] [--messages N] [--only NAME] [--json]
 
 Measures the server against a raw baseline beside it (node:http and prepared statements, the JSON built by hand) over
 the same database, which is made for the run and dropped after it: on the server of DATABASE_URL, else on a Postgres of
-its own. Only the ratios of one run mean anything.
+its own. Only the ratios of one run mean anything. W8, live events, has no baseline: its figures are those of the machine.
 
   --quick       1,000 sessions and short rounds
   --sessions N  default 20000, at least 300
@@ -125,31 +126,51 @@ async function run(options: BenchArguments, defer: Defer): Promise<void> {
     defer(() => server.close());
     return server;
   };
-  const servers = { raw: await start('raw-server'), ours: await start('sessiongraph-server') };
   const results: WorkloadResult[] = [];
-  for (const workload of createWorkloads(database.material)) {
+  const wanted = createWorkloads(database.material).filter(({ name }) => options.only === null || name === options.only);
+  if (wanted.length > 0) {
+    const servers = { raw: await start('raw-server'), ours: await start('sessiongraph-server') };
+    for (const workload of wanted) {
+      tell(`${workload.name} ${workload.title} ...`);
+      results.push(await measure(workload, servers, options.plan));
+    }
+  }
+  const liveResults: LiveResult[] = [];
+  for (const workload of createLiveWorkloads()) {
     if (options.only !== null && workload.name !== options.only) continue;
     tell(`${workload.name} ${workload.title} ...`);
-    results.push(await measure(workload, servers, options.plan));
+    const server = await startChildServer('sessiongraph-server', settings);
+    try {
+      liveResults.push(await measureLive(workload, server, database.url));
+    } finally {
+      await server.close();
+    }
   }
   const machine = `Node ${process.versions.node}, ${database.description}, ${cpus().length} cores, ${options.sessions} sessions x ${options.messages} messages`;
-  process.stdout.write(options.json ? `${JSON.stringify(toJson(results, machine), null, 2)}\n` : `${machine}\n\n${formatTable(results)}\n`);
+  if (options.json)
+    process.stdout.write(`${JSON.stringify({ machine, results: toJson(results), live: liveToJson(liveResults) }, null, 2)}\n`);
+  else process.stdout.write(`${[machine, ...tables(results, liveResults)].join('\n\n')}\n`);
 }
 
-function toJson(results: readonly WorkloadResult[], machine: string) {
-  return {
-    machine,
-    results: results.map(({ workload, raw, ours, ratio, goalMet }) => ({
-      name: workload.name,
-      title: workload.title,
-      clients: workload.clients.length,
-      goal: workload.goal,
-      goalMet,
-      ratio,
-      ours,
-      raw,
-    })),
-  };
+function tables(results: readonly WorkloadResult[], liveResults: readonly LiveResult[]): string[] {
+  return [...(results.length > 0 ? [formatResults(results)] : []), ...(liveResults.length > 0 ? [formatLiveTable(liveResults)] : [])];
+}
+
+function toJson(results: readonly WorkloadResult[]) {
+  return results.map(({ workload, raw, ours, ratio, goalMet }) => ({
+    name: workload.name,
+    title: workload.title,
+    clients: workload.clients.length,
+    goal: workload.goal,
+    goalMet,
+    ratio,
+    ours,
+    raw,
+  }));
+}
+
+function liveToJson(results: readonly LiveResult[]) {
+  return results.map(({ workload: { name, title, subscribers }, ...figures }) => ({ name, title, subscribers, ...figures }));
 }
 
 try {

@@ -10,6 +10,8 @@ export interface ChildServer {
   readonly port: number;
   /** CPU time it has used since it began, in milliseconds. */
   cpuMs(): Promise<number>;
+  /** What it holds right after a collection of garbage, in bytes. */
+  memory(): Promise<{ readonly heap: number; readonly resident: number }>;
   /** Resolves once the process is gone. */
   close(): Promise<void>;
 }
@@ -29,10 +31,12 @@ interface RunningServer {
 const request = z.discriminatedUnion('type', [
   z.object({ type: z.literal('start'), databaseUrl: z.string(), poolSize: z.number() }),
   z.object({ type: z.literal('cpu') }),
+  z.object({ type: z.literal('memory') }),
 ]);
 const reply = z.discriminatedUnion('type', [
   z.object({ type: z.literal('listening'), port: z.number() }),
   z.object({ type: z.literal('cpu'), ms: z.number() }),
+  z.object({ type: z.literal('memory'), heap: z.number(), resident: z.number() }),
   z.object({ type: z.literal('failed'), reason: z.string() }),
 ]);
 type Request = z.infer<typeof request>;
@@ -48,7 +52,7 @@ export async function startChildServer(name: string, settings: ServerSettings): 
   const extension = extname(import.meta.url);
   const script = fileURLToPath(new URL(`./${name}${extension}`, import.meta.url));
   // Tests run the sources, which Node does not take as they are.
-  const child = fork(script, { serialization: 'json', execArgv: extension === '.ts' ? ['--import', 'tsx'] : [] });
+  const child = fork(script, { serialization: 'json', execArgv: ['--expose-gc', ...(extension === '.ts' ? ['--import', 'tsx'] : [])] });
   const exited = once(child, 'exit');
   const ask = async (message: Request): Promise<Reply> => {
     const answer = once(child, 'message', { signal: AbortSignal.timeout(START_WAITS_MS) });
@@ -74,6 +78,11 @@ export async function startChildServer(name: string, settings: ServerSettings): 
       if (answer.type !== 'cpu') throw new Error(`The server ${name} is gone.`);
       return answer.ms;
     },
+    async memory() {
+      const answer = await ask({ type: 'memory' });
+      if (answer.type !== 'memory') throw new Error(`The server ${name} is gone.`);
+      return answer;
+    },
     close,
   };
 }
@@ -88,6 +97,10 @@ export function serveParent(start: (settings: ServerSettings) => Promise<Running
       if (message.type === 'start') {
         server = await start(message);
         answer({ type: 'listening', port: server.port });
+      } else if (message.type === 'memory') {
+        globalThis.gc?.();
+        const { heapUsed, rss } = process.memoryUsage();
+        answer({ type: 'memory', heap: heapUsed, resident: rss });
       } else {
         const { user, system } = process.cpuUsage();
         answer({ type: 'cpu', ms: (user + system) / 1_000 });

@@ -1,4 +1,5 @@
 import type { ChildServer } from './child-server.ts';
+import { formatTable } from './format-table.ts';
 import { runLoad, sendOnce } from './http-load.ts';
 import { assertSameAnswer, encodeRequest, type Side, type Workload } from './workload.ts';
 
@@ -98,7 +99,7 @@ function summarise({ requests, seconds, cpuMs, latencies }: Tally): SideResult {
 }
 
 /** The results as a Markdown table, numbers right. */
-export function formatTable(results: readonly WorkloadResult[]): string {
+export function formatResults(results: readonly WorkloadResult[]): string {
   const head = [
     'workload',
     'ratio to raw',
@@ -125,9 +126,5 @@ export function formatTable(results: readonly WorkloadResult[]): string {
     ...figures(ours),
     ...figures(raw),
   ]);
-  const widths = head.map((name, column) => Math.max(name.length, ...lines.map(line => line[column]?.length ?? 0)));
-  const row = (cells: readonly string[]) =>
-    `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`;
-  const rule = `|${widths.map((width, column) => (column === 0 ? `${'-'.repeat(width + 2)}` : `${'-'.repeat(width + 1)}:`)).join('|')}|`;
-  return [row(head), rule, ...lines.map(row)].join('\n');
+  return formatTable(head, lines);
 }

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ChildServer, startChildServer } from '../../scripts/bench/child-server.ts';
-import { formatTable, measure } from '../../scripts/bench/measurement.ts';
+import { formatResults, measure } from '../../scripts/bench/measurement.ts';
 import { createWorkloads } from '../../scripts/bench/workload.ts';
 import { writeSessions } from '../../src/seed/seed-writer.ts';
 import { generateSessions, type SeedSession } from '../../src/seed/session-generator.ts';
@@ -48,7 +48,7 @@ describe('the benchmark, in short', () => {
       expect(result.raw.requests).toBeGreaterThan(0);
       expect(result.ours.requests).toBeGreaterThan(0);
       expect(result.ours.cpuMsPerRequest).toBeGreaterThanOrEqual(0);
-      expect(formatTable([result])).toContain(`| ${workload.name} ${workload.title} | `);
+      expect(formatResults([result])).toContain(`| ${workload.name} ${workload.title} | `);
     },
   );
 });
