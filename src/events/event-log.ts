@@ -191,6 +191,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
           },
           recent: from => reader.recent(from),
           read: (range, filter) => table.read(range, filter),
+          readLinks: range => table.readLinks(range),
           withDescendants: (ids, asOf) => table.withDescendants(ids, asOf),
         },
         topics: dispatcher,

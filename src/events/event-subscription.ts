@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { DomainError } from '../errors.ts';
 import { leftParent, linkedParent, type StoredEvent } from './event-payload.ts';
-import { type EventBatch, EventLogExpiredError, type EventRange, type EventTableFilter } from './event-table.ts';
+import { type EventBatch, EventLogExpiredError, type EventRange, type EventTableFilter, MAX_PROBED, NARROW_RANGE } from './event-table.ts';
 import { FollowedTree, type TreeNode } from './followed-tree.ts';
 
 /** Which events a subscription gets: those that pass all four. */
@@ -22,6 +22,7 @@ export interface EventSource {
   readonly position: bigint;
   recent(after: bigint): readonly StoredEvent[] | null;
   read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
+  readLinks(range: EventRange): Promise<EventBatch>;
   withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly TreeNode[]>;
 }
 
@@ -45,10 +46,10 @@ export interface EventSubscriptionOptions {
   readonly onTrouble: (error: unknown) => void;
 }
 
-/** How far one statement looks, however few of the events there match. */
-const WINDOW = 4_096n;
-/** The same where all events there have to be looked at here. */
-const FOLLOW_WINDOW = 1_024n;
+/** How far one statement looks where events are found session by session and hardly any match: what lies between them costs nothing. */
+const MAX_RANGE = 1_048_576n;
+/** Most links that are read at once, and most events where all of them have to be looked at here. */
+const FOLLOW_LIMIT = 1_024;
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
@@ -58,6 +59,12 @@ const MAX_REFUSALS = 5;
 
 /** SQLSTATEs of a database that goes away, comes back, or has no connections to give. */
 const AWAY = /^(08|53|57P)/;
+
+function earlier(a: bigint, b: bigint): bigint {
+  // Math.min takes no bigint.
+  if (a < b) return a;
+  return b;
+}
 
 function isRefusal(error: unknown): boolean {
   return error instanceof DatabaseError && !AWAY.test(error.code ?? '');
@@ -78,7 +85,10 @@ interface Waiter {
  */
 export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   readonly #options: EventSubscriptionOptions;
+  /** Of the events it gets where it follows no others; else of all that may be links. */
   readonly #filter: EventTableFilter;
+  /** How far the next statement looks. */
+  #window = NARROW_RANGE;
   /** The sessions it names, where it follows no others; null for all. */
   readonly #sessions: ReadonlySet<string> | null;
   /** Those it names and their descendants, as of `#position`, and while live as of the last event that was dispatched. */
@@ -300,11 +310,37 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
       await this.#take(recent, end);
       return;
     }
-    const window = this.#position + (this.followsChildren ? FOLLOW_WINDOW : WINDOW);
-    const through = window < end ? window : end;
-    const limit = this.followsChildren ? Number(FOLLOW_WINDOW) : bufferSize;
-    const { events, reached } = await source.read({ after: this.#position, through, limit }, this.#filter);
+    const { filter, through } = await this.#within(earlier(this.#position + this.#window, end));
+    // Of those that are read only to be looked at here, many pass at once.
+    const limit = this.followsChildren && filter.sessionIds === null ? FOLLOW_LIMIT : bufferSize;
+    const { events, reached } = await source.read({ after: this.#position, through, limit }, filter);
+    const isProbing = filter.sessionIds !== null && filter.sessionIds.length <= MAX_PROBED;
+    const isSparse = reached === through && 2 * events.length < limit;
+    this.#window = isProbing && isSparse ? earlier(2n * this.#window, MAX_RANGE) : NARROW_RANGE;
     await this.#take(events, reached);
+  }
+
+  /**
+   * The filter for what comes next, up to some place at most. Who follows children gets, beside what it wants, all events of the sessions that
+   * are followed at some time up to there, their links among them; where they are too many, all events.
+   */
+  async #within(most: bigint): Promise<{ readonly filter: EventTableFilter; readonly through: bigint }> {
+    if (this.#tree === null) return { filter: this.#filter, through: most };
+    const { events, reached } = await this.#options.source.readLinks({ after: this.#position, through: most, limit: FOLLOW_LIMIT });
+    const followed = new Set(this.#tree.ids);
+    for (const event of events) {
+      const parentId = linkedParent(event);
+      if (parentId === null || !followed.has(parentId)) continue;
+      // Who comes with a subtree of its own is looked up when it comes.
+      const isAlone = event.type === 'CREATED' || followed.has(event.sessionId);
+      followed.add(event.sessionId);
+      if (!isAlone) return { filter: this.#filterOf(followed), through: event.seq };
+    }
+    return { filter: this.#filterOf(followed), through: reached };
+  }
+
+  #filterOf(followed: ReadonlySet<string>): EventTableFilter {
+    return followed.size <= MAX_PROBED ? { ...this.#filter, sessionIds: [...followed] } : this.#filter;
   }
 
   async #take(events: readonly StoredEvent[], reached: bigint): Promise<void> {

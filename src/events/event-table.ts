@@ -45,6 +45,11 @@ export interface EventTable {
    * @throws EventLogExpiredError
    */
   read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
+  /**
+   * The events there that made a session somebody's child, or took its parent away.
+   * @throws EventLogExpiredError
+   */
+  readLinks(range: EventRange): Promise<EventBatch>;
   /** Up to where the log has been dropped. */
   expiredSeq(): Promise<bigint>;
   /**
@@ -56,6 +61,12 @@ export interface EventTable {
   close(): Promise<void>;
 }
 
+/** A range that is read event by event, whatever the filter. */
+export const NARROW_RANGE = 4_096n;
+
+/** In a wider one events of no more sessions than this are found session by session, and what happened to others costs nothing. */
+export const MAX_PROBED = 256;
+
 const SHARED_CONNECTIONS = 2;
 const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -66,17 +77,28 @@ const END_OF_LOG = 2n ** 63n - 1n;
 // Always by index on seq, partition by partition, whatever the statistics say; no JIT over costs that mean nothing then.
 const SETTINGS = { jit: 'off', plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', enable_bitmapscan: 'off', enable_sort: 'off' };
 
+const COLUMNS = `seq, id, (extract(epoch from occurred_at) * 1000)::bigint as "occurredAtMs", session_id as "sessionId", agent_id as "agentId",
+    type, payload`;
+
 // Expiry is read by the same statement: it is recorded before a partition goes, so that no gap is taken for the end of the log.
-const READ = `
+const withExpiry = (events: string) => `
 select state.expired_seq as "expiredSeq", e.*
-from aria_engine.event_log_state state left join lateral (
-  select seq, id, (extract(epoch from occurred_at) * 1000)::bigint as "occurredAtMs", session_id as "sessionId", agent_id as "agentId",
-    type, payload
-  from aria_engine.session_events
-  where seq > $1 and seq <= $2 and ($4::uuid[] is null or session_id = any ($4)) and ($5::text[] is null or agent_id = any ($5))
-    and ($6::text[] is null or type::text = any ($6))
-  order by seq limit $3
-) e on true`;
+from aria_engine.event_log_state state left join lateral (${events}) e on true`;
+
+const WANTED = `seq > $1 and seq <= $2 and ($5::text[] is null or agent_id = any ($5)) and ($6::text[] is null or type::text = any ($6))`;
+
+const READ = withExpiry(`
+  select ${COLUMNS} from aria_engine.session_events where ${WANTED} and ($4::uuid[] is null or session_id = any ($4))
+  order by seq limit $3`);
+
+const READ_PROBING = withExpiry(`
+  select found.* from unnest($4::uuid[]) wanted(id) cross join lateral (
+    select ${COLUMNS} from aria_engine.session_events where session_id = wanted.id and ${WANTED} order by seq limit $3
+  ) found order by seq limit $3`);
+
+const READ_LINKS = withExpiry(`
+  select ${COLUMNS} from aria_engine.session_events where seq > $1 and seq <= $2 and payload ?| '{parentId,formerParentId}'
+  order by seq limit $3`);
 
 // The tree as it is, but for those whose parent has changed since: the first of the changes tells what it was before. What is not
 // sequenced yet counts as later.
@@ -102,6 +124,12 @@ with recursive change as materialized (
   ) child
 )
 select tree.id, tree.parent_id as "parentId", state.expired_seq as "expiredSeq" from aria_engine.event_log_state state cross join tree`;
+
+function readingOf({ after, through }: EventRange, { sessionIds, agentIds, types }: EventTableFilter) {
+  const values = [sessionIds, agentIds, types];
+  const probes = through - after > NARROW_RANGE && sessionIds !== null && sessionIds.length <= MAX_PROBED;
+  return probes ? { name: 'read_probing', text: READ_PROBING, values } : { name: 'read_events', text: READ, values };
+}
 
 type Row = { readonly expiredSeq: string } & (EventRow | { readonly seq: null });
 
@@ -129,10 +157,10 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
   async function read(
     send: (query: QueryConfig) => Promise<QueryResult | undefined>,
     { after, through, limit }: EventRange,
-    { sessionIds, agentIds, types }: EventTableFilter,
+    statement: { readonly name: string; readonly text: string; readonly values?: readonly unknown[] },
   ): Promise<EventBatch> {
-    const values = [String(after), String(through), limit, sessionIds, agentIds, types];
-    const result = await send({ name: 'read_events', text: READ, values });
+    const { name, text, values = [] } = statement;
+    const result = await send({ name, text, values: [String(after), String(through), limit, ...values] });
     const rows: readonly Row[] = result?.rows ?? [];
     const first = rows[0];
     if (first === undefined) throw new Error('aria_engine.event_log_state has lost its row.');
@@ -152,13 +180,12 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
   }
 
   return {
-    readNew: (after, limit) =>
-      read(
-        async query => (await link.query(query))[0],
-        { after, through: END_OF_LOG, limit },
-        { sessionIds: null, agentIds: null, types: null },
-      ),
-    read: (range, filter) => read(query => pool.query(query), range, filter),
+    readNew(after, limit) {
+      const range = { after, through: END_OF_LOG, limit };
+      return read(async query => (await link.query(query))[0], range, readingOf(range, { sessionIds: null, agentIds: null, types: null }));
+    },
+    read: (range, filter) => read(query => pool.query(query), range, readingOf(range, filter)),
+    readLinks: range => read(query => pool.query(query), range, { name: 'read_links', text: READ_LINKS }),
     async expiredSeq() {
       const { rows } = await pool.query<{ seq: string }>('select expired_seq as seq from aria_engine.event_log_state');
       return BigInt(rows[0]?.seq ?? 0);

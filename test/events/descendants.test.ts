@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createEventLog, type EventLog, type EventRequest } from '../../src/events/event-log.ts';
 import type { StoredEvent } from '../../src/events/event-payload.ts';
@@ -97,7 +98,7 @@ describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
     const random = createRandomSource(seed, 0);
     const app = await startTestApp();
     const open = (bufferSize: number) => createEventLog({ url: app.databaseUrl, log, bufferSize });
-    const logs: Some<EventLog> = [await open(1), await open(3), await open(256)];
+    const logs: [EventLog, ...EventLog[]] = [await open(1), await open(3), await open(256)];
     const writer = await openWriter(app.databaseUrl);
     try {
       const named: Some<string> = [await createSession(app), await createSession(app), await createSession(app)];
@@ -131,6 +132,9 @@ describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
         const first = await started[index];
         expect([first?.value.seq, ...(await seqsOf(stream, expected.length - 1))]).toEqual(expected);
       }
+      // It keeps no events: all come from the table.
+      const fresh = await open(256);
+      logs.push(fresh);
       for (const request of requests) {
         const expected = expectedOf(events, request);
         for (const each of logs) expect(await seqsInPieces(each, request, expected.length, random)).toEqual(expected);
@@ -148,6 +152,39 @@ describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
       for (const { stream } of streams) expect((await stream.next()).value?.id).toBe(marker);
     } finally {
       await Promise.all(logs.map(eventLog => eventLog.close()));
+      await writer.client.end();
+      await app.close();
+    }
+  });
+});
+
+describe('a tree of more sessions than are looked up one by one', () => {
+  it('is followed from the table as exactly', async () => {
+    const app = await startTestApp();
+    const writer = await openWriter(app.databaseUrl);
+    const eventLog = await createEventLog({ url: app.databaseUrl, log });
+    try {
+      const root = randomUUID();
+      const expected = [await writer.write({ sessionId: root, type: 'CREATED', payload: {} })];
+      await writer.createSession(root);
+      for (let number = 0; number < 400; number += 1) {
+        const child = randomUUID();
+        await writer.createSession(child, root);
+        expected.push(await writer.write({ sessionId: child, type: 'CREATED', payload: { parentId: root } }));
+        await writer.writeMany([randomUUID(), randomUUID()]);
+        expected.push(await writer.write({ sessionId: child }));
+      }
+      for (const [after, missed] of [
+        [0n, 0],
+        [1n + 4n * 300n, 601],
+      ] as const) {
+        await eventLog.sync();
+        const stream = await eventLog.subscribe({ visibleAgents: null, sessionIds: [root], includeDescendants: true, after });
+        expect((await take(stream, expected.length - missed)).map(({ id }) => id)).toEqual(expected.slice(missed));
+        await stream.return?.();
+      }
+    } finally {
+      await eventLog.close();
       await writer.client.end();
       await app.close();
     }

@@ -269,6 +269,42 @@ describe('resuming', () => {
     expect(eventLog.gauges().subscriptions).toBe(1);
   });
 
+  it('passes long stretches of other sessions and misses nothing between them, followed children included', async () => {
+    const writer = await connect();
+    const [root, child, grandchild] = [randomUUID(), randomUUID(), randomUUID()];
+    const others = Array.from({ length: 5_000 }, () => randomUUID());
+    await writer.createSession(root);
+    const ids: bigint[] = [];
+    const ofRoot: bigint[] = [];
+    for (const [sessionId, parentId] of [[child, root], [grandchild, child], [root]]) {
+      await writer.writeMany(others);
+      await writer.writeMany(others);
+      if (sessionId === undefined) continue;
+      if (parentId !== undefined) {
+        await writer.createSession(sessionId, parentId);
+        ids.push(await writer.write({ sessionId, type: 'CREATED', payload: { parentId } }));
+      }
+      ofRoot.push(await writer.write({ sessionId: root }));
+      ids.push(ofRoot.at(-1) ?? 0n, await writer.write({ sessionId }));
+      if (sessionId === root) ofRoot.push(ids.at(-1) ?? 0n);
+    }
+    const eventLog = await openLog();
+    for (const [includeDescendants, expected] of [
+      [true, ids],
+      [false, ofRoot],
+    ] as const) {
+      const stream = await eventLog.subscribe({ ...ALL, sessionIds: [root], includeDescendants, after: 0n });
+      expect((await take(stream, expected.length)).map(({ id }) => id)).toEqual(expected);
+      const live = stream.next();
+      await vi.waitUntil(() => eventLog.gauges().behind === 0, PATIENTLY);
+      const last = await writer.write({ sessionId: root });
+      eventLog.wake();
+      expect((await live).value?.id).toBe(last);
+      if (includeDescendants) ofRoot.push(last);
+      await stream.return?.();
+    }
+  });
+
   it('is refused where the log does not reach', async () => {
     const eventLog = await openLog();
     const writer = await connect();

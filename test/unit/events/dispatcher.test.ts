@@ -16,7 +16,13 @@ const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent =>
 
 /** A log of which nothing has been dispatched yet. */
 function emptySource(read: EventSource['read'] = () => Promise.reject(new Error('nothing is behind'))): EventSource {
-  return { position: 0n, recent: () => null, read, withDescendants: async ids => ids.map(id => ({ id, parentId: null })) };
+  return {
+    position: 0n,
+    recent: () => null,
+    read,
+    readLinks: async ({ through }) => ({ events: [], reached: through }),
+    withDescendants: async ids => ids.map(id => ({ id, parentId: null })),
+  };
 }
 
 function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, source = emptySource()) {
@@ -100,6 +106,22 @@ describe('EventSubscription', () => {
     for (const each of log.slice(1)) expect((await stream.next()).value).toBe(each);
     expect(ranges[0]).toBe(1n);
   });
+
+  it.each([true, false])(
+    'passes millions of events of others in a few steps, whether it follows children (%s) or not',
+    async followChildren => {
+      const end = 20_000_000n;
+      const read = vi.fn<EventSource['read']>(async ({ through }) => ({ events: [], reached: through }));
+      const dispatcher = new EventDispatcher();
+      const { stream } = subscribe(dispatcher, { sessionIds: ['a'], followChildren }, { ...emptySource(read), position: end });
+      const next = stream.next();
+      await vi.waitUntil(() => !stream.isBehind, PATIENTLY);
+      expect(read.mock.calls.at(-1)?.[0].through).toBe(end);
+      expect(read.mock.calls.length).toBeLessThan(40);
+      stream.end();
+      expect((await next).done).toBe(true);
+    },
+  );
 
   it('gives what it holds before it fails', async () => {
     const dispatcher = new EventDispatcher();

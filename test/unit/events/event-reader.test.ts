@@ -26,6 +26,7 @@ async function readAll(number: number, characters: number): Promise<EventReader>
       return { events, reached: after + BigInt(count) };
     },
     read: refuse,
+    readLinks: refuse,
     expiredSeq: refuse,
     withDescendants: refuse,
     close: async () => undefined,
