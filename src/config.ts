@@ -42,7 +42,7 @@ const integer = (fallback: number, lowest: number, highest: number) =>
 const SIZE_UNITS = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 /** Bytes of a size such as `512KiB`, `32MiB` or `1GiB`; null where it is none. */
-export function parseSize(text: string): number | null {
+function parseSize(text: string): number | null {
   const match = /^(\d+)(KiB|MiB|GiB)$/.exec(text);
   return match === null ? null : Number(match[1]) * SIZE_UNITS[match[2] as keyof typeof SIZE_UNITS];
 }

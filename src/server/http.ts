@@ -3,7 +3,7 @@ import { once, setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { GraphQLSchema } from 'graphql';
+import type { DocumentNode, GraphQLSchema } from 'graphql';
 import { type Config, isLoopback } from '../config.ts';
 import type { AnswerMemory } from '../database/answer-memory.ts';
 import { DomainError } from '../errors.ts';
@@ -12,6 +12,7 @@ import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
 import { assertScope } from '../modules/viewer/viewer.rules.ts';
 import type { Tracer } from '../tracing/tracer.ts';
 import { type Access, type Authenticator, NO_ACCESS } from './authenticate.ts';
+import { createDocumentCache } from './document-cache.ts';
 import { createErrorModel, type ErrorModel, statusOf, toErrorAnswer, toFailure } from './error-model.ts';
 import type { EventStreamPace } from './event-stream.ts';
 import type { ContextFactory, ExecutionOptions, OperationOrigin } from './execution.ts';
@@ -21,6 +22,7 @@ import type { Metrics } from './metrics.ts';
 import { createOperationWatch, type WatchOperation } from './operation-watch.ts';
 import { createPersistedDocuments, type PersistedDocuments } from './persisted-documents.ts';
 import type { TransportContext } from './plugins/use-execution.ts';
+import { createRateGate } from './rate-gate.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { isGraphQLContent, leaveUnread, readRequestBody } from './request-body.ts';
 import { createRequestGuard, isLocalPeer } from './request-guard.ts';
@@ -300,6 +302,8 @@ export function createHttpServer({
     authenticated: () => !isLoopback(config.host) || !authenticator.isOpen(),
     origins: config.corsOrigins,
   });
+  const parsed = createDocumentCache<DocumentNode>();
+  const rates = rateLimiter && createRateGate(rateLimiter, parsed);
   const yoga = createGraphQLYoga({
     schema,
     limits: config.limits,
@@ -307,11 +311,12 @@ export function createHttpServer({
     execution,
     guard,
     documents,
-    rateLimiter,
+    rates,
+    parsed,
     eventStreams,
     introspection: config.introspection,
   });
-  const webSockets = createWebSocketTransport({ ...pace, authenticator, yoga, errors, log, watch, documents, limits: metrics });
+  const webSockets = createWebSocketTransport({ ...pace, authenticator, yoga, errors, log, watch, documents, rates, limits: metrics });
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (draining.signal.aborted) response.setHeader('connection', 'close');

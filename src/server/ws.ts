@@ -17,6 +17,7 @@ import type { LimitCounter } from './metrics.ts';
 import type { WatchOperation } from './operation-watch.ts';
 import type { PersistedDocuments } from './persisted-documents.ts';
 import type { TransportContext } from './plugins/use-execution.ts';
+import type { RateGate } from './rate-gate.ts';
 import { MAX_BODY_BYTES } from './request-body.ts';
 import { createSocketOutbox, type SocketOutbox } from './socket-outbox.ts';
 import { traceHeadersOf } from './trace-headers.ts';
@@ -42,6 +43,8 @@ export interface WebSocketOptions {
   readonly watch: WatchOperation;
   readonly authenticator: Authenticator;
   readonly documents: PersistedDocuments;
+  /** Left out, callers may do as much as they like. */
+  readonly rates?: RateGate;
   /** Told of what is refused outside operations. */
   readonly limits?: LimitCounter;
   /** A connection without `connection_init` for so long is closed with 4408. */
@@ -133,6 +136,7 @@ export function createWebSocketTransport({
   log,
   watch,
   documents,
+  rates,
   limits,
   authenticator,
   initTimeoutMs = 3_000,
@@ -173,7 +177,7 @@ export function createWebSocketTransport({
     return true;
   }
 
-  function prepare(context: Wire, id: string, payload: SubscribePayload): ExecutionArgs | GraphQLError[] {
+  function prepare(context: Wire, id: string, payload: SubscribePayload): ExecutionArgs | Promise<GraphQLError[]> {
     const { operations } = context.extra;
     const controller = new AbortController();
     const requestId = randomUUID();
@@ -184,8 +188,11 @@ export function createWebSocketTransport({
       else signal.addEventListener('abort', release, { once: true });
     };
     const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, untilSent };
-    const refuse = (...faults: readonly unknown[]): GraphQLError[] => {
-      const refusals = faults.map(fault => errors.present(fault, { requestId, operation: payload.operationName ?? undefined }));
+    const refuse = async (...faults: readonly unknown[]): Promise<GraphQLError[]> => {
+      const excess = (await rates?.takeFault(origin)) ?? null;
+      const refusals = (excess === null ? faults : [excess]).map(fault =>
+        errors.present(fault, { requestId, operation: payload.operationName ?? undefined }),
+      );
       watched.ends(refusals);
       return refusals;
     };
@@ -198,7 +205,10 @@ export function createWebSocketTransport({
       }
       const contextValue: TransportContext = { origin };
       const { schema, parse, validate } = yoga.getEnveloped(contextValue);
-      const document = parse(documents.textFor(payload) ?? payload.query);
+      const text = documents.textFor(payload) ?? payload.query;
+      const excess = rates?.refusalBeforeParsing(origin, text) ?? null;
+      if (excess !== null) return refuse(excess);
+      const document = parse(text);
       const faults: readonly GraphQLError[] = validate(schema, document);
       if (faults.length > 0) return refuse(...faults);
       const operation = getOperationAST(document, payload.operationName);

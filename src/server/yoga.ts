@@ -1,9 +1,8 @@
 import type { DocumentNode, GraphQLSchema } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import type { Config } from '../config.ts';
-import type { RateLimiter } from '../modules/rate-limit/rate-limit.service.ts';
 import { createCors } from './cors.ts';
-import { createDocumentCache } from './document-cache.ts';
+import { createDocumentCache, type DocumentCache } from './document-cache.ts';
 import type { ErrorModel } from './error-model.ts';
 import type { EventStreamPace } from './event-stream.ts';
 import type { ExecutionOptions } from './execution.ts';
@@ -16,12 +15,13 @@ import { useOperationWatch } from './plugins/use-operation-watch.ts';
 import { usePersistedDocuments } from './plugins/use-persisted-documents.ts';
 import { useQueryCost } from './plugins/use-query-cost.ts';
 import { useQueryShape } from './plugins/use-query-shape.ts';
-import { useRateLimit } from './plugins/use-rate-limit.ts';
+import { useFaultLimit, useRateLimit } from './plugins/use-rate-limit.ts';
 import { useStreamLimit } from './plugins/use-stream-limit.ts';
 import { useStreamOnlyAsEvents } from './plugins/use-stream-only-as-events.ts';
 import { useTokenLimit } from './plugins/use-token-limit.ts';
 import { useValidation } from './plugins/use-validation.ts';
 import { useVariableBounds } from './plugins/use-variable-bounds.ts';
+import type { RateGate } from './rate-gate.ts';
 import type { RequestGuard } from './request-guard.ts';
 
 /** GraphQL over HTTP and SSE; over WebSocket through `getEnveloped`, with the same plugins. */
@@ -36,7 +36,9 @@ export interface YogaOptions {
   readonly guard: RequestGuard;
   readonly documents: PersistedDocuments;
   /** Left out, callers may do as much as they like. */
-  readonly rateLimiter?: RateLimiter;
+  readonly rates?: RateGate;
+  /** Keeps what has been parsed. */
+  readonly parsed: DocumentCache<DocumentNode>;
   readonly eventStreams?: EventStreamPace;
   /** Whether clients may ask for the schema, and are told names of it they may have meant. */
   readonly introspection: boolean;
@@ -54,7 +56,8 @@ export function createGraphQLYoga({
   guard,
   documents,
   introspection,
-  rateLimiter,
+  rates,
+  parsed,
   eventStreams,
 }: YogaOptions): GraphQLYoga {
   return createYoga<TransportContext, object>({
@@ -69,18 +72,19 @@ export function createGraphQLYoga({
     maskedErrors: false,
     cors: createCors(guard),
     parserAndValidationCache: {
-      documentCache: createDocumentCache<DocumentNode>(),
+      documentCache: parsed,
       errorCache: createDocumentCache<Error>(100),
       validationCache: true,
     },
     plugins: [
+      ...(rates === undefined ? [] : [useFaultLimit(rates)]),
       useOperationWatch(),
       useErrorModel(errors),
       useTokenLimit(),
       usePersistedDocuments(documents),
       useValidation({ introspection }),
       useQueryShape({ maxDepth: limits.maxQueryDepth }),
-      ...(rateLimiter === undefined ? [] : [useRateLimit(rateLimiter)]),
+      ...(rates === undefined ? [] : [useRateLimit(rates)]),
       useVariableBounds(),
       useQueryCost({ maxCost: limits.maxQueryCost }),
       useStreamOnlyAsEvents(),

@@ -60,7 +60,8 @@ function toState(name: RateClass, limit: number, result: RateLimiterRes | null):
   return { name, limit, remaining, resetAt: new Date(Date.now() + (result?.msBeforeNext ?? WINDOW_SECONDS * 1_000)) };
 }
 
-function exceeded({ name, limit }: RateLimitState, retryAfterMs: number): DomainError {
+/** RATE_LIMIT_EXCEEDED. */
+export function rateLimitExceeded({ name, limit }: RateLimitState, retryAfterMs: number): DomainError {
   return new DomainError('RATE_LIMIT_EXCEEDED', `At most ${limit} ${name} a minute; try again in ${Math.ceil(retryAfterMs / 1_000)} s.`, {
     limit: name,
     perMinute: limit,
@@ -115,7 +116,7 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
         if (!isOver) continue;
         // What is refused is not done, so it does not count, in no class.
         await Promise.all(counted.map(takeBack => takeBack()));
-        return { states, refusal: exceeded(state, result.msBeforeNext) };
+        return { states, refusal: rateLimitExceeded(state, result.msBeforeNext) };
       }
       return { states, refusal: null };
     },

@@ -1,0 +1,147 @@
+import { randomUUID } from 'node:crypto';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { startTestApp, type TestApp } from '../../support/app.ts';
+import { type GraphQLAnswerError, post } from '../../support/http-client.ts';
+import { PATIENTLY } from '../../support/patience.ts';
+import { openAcknowledged } from '../../support/raw-websocket.ts';
+
+const REQUESTS = 3;
+const OVER = 'RATE_LIMIT_EXCEEDED';
+const INFO = '{ serverInfo { version } }';
+const CREATE = 'mutation { createSession(input: {}) { created } }';
+
+type Headers = Record<string, string>;
+type Request = Record<string, unknown>;
+
+let app: TestApp;
+let admin: Headers;
+beforeAll(async () => {
+  app = await startTestApp({ env: { RATE_LIMIT_REQUESTS: String(REQUESTS) } });
+  admin = await newKey({});
+  await vi.waitUntil(() => !app.app.isOpen(), PATIENTLY);
+});
+
+async function newKey(by: Headers): Promise<Headers> {
+  const query = 'mutation { createApiKey(input: { name: "limited", scopes: [ADMIN] }) { secret } }';
+  const answer = await app.gql<{ createApiKey: { secret: string } }>(query, {}, { headers: by });
+  return { authorization: `Bearer ${answer.expectOk().createApiKey.secret}` };
+}
+
+/** Each different from all before, so that nothing is known of it. */
+const unparsable = (): Request => ({ query: `{ f${randomUUID().replaceAll('-', '')}` });
+const FAULTS: readonly (readonly [string, () => Request, string])[] = [
+  ['documents that cannot be parsed', unparsable, 'GRAPHQL_PARSE_FAILED'],
+  ['documents that are not valid', () => ({ query: `{ f${randomUUID().replaceAll('-', '')} }` }), 'GRAPHQL_VALIDATION_FAILED'],
+  ['names of no operation', () => ({ query: `query A { a${Date.now()}: __typename }`, operationName: randomUUID() }), 'BAD_USER_INPUT'],
+  ['bad variables', () => ({ query: 'query ($id: ID!) { node(id: $id) { id } }', variables: { id: {} } }), 'BAD_USER_INPUT'],
+  [
+    'what costs too much',
+    () => ({
+      query: '{ sessions(first: 100) { nodes { messages(first: 100) { nodes { session { messages(first: 100) { nodes { id } } } } } } } }',
+    }),
+    'QUERY_TOO_COMPLEX',
+  ],
+];
+
+interface Transport {
+  readonly name: string;
+  /** The errors of the answers, in order. */
+  errorsOf(requests: readonly Request[], headers: Headers): Promise<(GraphQLAnswerError | undefined)[]>;
+}
+
+const TRANSPORTS: readonly Transport[] = [
+  {
+    name: 'HTTP',
+    async errorsOf(requests, headers) {
+      const errors: (GraphQLAnswerError | undefined)[] = [];
+      for (const request of requests) errors.push((await post(app.url, request, headers)).body.errors?.[0]);
+      return errors;
+    },
+  },
+  {
+    name: 'server-sent events',
+    async errorsOf(requests, headers) {
+      const errors: (GraphQLAnswerError | undefined)[] = [];
+      for (const request of requests) {
+        const response = await fetch(app.url, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', accept: 'text/event-stream', ...headers },
+          body: JSON.stringify(request),
+        });
+        const [, data = '{}'] = /^data: (.+)$/m.exec(await response.text()) ?? [];
+        errors.push((JSON.parse(data) as { errors?: GraphQLAnswerError[] }).errors?.[0]);
+      }
+      return errors;
+    },
+  },
+  {
+    name: 'WebSocket',
+    async errorsOf(requests, headers) {
+      const socket = await openAcknowledged(app.webSocketUrl, headers);
+      const errors: (GraphQLAnswerError | undefined)[] = [];
+      for (const request of requests) {
+        socket.send({ id: randomUUID(), type: 'subscribe', payload: request });
+        let message = await socket.next();
+        if (message.type === 'complete') message = await socket.next();
+        const payload = message.payload as GraphQLAnswerError[] | { errors?: GraphQLAnswerError[] };
+        errors.push(Array.isArray(payload) ? payload[0] : payload.errors?.[0]);
+      }
+      socket.close();
+      return errors;
+    },
+  },
+];
+
+const codes = (errors: readonly (GraphQLAnswerError | undefined)[]) => errors.map(error => error?.extensions.code);
+
+describe.each(TRANSPORTS)('over $name', ({ errorsOf }) => {
+  it.each(FAULTS)('%s count as one request each, and are refused beyond the limit', async (_name, fault, code) => {
+    const key = await newKey(admin);
+    const errors = await errorsOf(
+      Array.from({ length: REQUESTS + 2 }, () => fault()),
+      key,
+    );
+    expect(codes(errors)).toEqual([...Array(REQUESTS).fill(code), OVER, OVER]);
+    expect(errors.at(-1)?.extensions).toMatchObject({ details: { limit: 'requests', perMinute: REQUESTS }, retryable: true });
+    expect(codes(await errorsOf([{ query: INFO }], key))).toEqual([OVER]);
+    expect(codes(await errorsOf([{ query: INFO }], await newKey(admin)))).toEqual([undefined]);
+  });
+
+  it('faults and honest operations count together, each once', async () => {
+    const key = await newKey(admin);
+    const requests = [{ query: INFO }, unparsable(), { query: INFO }, unparsable(), unparsable()];
+    expect(codes(await errorsOf(requests, key))).toEqual([undefined, 'GRAPHQL_PARSE_FAILED', undefined, OVER, OVER]);
+  });
+
+  it('a caller that is over is refused before its document is parsed', async () => {
+    const key = await newKey(admin);
+    // Not valid, which nobody would know who has not read it.
+    const unread = () => ({ query: `{ ${'{'.repeat(3)} ${randomUUID()}` });
+    await errorsOf(Array.from({ length: REQUESTS }, unparsable), key);
+    const [error] = await errorsOf([unread()], key);
+    expect(error?.extensions).toMatchObject({ code: OVER, details: { limit: 'requests', retryAfterMs: expect.any(Number) } });
+  });
+
+  it('leaves what is known to be parsed to the limits of its own class', async () => {
+    await errorsOf([{ query: CREATE }], await newKey(admin));
+    const key = await newKey(admin);
+    await errorsOf(Array.from({ length: REQUESTS }, unparsable), key);
+    expect(codes(await errorsOf([{ query: CREATE }, unparsable()], key))).toEqual([undefined, OVER]);
+  });
+});
+
+it('tells the caller over HTTP how it stands', async () => {
+  const key = await newKey(admin);
+  for (const remaining of ['2', '1', '0']) {
+    const { status, headers } = await post(app.url, unparsable(), key);
+    expect([status, headers.get('ratelimit-limit'), headers.get('ratelimit-remaining')]).toEqual([400, '3', remaining]);
+  }
+  const { status, headers, body } = await post(app.url, unparsable(), key);
+  expect([status, body.data, headers.get('ratelimit-remaining')]).toEqual([429, undefined, '0']);
+  expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+});
+
+it('counts nobody who was not let in', async () => {
+  const { status, headers, body } = await post(app.url, unparsable(), { authorization: 'Bearer sg_wrong' });
+  expect([status, body.errors?.[0]?.extensions.code, headers.get('ratelimit-limit')]).toEqual([401, 'UNAUTHORIZED', null]);
+});
