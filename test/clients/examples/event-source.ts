@@ -1,0 +1,84 @@
+import { type Added, createMessageView, isExpired, MESSAGE_ADDED, type Message, OPEN_SESSION, type Opened } from './messages.ts';
+
+interface Result<Data> {
+  data?: Data | null;
+  errors?: { extensions?: { code?: string; retryable?: boolean; details?: { retryAfterMs?: number } } }[];
+}
+
+type Open = (url: string) => EventSource;
+
+/** Takes the results of a subscription, and goes on behind the last one whatever happens to the connection. Gives the function that ends it. */
+function listen<Data>(
+  url: string,
+  query: string,
+  variables: Record<string, unknown>,
+  take: (result: Result<Data>) => void,
+  open: Open = address => new EventSource(address),
+): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let source = connect(variables);
+
+  function connect(from: Record<string, unknown>): EventSource {
+    const opened = open(`${url}?${new URLSearchParams({ query, variables: JSON.stringify(from) })}`);
+    let current = from;
+    function again(ms: number): void {
+      opened.close();
+      timer = setTimeout(() => {
+        source = connect(current);
+      }, ms);
+    }
+    opened.addEventListener('next', ({ data, lastEventId }) => {
+      const result: Result<Data> = JSON.parse(data);
+      const failure = result.errors?.find(({ extensions }) => extensions?.retryable);
+      if (failure) return again(failure.extensions?.details?.retryAfterMs ?? 2_000);
+      if (lastEventId) current = { ...variables, after: lastEventId };
+      take(result);
+    });
+    // A lost connection it renews by itself, with the Last-Event-ID; what a proxy answers while no server is there it takes for the end.
+    opened.addEventListener('error', () => {
+      if (opened.readyState === opened.CLOSED) again(1_000 + 1_000 * Math.random());
+    });
+    // It takes the end of a subscription for a lost connection.
+    opened.addEventListener('complete', () => opened.close());
+    return opened;
+  }
+
+  return () => {
+    clearTimeout(timer);
+    source.close();
+  };
+}
+
+/** Shows the messages of a session, and again with each that is added. Gives the function that ends it. */
+export function followMessages(
+  url: string,
+  sessionId: string,
+  show: (messages: Message[]) => void,
+  fail: (reason: unknown) => void,
+  open?: Open,
+): () => void {
+  const view = createMessageView(show);
+  let stop = begin();
+
+  function begin(): () => void {
+    const take = ({ data, errors }: Result<Opened>) => {
+      stop();
+      if (errors || !data) return fail(errors);
+      view.begin(data);
+      stop = follow(data.sessionList.cursor);
+    };
+    return listen(url, OPEN_SESSION, { sessionId }, take, open);
+  }
+
+  function follow(after: string): () => void {
+    const take = ({ data, errors }: Result<Added>) => {
+      if (data && !errors) return view.add(data);
+      stop();
+      if (isExpired(errors)) stop = begin();
+      else fail(errors);
+    };
+    return listen(url, MESSAGE_ADDED, { sessionId, after }, take, open);
+  }
+
+  return () => stop();
+}

@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { EventSource as NodeEventSource } from 'eventsource';
+import { transformWithOxc } from 'vite';
+import { WebSocket } from 'ws';
+import { findChromium, launchChromium } from '../support/chromium.ts';
+import type { CuttingProxy } from './cutting-proxy.ts';
+import * as apollo from './examples/apollo.ts';
+import * as eventSource from './examples/event-source.ts';
+import * as graphqlWs from './examples/graphql-ws.ts';
+import { createLiveClient } from './examples/live-client.ts';
+import type { Message } from './examples/messages.ts';
+import * as urql from './examples/urql.ts';
+
+/** What a client has shown so far. */
+export interface Shown {
+  /** How many messages, each time. */
+  readonly lengths: readonly number[];
+  /** The positions of those shown last. */
+  readonly last: readonly number[];
+  readonly failures: readonly string[];
+}
+
+/** An example at work. */
+export interface StartedClient {
+  shown(): Promise<Shown>;
+  stop(): Promise<void>;
+}
+
+type Follow = (sessionId: string, show: (messages: Message[]) => void, fail: (reason: unknown) => void) => () => void;
+
+function start(follow: Follow, sessionId: string): Promise<StartedClient> {
+  const lengths: number[] = [];
+  const failures: string[] = [];
+  let last: readonly number[] = [];
+  const show = (messages: Message[]) => {
+    lengths.push(messages.length);
+    last = messages.map(({ position }) => position);
+  };
+  const stop = follow(sessionId, show, reason => void failures.push(JSON.stringify(reason)));
+  return Promise.resolve({ shown: async () => ({ lengths, last, failures }), stop: async () => stop() });
+}
+
+const EXAMPLES = new URL('./examples/', import.meta.url);
+
+/** The files of the examples as a bundler gives them to a browser: without their types. */
+async function serveExamples(): Promise<Server> {
+  const server = createServer(async ({ url = '/' }, response) => {
+    const name = /^\/([\w-]+\.ts)$/.exec(url)?.[1];
+    if (name === undefined) return response.setHeader('content-type', 'text/html').end('<!doctype html><title>An example</title>');
+    const { code } = await transformWithOxc(await readFile(new URL(name, EXAMPLES), 'utf8'), name);
+    return response.setHeader('content-type', 'text/javascript').end(code);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+/** The page that runs the example for browsers, which is another site than the server. */
+export interface ExamplePage {
+  readonly origin: string;
+  start(url: string, sessionId: string): Promise<StartedClient>;
+  close(): Promise<void>;
+}
+
+/** Opens it; null where no Chromium is installed. */
+export async function openExamplePage(): Promise<ExamplePage | null> {
+  const chromium = findChromium();
+  if (chromium === null) return null;
+  const server = await serveExamples();
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('The examples have no port.');
+  const origin = `http://127.0.0.1:${address.port}`;
+  const browser = await launchChromium(chromium);
+  const page = await browser.open(origin);
+  await page.waitFor(`location.origin === '${origin}'`);
+  return {
+    origin,
+    async start(url, sessionId) {
+      await page.evaluate(`(async () => {
+        const { followMessages } = await import('/event-source.ts');
+        const seen = { lengths: [], last: [], failures: [] };
+        const show = messages => { seen.lengths.push(messages.length); seen.last = messages.map(({ position }) => position); };
+        const stop = followMessages('${url}', '${sessionId}', show, reason => seen.failures.push(JSON.stringify(reason)));
+        Object.assign(window, { seen, stop });
+      })()`);
+      return { shown: () => page.evaluate<Shown>('window.seen'), stop: () => page.evaluate('window.stop()') };
+    },
+    async close() {
+      await browser.close();
+      server.close();
+    },
+  };
+}
+
+/** The examples that run in Node, each with a connection of its own to what the proxy leads to. */
+export const NODE_CLIENTS: Readonly<Record<string, (proxy: CuttingProxy, sessionId: string) => Promise<StartedClient>>> = {
+  'graphql-ws': ({ webSocketUrl }, id) => start((...rest) => graphqlWs.followMessages(live(webSocketUrl), ...rest), id),
+  urql: ({ url, webSocketUrl }, id) => start((...rest) => urql.followMessages(urql.createUrqlClient(url, live(webSocketUrl)), ...rest), id),
+  'Apollo Client': ({ url, webSocketUrl }, id) =>
+    start((...rest) => apollo.followMessages(apollo.createApolloClient(url, live(webSocketUrl)), ...rest), id),
+  'EventSource in Node': ({ url }, id) =>
+    start((sessionId, show, fail) => eventSource.followMessages(url, sessionId, show, fail, address => new NodeEventSource(address)), id),
+};
+
+function live(url: string) {
+  return createLiveClient({ url, webSocketImpl: WebSocket });
+}
