@@ -28,6 +28,7 @@ function listen<Data>(
       }, ms);
     }
     opened.addEventListener('next', ({ data, lastEventId }) => {
+      if (opened.readyState === opened.CLOSED) return;
       const result: Result<Data> = JSON.parse(data);
       const failure = result.errors?.find(({ extensions }) => extensions?.retryable);
       if (failure) return again(failure.extensions?.details?.retryAfterMs ?? 2_000);

@@ -103,8 +103,10 @@ function cursorOf({ data }: FormattedExecutionResult<Record<string, { cursor?: s
 }
 
 /** How long to wait where a failure may be over then; null where it is none of that kind. */
-function retryAfterMs(errors: unknown): number | null {
-  if (!Array.isArray(errors)) return null;
-  const failure = errors.find(error => error.extensions?.retryable === true);
-  return failure === undefined ? null : (failure.extensions.details?.retryAfterMs ?? 2_000);
+function retryAfterMs(reason: unknown): number | null {
+  const errors: readonly { extensions?: { retryable?: boolean; details?: { retryAfterMs?: number } } }[] = Array.isArray(reason)
+    ? reason
+    : [];
+  const failure = errors.find(({ extensions }) => extensions?.retryable);
+  return failure === undefined ? null : (failure.extensions?.details?.retryAfterMs ?? 2_000);
 }
