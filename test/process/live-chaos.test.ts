@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { PATIENCE_MS } from '../support/patience.ts';
 import { runChaos } from './chaos/chaos-run.ts';
 import { type ChaosServers, startChaosServers } from './chaos/chaos-servers.ts';
 import { stopServers } from './server-process.ts';
@@ -16,19 +17,23 @@ afterAll(async () => {
 });
 
 describe('subscribers of two servers', () => {
-  it('whose connections are cut are told all that the log has for them, once and in its order', async () => {
-    const { cuts, connections } = await runChaos({
-      seed: 1,
-      servers,
-      databaseUrl: database.url,
-      writers: 5,
-      subscribers: 20,
-      cuts: 50,
-      cutEveryMs: 150,
-      holdMs: 500,
-    });
-    expect(Object.values(cuts).reduce((sum, count) => sum + count)).toBe(50);
-    expect(connections).toBeGreaterThanOrEqual(20 + 50);
-    await servers.close();
-  });
+  it(
+    'whose connections are cut are told all that the log has for them, once and in its order',
+    async () => {
+      const { cuts, connections } = await runChaos({
+        seed: 1,
+        servers,
+        databaseUrl: database.url,
+        writers: 5,
+        subscribers: 20,
+        cuts: 50,
+        cutEveryMs: 150,
+        holdMs: 500,
+      });
+      expect(Object.values(cuts).reduce((sum, count) => sum + count)).toBe(50);
+      expect(connections).toBeGreaterThanOrEqual(20 + 50);
+      await servers.close();
+    },
+    10 * PATIENCE_MS,
+  );
 });
