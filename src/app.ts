@@ -41,6 +41,8 @@ export interface AppOptions {
   /** A migrated Postgres. */
   readonly databaseUrl: string;
   readonly log: Logger;
+  /** How long a request waits for a connection to the database, in milliseconds; five seconds by default. */
+  readonly connectTimeoutMs?: number;
   /** Left out, nothing is traced. */
   readonly tracer?: Tracer;
 }
@@ -52,13 +54,14 @@ export const DRAIN_TIMEOUT_MS = 8_000;
  * Puts the application together; nothing happens before it is called.
  * @throws StartError where the trusted documents cannot be read or AUTH=off does not fit the keys there are, and the error of pg where the database cannot be reached
  */
-export async function createApp({ config, databaseUrl, log, tracer }: AppOptions): Promise<App> {
+export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tracer }: AppOptions): Promise<App> {
   const documents = await loadPersistedDocuments(config.persisted);
   const answers = createAnswerMemory(config.limits.maxResponseBytes);
   const database = createDatabase({
     url: databaseUrl,
     poolSize: config.database.poolSize,
     statementTimeoutMs: config.limits.requestTimeoutMs,
+    connectTimeoutMs,
     tracer,
     answers,
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),

@@ -72,6 +72,8 @@ export interface DatabaseOptions {
   readonly poolSize: number;
   /** A statement running longer is ended by the server. */
   readonly statementTimeoutMs: number;
+  /** Whoever has no connection after so many milliseconds, of the pool or a new one, is refused; five seconds by default. */
+  readonly connectTimeoutMs?: number;
   /** Told of connections lost while idle; they are replaced when next needed. */
   readonly onConnectionError: (error: Error) => void;
   /** Left out, nothing is traced. */
@@ -110,7 +112,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.poolSize,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     keepAlive: true,
     statement_timeout: options.statementTimeoutMs,
     idle_in_transaction_session_timeout: options.statementTimeoutMs,

@@ -10,7 +10,7 @@ import type { EventLog, EventRequest } from '../../src/events/event-log.ts';
 import type { EventType } from '../../src/events/event-payload.ts';
 import { type GqlAnswer, type ReceivedAnswer, toGqlAnswer } from './client.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
-import { PATIENTLY } from './patience.ts';
+import { PATIENCE_MS, PATIENTLY } from './patience.ts';
 
 /** How a test app is started. */
 export interface TestAppOptions {
@@ -18,6 +18,8 @@ export interface TestAppOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A database of the test's own; by default a fresh clone of the template, dropped when the app is closed. */
   readonly databaseUrl?: string;
+  /** How long a request waits for a connection to the database; by default, longer than a busy machine lets a crowd of writers wait. */
+  readonly connectTimeoutMs?: number;
 }
 
 /** How one operation is sent. */
@@ -118,6 +120,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const app = await createApp({
     config,
     databaseUrl,
+    connectTimeoutMs: options.connectTimeoutMs ?? PATIENCE_MS,
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
   app.database.onStatement(statement => void statements.push(statement));

@@ -5,8 +5,9 @@ import { type RestartablePostgres, startRestartablePostgres } from './restartabl
 import { contentsOf, startWriteLoad, storedContents, type WriteLoad } from './write-load.ts';
 
 const TIMEOUT_MS = 5_000;
-/** A request waits for a connection at most five seconds, then runs for at most the request's time; the rest is for a slow machine. */
-const BOUND_MS = 5_000 + TIMEOUT_MS + 30_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** A request waits for a connection, then runs for at most the request's time; the rest is for a slow machine. */
+const BOUND_MS = CONNECT_TIMEOUT_MS + TIMEOUT_MS + 30_000;
 const LIST = '{ sessions(first: 1) { nodes { id } } }';
 
 let postgres: RestartablePostgres;
@@ -16,8 +17,12 @@ let patient: TestApp;
 let app: TestApp;
 beforeAll(async () => {
   postgres = await startRestartablePostgres();
-  patient = await startTestApp({ databaseUrl: postgres.url });
-  app = await startTestApp({ databaseUrl: postgres.url, env: { REQUEST_TIMEOUT: `${TIMEOUT_MS}ms` } });
+  patient = await startTestApp({ databaseUrl: postgres.url, connectTimeoutMs: CONNECT_TIMEOUT_MS });
+  app = await startTestApp({
+    databaseUrl: postgres.url,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    env: { REQUEST_TIMEOUT: `${TIMEOUT_MS}ms` },
+  });
 });
 afterAll(async () => {
   await app.close();
@@ -82,7 +87,11 @@ describe('a database that is silent', () => {
 describe('a database without connections to give', () => {
   it('because the pool is held by waiting statements: the others are told in time, and served once it is free', async () => {
     // Who waits for a statement has two minutes, who waits for a connection five seconds: the code tells which it was.
-    const small = await startTestApp({ databaseUrl: postgres.url, env: { DATABASE_POOL: '2', REQUEST_TIMEOUT: '2m' } });
+    const small = await startTestApp({
+      databaseUrl: postgres.url,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      env: { DATABASE_POOL: '2', REQUEST_TIMEOUT: '2m' },
+    });
     const locker = new Client({ connectionString: postgres.url });
     await locker.connect();
     await locker.query('begin; lock table aria_engine.chat_sessions in access exclusive mode');
@@ -106,7 +115,7 @@ describe('a database without connections to give', () => {
     const url = new URL(postgres.url);
     url.username = 'app';
     url.password = 'app';
-    const limited = await startTestApp({ databaseUrl: url.href });
+    const limited = await startTestApp({ databaseUrl: url.href, connectTimeoutMs: CONNECT_TIMEOUT_MS });
     (await limited.gql(LIST)).expectOk();
     await admin.query('alter role app connection limit 0');
     await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'");
