@@ -108,6 +108,8 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   #catchingUp = false;
   #ended = false;
   #failure: Error | null = null;
+  /** From when an event is given out until the next one is asked for. */
+  #isTaken = false;
 
   constructor(options: EventSubscriptionOptions) {
     const { sessionIds, agentIds, types, followChildren } = options.match;
@@ -146,12 +148,22 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     return this.#buffer.length;
   }
 
+  /**
+   * The place of the log up to which everything that matches has been given out and dealt with, as far as a consumer that takes one event
+   * at a time has asked for the next: however long none has come, it can go on from here. Null while an event is on its way, and at the end.
+   */
+  get settledSeq(): bigint | null {
+    if (this.#isTaken || this.#ended || this.#buffer.length > 0) return null;
+    return this.#live ? this.#options.source.position : this.#position;
+  }
+
   [Symbol.asyncIterator](): this {
     return this;
   }
 
   next(): Promise<IteratorResult<StoredEvent>> {
     const event = this.#buffer.shift();
+    this.#isTaken = event !== undefined;
     if (event !== undefined) return Promise.resolve({ done: false, value: event });
     if (this.#failure !== null) {
       const failure = this.#failure;
@@ -244,6 +256,7 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
 
   #offer(event: StoredEvent): void {
     const waiter = this.#waiters.shift();
+    this.#isTaken = waiter !== undefined;
     if (waiter === undefined) this.#buffer.push(event);
     else waiter.resolve({ done: false, value: event });
   }

@@ -1,8 +1,12 @@
 import type { ExecutionResult, FormattedExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql';
 import { encodeEventCursor } from '../events/event-cursor.ts';
+import type { OperationOrigin } from './execution.ts';
 
 /** Of the results of subscriptions: the cursor of the event each one tells of. Beside the result, so that it is never part of an answer. */
 const cursors = new WeakMap<ExecutionResult, string>();
+
+/** Of operations that are subscriptions: the source of their events. */
+const sources = new WeakMap<OperationOrigin, object>();
 
 /** Of results that have been sent: a result of one event goes to every subscriber who asked the same. */
 const texts = new WeakMap<ExecutionResult, string>();
@@ -29,6 +33,21 @@ export function setResumeCursor(result: ExecutionResult, event: unknown): void {
 /** The cursor to resume after for whoever has had this result; null for one that tells of no event, such as a refusal. */
 export function resumeCursorOf(result: ExecutionResult): string | null {
   return cursors.get(result) ?? null;
+}
+
+/** Notes down where the events of a subscription come from. */
+export function setEventSource(origin: OperationOrigin, source: object): void {
+  sources.set(origin, source);
+}
+
+/**
+ * The cursor to resume after for whoever has taken all that a subscription has given so far, at its start and however long it has been silent;
+ * null while a result is on its way, and where nobody can resume.
+ */
+export function settledCursorOf(origin: OperationOrigin): string | null {
+  const source = sources.get(origin);
+  if (source === undefined || !('settledSeq' in source) || typeof source.settledSeq !== 'bigint') return null;
+  return encodeEventCursor(source.settledSeq);
 }
 
 /** An error as clients see it; `http` is for our own server. */

@@ -25,6 +25,8 @@ interface EventStreamOptions extends EventStreamPace {
   /** Aborted where the server drains: the end of the stream is not that of the subscription. */
   readonly ending?: AbortSignal;
   readonly client: StreamClient;
+  /** The cursor to resume after for whoever has taken all results so far; null while one is on its way, and where nobody can resume. */
+  readonly settledCursor: () => string | null;
 }
 
 /** Where a `ReadableStream` takes its chunks. */
@@ -82,17 +84,27 @@ export function toSingleEventStream(result: ExecutionResult): string {
  * The source of the body of an event stream in the distinct connections mode of GraphQL over SSE: each result as `event: next`, with the cursor
  * of its event as `id:`, which an EventSource sends back as `Last-Event-ID` when it connects again. `event: complete` comes where the
  * subscription is over: whoever comes again would get the same end. Where the server drains, the stream just ends, so that clients connect
- * again. The next result is asked for when there is room for it; where the body is given up, the results are returned.
+ * again. An `id:` without data comes at the start and where others' events have gone by since, so that whoever has had no event yet, or none for
+ * a long time, resumes too. The next result is asked for when there is room for it; where the body is given up, the results are returned.
  */
 export function createEventSource(
   results: AsyncIterator<ExecutionResult>,
-  { heartbeatMs = 12_000, stallMs = 60_000, ending, client }: EventStreamOptions,
+  { heartbeatMs = 12_000, stallMs = 60_000, ending, client, settledCursor }: EventStreamOptions,
 ): EventSourceBody {
   let heartbeat: NodeJS.Timeout | undefined;
   let last: ExecutionResult = {};
   /** Since when the client has not been seen to read, by the heartbeat. */
   let readAt = performance.now();
   let hasRead = false;
+  let told: string | null = null;
+
+  /** Empty where the client knows. */
+  function place(): string {
+    const cursor = settledCursor();
+    if (cursor === null || cursor === told) return '';
+    told = cursor;
+    return `id: ${cursor}\n`;
+  }
 
   async function end(body: EventSink): Promise<void> {
     clearInterval(heartbeat);
@@ -104,12 +116,12 @@ export function createEventSource(
   return {
     start(body) {
       // Some browsers show nothing of an answer before something of its body has come.
-      body.enqueue(Buffer.from(`retry: ${randomInt(...RECONNECT_MS)}\n\n`));
+      body.enqueue(Buffer.from(`retry: ${randomInt(...RECONNECT_MS)}\n${place()}\n`));
       heartbeat = setInterval(() => {
         const isFull = client.isFull();
         if (!isFull || hasRead) readAt = performance.now();
         hasRead = false;
-        if (!isFull) body.enqueue(Buffer.from(':\n\n'));
+        if (!isFull) body.enqueue(Buffer.from(`:\n${place()}\n`));
         else if (performance.now() - readAt >= stallMs) client.cut();
       }, heartbeatMs);
     },

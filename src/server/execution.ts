@@ -5,7 +5,7 @@ import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
 import { holdAnswer } from './answer-size.ts';
 import type { Access } from './authenticate.ts';
 import { codeOf, type ErrorModel } from './error-model.ts';
-import { setResumeCursor } from './event-result.ts';
+import { setEventSource, setResumeCursor } from './event-result.ts';
 import type { WatchedOperation } from './operation-watch.ts';
 import { type SharedExecution, shareKeyOf } from './shared-execution.ts';
 import { findVariableErrors } from './variable-errors.ts';
@@ -218,6 +218,7 @@ export async function subscribeOperation(
   try {
     const source = await withinTime(starting, options.timeoutMs);
     if (Symbol.asyncIterator in source) {
+      setEventSource(origin, source);
       return mapStream(source[Symbol.asyncIterator](), {
         toResult: delivering(origin.watch, persisting(answering(operation, own, options), ended.signal)),
         toError: error => options.errors.present(error, about),

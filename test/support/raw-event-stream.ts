@@ -12,6 +12,8 @@ export interface RawEventStream {
   next(): Promise<RawEvent>;
   /** Comments so far. */
   comments(): number;
+  /** The last `id:` so far, with or without an event: what an EventSource sends when it comes again. */
+  lastEventId(): string | null;
   /** The last `retry:` so far, in milliseconds. */
   retryMs(): number | null;
   /** Resolves when the server has ended the stream; rejects where the connection broke. */
@@ -29,6 +31,7 @@ export async function openEventStream(url: string, headers: Record<string, strin
   const arrived: RawEvent[] = [];
   let comments = 0;
   let retryMs: number | null = null;
+  let lastEventId: string | null = null;
   let isOver = false;
   let wake: () => void = () => undefined;
 
@@ -41,6 +44,7 @@ export async function openEventStream(url: string, headers: Record<string, strin
     }
     if (fields.has('retry')) retryMs = Number(fields.get('retry'));
     const [id, event, data] = ['id', 'event', 'data'].map(name => fields.get(name));
+    lastEventId = id ?? lastEventId;
     if (event !== undefined && data !== undefined) arrived.push({ ...(id === undefined ? {} : { id }), event, data });
   }
 
@@ -75,6 +79,7 @@ export async function openEventStream(url: string, headers: Record<string, strin
       return event;
     },
     comments: () => comments,
+    lastEventId: () => lastEventId,
     retryMs: () => retryMs,
     ended,
     cut: () => control.abort(),

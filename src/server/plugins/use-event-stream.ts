@@ -1,5 +1,6 @@
 import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import { settledCursorOf } from '../event-result.ts';
 import { createEventSource, type EventStreamPace, type StreamClient, toSingleEventStream } from '../event-stream.ts';
 import type { TransportContext } from './use-execution.ts';
 
@@ -29,13 +30,13 @@ function hasOwnStatus({ errors = [] }: ExecutionResult): boolean {
 /** Writes event streams in place of Yoga, whose events have no ids. */
 export function useEventStream(pace: EventStreamPace = {}): Plugin<TransportContext, TransportContext> {
   return {
-    onResultProcess({ request, result, resultProcessor, setResultProcessor, serverContext: { ending, client = UNKNOWN_CLIENT } }) {
+    onResultProcess({ request, result, resultProcessor, setResultProcessor, serverContext: { origin, ending, client = UNKNOWN_CLIENT } }) {
       if (resultProcessor === undefined || Array.isArray(result)) return;
       if (Symbol.asyncIterator in result) {
         const results = result[Symbol.asyncIterator]();
+        const source = createEventSource(results, { ...pace, ending, client, settledCursor: () => settledCursorOf(origin) });
         setResultProcessor(
-          (_result, { Response, ReadableStream }) =>
-            new Response(new ReadableStream(createEventSource(results, { ...pace, ending, client })), { headers: { ...HEADERS } }),
+          (_result, { Response, ReadableStream }) => new Response(new ReadableStream(source), { headers: { ...HEADERS } }),
           EVENT_STREAM,
         );
       } else if (takesEventsOnly(request) && !hasOwnStatus(result)) {

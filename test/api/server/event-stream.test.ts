@@ -80,6 +80,18 @@ describe('an event stream', () => {
     expect((await resumed.next()).id).toBe(third.id);
   });
 
+  it('has an id to come again with before its first event', async () => {
+    const id = await createSession('first');
+    const stream = await open(app.url, titlesOf(id));
+    await expect.poll(() => stream.lastEventId()).not.toBeNull();
+    stream.cut();
+    await rename(id, 'second');
+    await rename(id, 'third');
+    const resumed = await open(app.url, titlesOf(id), { 'last-event-id': stream.lastEventId() ?? '' });
+    const told = [await resumed.next(), await resumed.next()];
+    expect(new Set(told.map(event => event.id)).size).toBe(2);
+  });
+
   it.each([
     ['that is none', 'nonsense', 'BAD_CURSOR'],
     ['ahead of the log', Buffer.from('e1:999999999999').toString('base64url'), 'BAD_CURSOR'],

@@ -123,6 +123,41 @@ describe('EventSubscription', () => {
     },
   );
 
+  it('tells from where to go on where nothing is on its way', async () => {
+    const dispatcher = new EventDispatcher();
+    let position = 0n;
+    const { stream } = subscribe(
+      dispatcher,
+      { sessionIds: ['s'] },
+      {
+        ...emptySource(),
+        get position() {
+          return position;
+        },
+      },
+    );
+    const dispatch = (seq: bigint, sessionId: string) => {
+      position = seq;
+      dispatcher.dispatch(event(seq, sessionId));
+    };
+    expect(stream.settledSeq).toBe(0n);
+    const [first] = await live(stream);
+    dispatch(1n, 'other');
+    expect(stream.settledSeq).toBe(1n);
+    dispatch(2n, 's');
+    dispatch(3n, 's');
+    dispatch(4n, 'other');
+    expect((await first)?.value).toMatchObject({ seq: 2n });
+    expect(stream.settledSeq).toBeNull();
+    expect((await stream.next()).value).toMatchObject({ seq: 3n });
+    expect(stream.settledSeq).toBeNull();
+    const last = stream.next();
+    expect(stream.settledSeq).toBe(4n);
+    stream.end();
+    expect((await last).done).toBe(true);
+    expect(stream.settledSeq).toBeNull();
+  });
+
   it('gives what it holds before it fails', async () => {
     const dispatcher = new EventDispatcher();
     const { stream } = subscribe(dispatcher, {});
