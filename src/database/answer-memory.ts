@@ -4,7 +4,7 @@ import { DomainError } from '../errors.ts';
 const SMALL_BYTES = 1024 * 1024;
 
 /** How many answers of the largest size are held at once, as rows or as text. */
-const LARGEST_AT_ONCE = 8;
+const LARGEST_AT_ONCE = 4;
 
 /** What one reader of the database, or one operation, holds in memory of what it has read. */
 export interface AnswerShare {
@@ -44,7 +44,7 @@ export function answerRefusal(code: RefusalCode, maxBytes: number): DomainError 
     : new DomainError(code, 'Too many large answers are being made just now; try again.');
 }
 
-/** @param maxBytes of one answer; all together may take eight times as much */
+/** @param maxBytes of one answer; all together may take four times as much */
 export function createAnswerMemory(maxBytes: number): AnswerMemory {
   let held = 0;
 

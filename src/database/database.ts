@@ -91,8 +91,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const PROBE_TIMEOUT_MS = 2_000;
 /** What all connections together have read meanwhile is at least what one statement has: so little of it is not worth measuring. */
 const UNMEASURED_BYTES = 64 * 1024;
-/** Statements of one operation at once. */
-const MAX_STATEMENTS = 4;
+/** Statements of one operation at once: with what it holds already, never more than all answers together may. */
+const MAX_STATEMENTS = 3;
 /** How much longer than a statement may take the server is waited for. */
 const SILENCE_GRACE_MS = 3_000;
 
