@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
 
 /** What leaves a WebSocket: no more waits in memory than a little, however slowly the client reads. */
@@ -13,10 +14,23 @@ const MAX_WAITING_BYTES = 32 * 1024;
 
 /**
  * While more waits than that, nothing is read from the client either: what it asks for would only wait, too.
+ * @param connection what the socket writes to
  * @param onProgress called when a client that was behind has read
  */
-export function createSocketOutbox(socket: WebSocket, onProgress: () => void): SocketOutbox {
+export function createSocketOutbox(socket: WebSocket, connection: Writable, onProgress: () => void): SocketOutbox {
   let drained: Promise<void> | null = null;
+  let isGathering = false;
+
+  /** A call of the system for each message would cost more than all the rest: what is sent without waiting in between leaves together. */
+  function gather(): void {
+    if (isGathering) return;
+    isGathering = true;
+    connection.cork();
+    process.nextTick(() => {
+      isGathering = false;
+      connection.uncork();
+    });
+  }
 
   function isFull(bytes: number): boolean {
     return socket.bufferedAmount + bytes > MAX_WAITING_BYTES;
@@ -44,6 +58,7 @@ export function createSocketOutbox(socket: WebSocket, onProgress: () => void): S
     async send(text) {
       while (drained !== null) await drained;
       if (socket.readyState !== socket.OPEN) return;
+      gather();
       if (isFull(text.length)) await follow(done => socket.send(text, done));
       else socket.send(text);
     },

@@ -269,8 +269,8 @@ export function createWebSocketTransport({
     }
   }
 
-  function serve(socket: WebSocket, { headers }: IncomingMessage): void {
-    const outbox = createSocketOutbox(socket, keepAlive(socket));
+  function serve(socket: WebSocket, { headers, socket: connected }: IncomingMessage): void {
+    const outbox = createSocketOutbox(socket, connected, keepAlive(socket));
     const connection: Connection = {
       socket,
       outbox,
