@@ -73,6 +73,9 @@ export class ChaosSubscriber {
       onResult: (result, id) => {
         if (isCurrent()) this.#take(result, id);
       },
+      onPlace: id => {
+        if (isCurrent()) this.#lastEventId = id;
+      },
       onEnd: reason => {
         if (!isCurrent()) return;
         this.#note(reason);

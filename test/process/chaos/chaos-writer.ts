@@ -50,7 +50,7 @@ const KEEP_TRYING_MS = 2 * PATIENCE_MS;
  * @returns the payload; null where an earlier try has done it unheard
  * @throws Error for any refusal that is not to be tried again
  */
-export async function mutate(
+async function mutate(
   servers: ChaosServers,
   random: RandomSource,
   { field, selection, input, harmless }: { field: string; selection: string; input: Payload; harmless?: string },

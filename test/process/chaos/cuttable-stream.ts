@@ -21,6 +21,8 @@ export interface StreamListener {
   onOpen(): void;
   /** @param id of the event in the stream, null where the transport has none */
   onResult(result: StreamResult, id: string | null): void;
+  /** Where to go on from, told without an event: nothing up to there is still to come. */
+  onPlace(id: string): void;
   /** Called once. */
   onEnd(reason: string): void;
 }
@@ -117,8 +119,9 @@ function overEventStream(
     const fields = new Map(
       block.split('\n').map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trimStart()]),
     );
-    const event = fields.get('event');
-    if (event === 'next') listener.onResult(JSON.parse(fields.get('data') ?? '') as StreamResult, fields.get('id') ?? null);
+    const [event, id] = [fields.get('event'), fields.get('id')];
+    if (event === 'next') listener.onResult(JSON.parse(fields.get('data') ?? '') as StreamResult, id ?? null);
+    else if (event === undefined && id !== undefined) listener.onPlace(id);
     else if (event === 'complete') end('completed');
   }
 }
