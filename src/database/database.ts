@@ -120,6 +120,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     options: '-c timezone=UTC -c default_transaction_isolation=read\\ committed -c jit=off -c work_mem=32MB',
     application_name: 'sessiongraph',
   });
+  // Between its release and its next user's first listener a connection may hear of its end; unheard, that would end the process.
+  pool.on('connect', client => client.on('error', () => undefined));
   giveUpSilent(pool, options.statementTimeoutMs + SILENCE_GRACE_MS);
   const received = countReceived(pool, options.answers);
   const probe = new pg.Pool({
