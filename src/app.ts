@@ -95,6 +95,8 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     tracer,
     rateLimiter,
     metrics,
+    // However many subscribers are behind, they leave half of the connections to requests.
+    eventAnswersAtOnce: Math.ceil(config.database.poolSize / 2),
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
   });
   const stopSweeper = startSweeper({

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Socket } from 'node:net';
 import { PrismaPg } from '@prisma/adapter-pg';
+import pLimit, { type LimitFunction } from 'p-limit';
 import pg from 'pg';
 import type { DomainError } from '../errors.ts';
 import { Prisma, PrismaClient } from '../generated/prisma/client.ts';
@@ -180,21 +181,19 @@ export function createDatabase(options: DatabaseOptions): Database {
       ),
     gauges: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     holding(share) {
-      const enter = createGate(MAX_STATEMENTS);
+      let limit: LimitFunction | undefined;
       return {
         ...database,
-        async rows<Row>(statement: Sql): Promise<Row[]> {
-          const leave = await enter();
-          try {
+        rows<Row>(statement: Sql): Promise<Row[]> {
+          limit ??= pLimit(MAX_STATEMENTS);
+          return limit(async () => {
             // Once it has read too much it reads no more.
             share.read(0);
             const before = received.bytes;
             const rows = await database.rows<Row>(statement);
             if (received.bytes - before > UNMEASURED_BYTES) share.read(sizeOf(rows));
             return rows;
-          } finally {
-            leave();
-          }
+          });
         },
       };
     },
@@ -265,22 +264,6 @@ function giveUpSilent(pool: pg.Pool, silenceMs: number): void {
   });
   pool.on('acquire', client => allow(client, silenceMs));
   pool.on('release', (_error, client) => allow(client, 0));
-}
-
-/** Lets in so many at once, the others in the order they came; who is let in gets the function to leave by. */
-function createGate(places: number): () => Promise<() => void> {
-  let free = places;
-  const waiting: (() => void)[] = [];
-  function leave(): void {
-    const next = waiting.shift();
-    if (next === undefined) free += 1;
-    else next();
-  }
-  return async () => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>(resolve => waiting.push(resolve));
-    return leave;
-  };
 }
 
 /**

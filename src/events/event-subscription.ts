@@ -51,6 +51,9 @@ const MAX_RANGE = 1_048_576n;
 /** Most links that are read at once, and most events where all of them have to be looked at here. */
 const FOLLOW_LIMIT = 1_024;
 
+/** Most events from the table that wait for one consumer: unlike those the reader keeps, they are its own, and thousands may be stuck. */
+const TABLE_BATCH = 64;
+
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
 
@@ -320,17 +323,18 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     }
     const recent = source.recent(this.#position);
     if (recent !== null) {
-      await this.#take(recent, end);
+      await this.#take(recent, end, bufferSize);
       return;
     }
     const { filter, through } = await this.#within(earlier(this.#position + this.#window, end));
     // Of those that are read only to be looked at here, many pass at once.
-    const limit = this.followsChildren && filter.sessionIds === null ? FOLLOW_LIMIT : bufferSize;
+    const most = Math.min(bufferSize, TABLE_BATCH);
+    const limit = this.followsChildren && filter.sessionIds === null ? FOLLOW_LIMIT : most;
     const { events, reached } = await source.read({ after: this.#position, through, limit }, filter);
     const isProbing = filter.sessionIds !== null && filter.sessionIds.length <= MAX_PROBED;
     const isSparse = reached === through && 2 * events.length < limit;
     this.#window = isProbing && isSparse ? earlier(2n * this.#window, MAX_RANGE) : NARROW_RANGE;
-    await this.#take(events, reached);
+    await this.#take(events, reached, most);
   }
 
   /**
@@ -356,14 +360,14 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     return followed.size <= MAX_PROBED ? { ...this.#filter, sessionIds: [...followed] } : this.#filter;
   }
 
-  async #take(events: readonly StoredEvent[], reached: bigint): Promise<void> {
+  async #take(events: readonly StoredEvent[], reached: bigint, most: number): Promise<void> {
     for (const event of events) {
       if (this.followsChildren) await this.#follow(event);
       if (this.#ended) return;
       this.#position = event.seq;
       if (this.#matches(event)) this.#offer(event);
       this.#leave(event);
-      if (this.#buffer.length >= this.#options.bufferSize) return;
+      if (this.#buffer.length >= most) return;
     }
     this.#position = reached;
   }

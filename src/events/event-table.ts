@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import { Pool, type QueryConfig, type QueryResult } from 'pg';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -152,6 +153,8 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
     keepAlive: true,
     options: settings.map(([name, value]) => `-c ${name}=${value}`).join(' '),
   });
+  // Who waits here gives up for nothing but its turn: in the pool's own queue it would after a few seconds, and ask again.
+  const inTurn = pLimit(SHARED_CONNECTIONS);
   pool.on('error', error => log.warn({ reason: error.message }, 'lost an idle connection to Postgres'));
 
   async function read(
@@ -184,15 +187,15 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
       const range = { after, through: END_OF_LOG, limit };
       return read(async query => (await link.query(query))[0], range, readingOf(range, { sessionIds: null, agentIds: null, types: null }));
     },
-    read: (range, filter) => read(query => pool.query(query), range, readingOf(range, filter)),
-    readLinks: range => read(query => pool.query(query), range, { name: 'read_links', text: READ_LINKS }),
+    read: (range, filter) => read(query => inTurn(() => pool.query(query)), range, readingOf(range, filter)),
+    readLinks: range => read(query => inTurn(() => pool.query(query)), range, { name: 'read_links', text: READ_LINKS }),
     async expiredSeq() {
       const { rows } = await pool.query<{ seq: string }>('select expired_seq as seq from aria_engine.event_log_state');
       return BigInt(rows[0]?.seq ?? 0);
     },
     async withDescendants(sessionIds, asOf) {
       const values = [sessionIds, String(asOf)];
-      const { rows } = await pool.query<TreeNode & { expiredSeq: string }>({ name: 'tree', text: TREE, values });
+      const { rows } = await inTurn(() => pool.query<TreeNode & { expiredSeq: string }>({ name: 'tree', text: TREE, values }));
       if (rows.some(row => BigInt(row.expiredSeq) > asOf)) throw new EventLogExpiredError();
       return rows.map(({ id, parentId }) => ({ id, parentId }));
     },

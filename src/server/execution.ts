@@ -1,4 +1,5 @@
 import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute, type GraphQLError } from 'graphql';
+import type { LimitFunction } from 'p-limit';
 import type { AnswerMemory, AnswerShare } from '../database/answer-memory.ts';
 import { requestTimeout } from '../errors.ts';
 import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
@@ -52,6 +53,8 @@ export interface ExecutionOptions {
   readonly timeoutMs: number;
   /** Left out, each subscription executes for itself. */
   readonly shared?: SharedExecution;
+  /** Runs so many answers to events at once, the others in their turn; left out, all at once. */
+  readonly eventAnswers?: LimitFunction;
   /** Left out, answers are as large as they become. */
   readonly answers?: AnswerMemory;
 }
@@ -118,7 +121,7 @@ const NEVER = new AbortController().signal;
 
 /** Gives the function that answers a subscription to its events; its results know their cursors. */
 function answering(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): (event: unknown) => Promise<ExecutionResult> {
-  const { shared } = options;
+  const { shared, eventAnswers } = options;
   const key = shared === undefined ? null : shareKeyOf(operation, origin.access.viewer);
   const { requestId, access } = origin;
   let release: () => void = () => undefined;
@@ -131,7 +134,10 @@ function answering(operation: Operation, origin: OperationOrigin, options: Execu
   async function answer(event: unknown): Promise<ExecutionResult> {
     // The next event is asked for when the answer to the last one has been sent.
     release();
-    const result = await executeOperation({ ...operation, rootValue: event }, own, options);
+    // Nobody takes what is made for a stream that has ended meanwhile.
+    const execution = async () => (own.signal.aborted ? {} : executeOperation({ ...operation, rootValue: event }, own, options));
+    // The time an answer may take begins when it is its turn.
+    const result = await (eventAnswers === undefined ? execution() : eventAnswers(execution));
     setResumeCursor(result, event);
     return result;
   }

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions, ty
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DocumentNode, GraphQLSchema } from 'graphql';
+import pLimit from 'p-limit';
 import { type Config, isLoopback } from '../config.ts';
 import type { AnswerMemory } from '../database/answer-memory.ts';
 import { DomainError } from '../errors.ts';
@@ -52,6 +53,8 @@ export interface HttpServerOptions {
   readonly isReady: () => boolean | Promise<boolean>;
   /** Counts, and is served at `/metrics`. */
   readonly metrics?: Metrics;
+  /** How many answers to events of subscriptions are made at once, for all subscribers together. */
+  readonly eventAnswersAtOnce?: number;
   /** What is still open so long after `close()` is cut. */
   readonly drainTimeoutMs?: number;
   /** How soon a WebSocket must be initialised, and how often it is pinged. */
@@ -279,6 +282,7 @@ export function createHttpServer({
   answers,
   documents = createPersistedDocuments(new Map(), false),
   rateLimiter,
+  eventAnswersAtOnce = 10,
   drainTimeoutMs = 10_000,
   webSockets: pace,
   eventStreams,
@@ -295,6 +299,7 @@ export function createHttpServer({
     errors,
     timeoutMs: config.limits.requestTimeoutMs,
     shared: createSharedExecution(),
+    eventAnswers: pLimit(eventAnswersAtOnce),
     answers,
   };
   const guard = createRequestGuard({

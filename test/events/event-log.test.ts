@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OpenEventBus } from '../../src/events/bus.ts';
 import { createEventLog, type EventLog, type EventLogOptions, type EventRequest } from '../../src/events/event-log.ts';
@@ -12,6 +13,8 @@ const log = createLog('silent');
 const MUTE: OpenEventBus = async () => ({ announce: () => undefined, close: async () => undefined });
 const ALL: EventRequest = { visibleAgents: null };
 const LONG_MS = 600_000;
+/** How long the pool of those that are behind lets one wait. */
+const CONNECTION_WAIT_MS = 5_000;
 
 let database: TestDatabase;
 let leftovers: (() => Promise<unknown>)[];
@@ -238,6 +241,22 @@ describe('a consumer that is behind while the database refuses to be read', () =
     await writer.client.query('alter table aria_engine.event_log_state rename hidden to expired_seq');
     const resumed = await eventLog.subscribe({ ...ALL, after: second?.seq ?? -1n });
     expect((await take(resumed, 4)).map(({ seq }) => seq)).toEqual([3n, 4n, 5n, 6n]);
+  });
+});
+
+describe('many consumers that are behind', () => {
+  it('wait for their turn as long as it takes, not for a connection', async () => {
+    const warn = vi.fn();
+    const eventLog = await openLog({ pollMs: LONG_MS, log: Object.assign(createLog('silent'), { warn }) });
+    const [writer, locker] = await Promise.all([connect(), connect()]);
+    await writer.writeMany(Array.from({ length: 3 }, () => randomUUID()));
+    const streams = await Promise.all(Array.from({ length: 10 }, () => eventLog.subscribe({ ...ALL, after: 0n })));
+    await locker.client.query('begin; lock table aria_engine.session_events in access exclusive mode');
+    const reading = streams.map(stream => take(stream, 3));
+    await setTimeout(CONNECTION_WAIT_MS + 500);
+    await locker.client.query('commit');
+    for (const events of await Promise.all(reading)) expect(events.map(({ seq }) => seq)).toEqual([1n, 2n, 3n]);
+    expect(warn).not.toHaveBeenCalled();
   });
 });
 

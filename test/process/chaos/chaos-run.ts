@@ -113,6 +113,9 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
     };
     process.stdout.write(`${JSON.stringify(report)}\n`);
     return report;
+  } catch (error) {
+    process.stdout.write(`${servers.outputs()}\n`);
+    throw error;
   } finally {
     for (const subscriber of subscribers) subscriber.close();
     for (const { writer } of besides) await writer.close();

@@ -9,6 +9,8 @@ export interface ChaosServers {
   end(index: number, signal: 'SIGKILL' | 'SIGTERM'): Promise<void>;
   /** Starts one that was ended. Resolves when it serves. */
   start(index: number): Promise<void>;
+  /** What the ones that were started last have printed. */
+  outputs(): string;
   /** Ends all of them, in order. @throws Error where one does not end with code 0 */
   close(): Promise<void>;
 }
@@ -28,6 +30,7 @@ export async function startChaosServers(count: number, variables: Readonly<Recor
       processes[index] = server;
       urls[index] = await server.ready();
     },
+    outputs: () => processes.map((server, index) => `Server ${index}:\n${server.output()}`).join('\n'),
     async close() {
       for (const server of processes) server.kill('SIGTERM');
       for (const server of processes) {

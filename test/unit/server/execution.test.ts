@@ -1,4 +1,5 @@
 import { buildSchema, type ExecutionResult, GraphQLError, parse } from 'graphql';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../../src/log.ts';
 import { OPEN_ACCESS } from '../../../src/server/authenticate.ts';
@@ -115,5 +116,51 @@ describe('an event that cannot be answered', () => {
     expect(value === undefined ? null : resumeCursorOf(value)).toBe(Buffer.from('e1:1').toString('base64url'));
     fail(null);
     expect(await stream.next()).toEqual(whole(2));
+  });
+});
+
+describe('answers to events, where so many are made at once', () => {
+  /** A stream of one event, whose answer takes 900 of the 1,000 ms it may take. */
+  async function subscribeSlowly(eventAnswers: LimitFunction) {
+    const schema = buildSchema('type Query { a: Int } type Event { session: String } type Subscription { events: Event! }');
+    let begun = 0;
+    async function* source() {
+      yield {
+        session() {
+          begun += 1;
+          return new Promise(resolve => setTimeout(resolve, 900, 'the session'));
+        },
+      };
+    }
+    const events = schema.getSubscriptionType()?.getFields().events;
+    Object.assign(events ?? {}, { subscribe: source, resolve: (event: object) => event });
+    const leaving = new AbortController();
+    const stream = await subscribeOperation(
+      { schema, document: parse('subscription { events { session } }') },
+      { requestId: 'r', signal: leaving.signal, access: OPEN_ACCESS },
+      { createContext: () => ({}), errors: createErrorModel(createLog('silent')), timeoutMs: 1_000, eventAnswers },
+    );
+    if (!('next' in stream)) throw new Error(JSON.stringify(stream));
+    return { leaving, first: watched<IteratorResult<ExecutionResult>>(stream.next()), begun: () => begun };
+  }
+  const answer = { done: false, value: { data: { events: { session: 'the session' } } } };
+
+  it('the others wait their turn, and their time begins with it', async () => {
+    const eventAnswers = pLimit(2);
+    const streams = await Promise.all(Array.from({ length: 5 }, () => subscribeSlowly(eventAnswers)));
+    for (const come of [2, 4, 5]) {
+      await vi.advanceTimersByTimeAsync(900);
+      expect(streams.map(({ first }) => first.value)).toEqual(streams.map((_stream, index) => (index < come ? answer : null)));
+    }
+  });
+
+  it('a stream that has ended when its turn comes is passed over', async () => {
+    const eventAnswers = pLimit(1);
+    const [one, two, three] = await Promise.all(Array.from({ length: 3 }, () => subscribeSlowly(eventAnswers)));
+    await vi.advanceTimersByTimeAsync(100);
+    two?.leaving.abort();
+    await vi.advanceTimersByTimeAsync(1_700);
+    expect([one, two, three].map(stream => stream?.first.value)).toEqual([answer, { done: true, value: undefined }, answer]);
+    expect(two?.begun()).toBe(0);
   });
 });
