@@ -85,7 +85,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
   const metrics = createMetrics({ pool: () => database.gauges(), events: () => events.gauges() });
   const server = createHttpServer({
     schema: createSchema(),
-    createContext: createContextFactory({ config, database, events, rateLimiter, log }),
+    createContext: createContextFactory({ config, database, events, rateLimiter, log, answers, tracer }),
     authenticator,
     config,
     log,

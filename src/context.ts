@@ -1,6 +1,7 @@
 import type { Config } from './config.ts';
-import type { AnswerShare } from './database/answer-memory.ts';
+import type { AnswerMemory, AnswerShare } from './database/answer-memory.ts';
 import type { Database } from './database/database.ts';
+import { JoinedReads } from './database/joined-reads.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './log.ts';
 import { AgentLoader } from './modules/agent/agent.loader.ts';
@@ -8,14 +9,15 @@ import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
 import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
-import { MessageLoader } from './modules/message/message.loader.ts';
+import { MessageLoader, type MessagePlace, type MessageRow } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
 import type { RateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
-import { SessionLoader } from './modules/session/session.loader.ts';
+import { SessionLoader, type SessionRow } from './modules/session/session.loader.ts';
 import { SessionLists } from './modules/session-list/session-list.service.ts';
 import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
+import type { Tracer } from './tracing/tracer.ts';
 
 /** What resolvers work with: one for each operation, and a fresh one for each event of a subscription. */
 export interface Context {
@@ -56,6 +58,10 @@ export interface ContextSources {
   readonly events: EventLog;
   readonly rateLimiter: RateLimiter;
   readonly log: Logger;
+  /** Bounds what operations read; left out, each reads for itself. */
+  readonly answers?: AnswerMemory;
+  /** Where there is one, what is traced reads for itself: its trace shows its statements. */
+  readonly tracer?: Pick<Tracer, 'isUnderWay'>;
 }
 
 /** What a context is made for: one operation of one caller. */
@@ -72,11 +78,16 @@ export interface ContextOrigin {
 }
 
 /** Gives the function that makes a context for an operation. */
-export function createContextFactory({ config, database, events, rateLimiter, log }: ContextSources) {
+export function createContextFactory({ config, database, events, rateLimiter, log, answers, tracer }: ContextSources) {
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
+  const joined = answers && {
+    sessions: new JoinedReads<string, SessionRow | null>({ database, answers }),
+    messages: new JoinedReads<MessagePlace, MessageRow | null>({ database, answers }),
+  };
   return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, share }: ContextOrigin): Context => {
     const readable = share === undefined ? database : database.holding(share);
+    const own = share && tracer?.isUnderWay() !== true ? { database: readable, share } : undefined;
     return {
       requestId,
       signal,
@@ -89,8 +100,8 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       sessionLists,
       rateLimits: () => rateLimiter.states(viewer),
       load: {
-        sessions: new SessionLoader(readable, viewer),
-        messages: new MessageLoader(readable, viewer),
+        sessions: new SessionLoader(readable, viewer, own && joined?.sessions.joinedBy(own)),
+        messages: new MessageLoader(readable, viewer, own && joined?.messages.joinedBy(own)),
         events: new EventLoader(readable, viewer, events),
         agents: new AgentLoader(readable, viewer),
         usage: new UsageLoader(readable, viewer),

@@ -1,5 +1,6 @@
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import type { ReadTogether } from '../../database/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -13,7 +14,7 @@ import {
   type WithCursor,
 } from '../../database/paging.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import { rightsOf, type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 import type { StoredPart } from './message.rules.ts';
 
 export type MessageRole = 'USER' | 'ASSISTANT' | 'SYSTEM' | 'TOOL' | 'OTHER';
@@ -98,10 +99,19 @@ export class MessageLoader {
   readonly #last = new LoaderSet<string, MessageRow | null>();
   readonly #ofSession = new LoaderSet<string, Page<MessageRow>>();
   readonly #counts = new LoaderSet<string, number>();
+  readonly #rights: string;
+  readonly #together: ReadTogether<MessagePlace, MessageRow | null>;
 
-  constructor(database: Database, viewer: Viewer) {
+  /** @param together reads messages by their places; left out, they are read like all else */
+  constructor(
+    database: Database,
+    viewer: Viewer,
+    together: ReadTogether<MessagePlace, MessageRow | null> = (_about, places, read) => read(database, places),
+  ) {
     this.#database = database;
     this.#visible = visibleAgents(viewer, Prisma.sql`s.agent_id`);
+    this.#rights = rightsOf(viewer);
+    this.#together = together;
   }
 
   /** A message by its UUID; null where there is none or its session may not be seen. */
@@ -118,15 +128,22 @@ export class MessageLoader {
 
   /** A message by its session and position; null where there is none or its session may not be seen. */
   byPlace(place: MessagePlace, groups: readonly string[]): Promise<MessageRow | null> {
+    const about = `${groups.join()} ${this.#rights}`;
     return this.#byPlace
-      .of(groups.join(), async places => {
-        const rows = await this.#database.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
-          from unnest(${places.map(each => each.sessionId)}::uuid[], ${places.map(each => each.position)}::bigint[]) place(session_id, position)
-          join aria_engine.chat_messages m on m.session_id = place.session_id and m.position = place.position
-          join aria_engine.chat_sessions s on s.id = m.session_id where ${this.#visible}`);
-        return byKey(places.map(placeKey), rows, placeKey);
-      })
+      .of(groups.join(), places => this.#together(about, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
       .load(place);
+  }
+
+  async #readByPlaces(
+    from: Pick<Database, 'rows'>,
+    places: readonly MessagePlace[],
+    groups: readonly string[],
+  ): Promise<(MessageRow | null)[]> {
+    const rows = await from.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
+      from unnest(${places.map(each => each.sessionId)}::uuid[], ${places.map(each => each.position)}::bigint[]) place(session_id, position)
+      join aria_engine.chat_messages m on m.session_id = place.session_id and m.position = place.position
+      join aria_engine.chat_sessions s on s.id = m.session_id where ${this.#visible}`);
+    return byKey(places.map(placeKey), rows, placeKey);
   }
 
   /** The last active message of a session, null where it has none; one statement for all sessions asked. */

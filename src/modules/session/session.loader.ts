@@ -1,5 +1,6 @@
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import type { ReadTogether } from '../../database/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -17,7 +18,7 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import type { SessionSearch } from '../session-filter/session-filter.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import { USAGE_COLUMNS, type UsageRow } from '../usage/usage.loader.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import { rightsOf, type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 import type { SessionPriority, SessionStatus } from './session.rules.ts';
 
 /**
@@ -152,9 +153,18 @@ export class SessionLoader {
   readonly #byId = new LoaderSet<string, SessionRow | null>();
   readonly #pages = new LoaderSet<string, Page<SessionRow>>();
   readonly #counts = new LoaderSet<string, number>();
+  readonly #rights: string;
+  readonly #together: ReadTogether<string, SessionRow | null>;
 
-  constructor(database: Database, viewer: Viewer) {
+  /** @param together reads sessions by their UUIDs; left out, they are read like all else */
+  constructor(
+    database: Database,
+    viewer: Viewer,
+    together: ReadTogether<string, SessionRow | null> = (_about, ids, read) => read(database, ids),
+  ) {
     this.#database = database;
+    this.#rights = rightsOf(viewer);
+    this.#together = together;
     this.#visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
     this.#groups = { ...GROUPS, depth: depthColumn(viewer) };
   }
@@ -166,7 +176,8 @@ export class SessionLoader {
 
   /** A session by its UUID, in the trash or not; null where there is none or it may not be seen. */
   byId(id: string, groups: readonly string[]): Promise<SessionRow | null> {
-    return this.#byId.of(groups.join(), ids => this.#readByIds(ids, groups)).load(id);
+    const about = `${groups.join()} ${this.#rights}`;
+    return this.#byId.of(groups.join(), ids => this.#together(about, ids, (from, keys) => this.#readByIds(from, keys, groups))).load(id);
   }
 
   /** One page of a list: one statement, none where nothing is asked for. */
@@ -235,9 +246,9 @@ export class SessionLoader {
     return this.#counts.of(JSON.stringify([list.by, list.ordering.fingerprint]), parents => this.#countNested(parents, list)).load(parent);
   }
 
-  async #readByIds(ids: readonly string[], groups: readonly string[]): Promise<(SessionRow | null)[]> {
+  async #readByIds(from: Pick<Database, 'rows'>, ids: readonly string[], groups: readonly string[]): Promise<(SessionRow | null)[]> {
     const conditions = allOf([Prisma.sql`s.id = any(${[...ids]}::uuid[])`, this.#visible]);
-    const rows = await this.#database.rows<SessionRow>(
+    const rows = await from.rows<SessionRow>(
       Prisma.sql`${Prisma.raw(PREPARED)} select ${this.#columns(groups)} from ${SESSIONS} where ${conditions}`,
     );
     return byKey(ids, rows, row => row.id);

@@ -49,6 +49,11 @@ export function maySeeAgent(viewer: Viewer, agentId: string): boolean {
   return viewer.agentIds === null || viewer.agentIds.includes(agentId);
 }
 
+/** Which rows exist for the viewer, as a text that is the same for all for whom the same do. */
+export function rightsOf({ agentIds }: Viewer): string {
+  return JSON.stringify(agentIds === null ? null : [...agentIds].sort());
+}
+
 /**
  * The condition under which a row exists for the viewer.
  * @param agentColumn the column that holds the agent's id

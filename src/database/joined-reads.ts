@@ -1,0 +1,112 @@
+import { setImmediate } from 'node:timers';
+import DataLoader from 'dataloader';
+import pLimit from 'p-limit';
+import { DomainError } from '../errors.ts';
+import type { AnswerMemory, AnswerShare } from './answer-memory.ts';
+import type { Database, Executor } from './database.ts';
+import { sizeOf } from './value-size.ts';
+
+/** Reads one value for each key, in their order, with one statement. */
+export type ReadByKeys<Key, Value> = (from: Pick<Executor, 'rows'>, keys: readonly Key[]) => Promise<Value[]>;
+
+/**
+ * Reads values by key.
+ * @param about all that the statement depends on beside its keys, rights included, as one text
+ */
+export type ReadTogether<Key, Value> = (about: string, keys: readonly Key[], read: ReadByKeys<Key, Value>) => Promise<Value[]>;
+
+/** What one operation reads for itself. */
+export interface OwnReading {
+  /** Holds in the share what is read. */
+  readonly database: Pick<Executor, 'rows'>;
+  readonly share: AnswerShare;
+}
+
+/** What reads of all operations share. */
+interface CommonReading {
+  readonly database: Database;
+  /** Bounds what one statement reads. */
+  readonly answers: AnswerMemory;
+}
+
+/** Statements of one kind that are sent before others wait; those that come meanwhile go together. */
+const MAX_AT_ONCE = 2;
+
+/** Most keys of one statement: of the largest rows so many are about what one answer may hold. */
+const MAX_KEYS = 32;
+
+/** As little as this is not worth counting, in bytes. */
+const UNCOUNTED_BYTES = 64 * 1024;
+
+interface Kind<Key, Value> {
+  readonly loader: DataLoader<Key, Value>;
+  /** Operations that wait for it. */
+  waiting: number;
+}
+
+/**
+ * Reads of rows by their keys for all operations of the process: those under way at the same time share a statement, since most of what a
+ * small one costs is the statement. Nothing is kept: what is read is as of after it was asked for.
+ */
+export class JoinedReads<Key, Value> {
+  readonly #common: CommonReading;
+  readonly #kinds = new Map<string, Kind<Key, Value>>();
+
+  constructor(common: CommonReading) {
+    this.#common = common;
+  }
+
+  /**
+   * Gives the function that reads for one operation; it throws what its database and its share would throw. Rows that are too large to be
+   * read with those of others it reads alone.
+   */
+  joinedBy(own: OwnReading): ReadTogether<Key, Value> {
+    return async (about, keys, read) => {
+      const kind = this.#kinds.get(about) ?? { loader: this.#createLoader(read), waiting: 0 };
+      this.#kinds.set(about, kind);
+      kind.waiting += 1;
+      let values: Value[];
+      try {
+        values = await Promise.all(keys.map(key => kind.loader.load(key)));
+      } catch (error) {
+        // Too large with those of others; by itself perhaps not.
+        if (error instanceof DomainError) return await read(own.database, keys);
+        throw error;
+      } finally {
+        kind.waiting -= 1;
+        if (kind.waiting === 0) this.#kinds.delete(about);
+      }
+      const bytes = sizeOf(values);
+      if (bytes > UNCOUNTED_BYTES) own.share.read(bytes);
+      return values;
+    };
+  }
+
+  #createLoader(read: ReadByKeys<Key, Value>): DataLoader<Key, Value> {
+    const limit = pLimit(MAX_AT_ONCE);
+    let reading: Promise<unknown> = Promise.resolve();
+    const batch = (keys: readonly Key[]) => {
+      const values = this.#read(keys, read);
+      reading = values.catch(() => undefined);
+      return values;
+    };
+    // A batch takes keys until it is its turn.
+    const batchScheduleFn = (send: () => void) => {
+      const inTurn = () => {
+        send();
+        return reading;
+      };
+      setImmediate(() => void limit(inTurn));
+    };
+    return new DataLoader(batch, { cache: false, maxBatchSize: MAX_KEYS, batchScheduleFn });
+  }
+
+  async #read(keys: readonly Key[], read: ReadByKeys<Key, Value>): Promise<Value[]> {
+    const share = this.#common.answers.openShare();
+    try {
+      return await read(this.#common.database.holding(share), keys);
+    } finally {
+      share.release();
+    }
+  }
+}
