@@ -1,7 +1,6 @@
 import type { Config } from './config.ts';
 import type { AnswerMemory, AnswerShare } from './database/answer-memory.ts';
 import type { Database } from './database/database.ts';
-import { JoinedReads } from './database/joined-reads.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './log.ts';
 import { AgentLoader } from './modules/agent/agent.loader.ts';
@@ -9,11 +8,11 @@ import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
 import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
-import { MessageLoader, type MessagePlace, type MessageRow } from './modules/message/message.loader.ts';
+import { joinMessageReads, MessageLoader } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
 import type { RateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
-import { SessionLoader, type SessionRow } from './modules/session/session.loader.ts';
+import { joinSessionReads, SessionLoader } from './modules/session/session.loader.ts';
 import { SessionLists } from './modules/session-list/session-list.service.ts';
 import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
@@ -81,10 +80,8 @@ export interface ContextOrigin {
 export function createContextFactory({ config, database, events, rateLimiter, log, answers, tracer }: ContextSources) {
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
-  const joined = answers && {
-    sessions: new JoinedReads<string, SessionRow | null>({ database, answers }),
-    messages: new JoinedReads<MessagePlace, MessageRow | null>({ database, answers }),
-  };
+  const joinSessions = answers && joinSessionReads({ database, answers });
+  const joinMessages = answers && joinMessageReads({ database, answers });
   return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, share }: ContextOrigin): Context => {
     const readable = share === undefined ? database : database.holding(share);
     const own = share && tracer?.isUnderWay() !== true ? { database: readable, share } : undefined;
@@ -100,8 +97,8 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       sessionLists,
       rateLimits: () => rateLimiter.states(viewer),
       load: {
-        sessions: new SessionLoader(readable, viewer, own && joined?.sessions.joinedBy(own)),
-        messages: new MessageLoader(readable, viewer, own && joined?.messages.joinedBy(own)),
+        sessions: new SessionLoader(readable, viewer, own && joinSessions?.(own)),
+        messages: new MessageLoader(readable, viewer, own && joinMessages?.(own)),
         events: new EventLoader(readable, viewer, events),
         agents: new AgentLoader(readable, viewer),
         usage: new UsageLoader(readable, viewer),

@@ -3,7 +3,7 @@ import DataLoader from 'dataloader';
 import pLimit from 'p-limit';
 import { DomainError } from '../errors.ts';
 import type { AnswerMemory, AnswerShare } from './answer-memory.ts';
-import type { Database, Executor } from './database.ts';
+import type { Database, Executor, Sql } from './database.ts';
 import { sizeOf } from './value-size.ts';
 
 /** Reads one value for each key, in their order, with one statement. */
@@ -23,20 +23,45 @@ export interface OwnReading {
 }
 
 /** What reads of all operations share. */
-interface CommonReading {
+export interface CommonReading {
   readonly database: Database;
   /** Bounds what one statement reads. */
   readonly answers: AnswerMemory;
+  /** Most keys of one statement; what they give should be far less than one answer may hold. */
+  readonly maxKeys: number;
 }
 
 /** Statements of one kind that are sent before others wait; those that come meanwhile go together. */
 const MAX_AT_ONCE = 2;
 
-/** Most keys of one statement: of the largest rows so many are about what one answer may hold. */
-const MAX_KEYS = 32;
+/** Most keys of one operation that go with those of others: the statement for more of them is worth its cost. */
+const MAX_OWN_KEYS = 4;
 
 /** As little as this is not worth counting, in bytes. */
 const UNCOUNTED_BYTES = 64 * 1024;
+
+/** Reads on an operation's own. */
+export function readAlone(
+  database: Pick<Executor, 'rows'>,
+): <Key, Value>(...asked: Parameters<ReadTogether<Key, Value>>) => Promise<Value[]> {
+  return (_about, keys, read) => read(database, keys);
+}
+
+/** The key of reads that have no other: those of the same statement. */
+export const WHOLE = [''] as const;
+
+/** Names a statement, with its values, for reads that are the same where all of it is. */
+export function statementKey({ text, values }: Sql): string {
+  return JSON.stringify([text, values], (_name, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+}
+
+/** Reads the same for whoever asks: with one statement for all of them. */
+export function readOnce<Value>(read: (from: Pick<Executor, 'rows'>) => Promise<Value>): ReadByKeys<string, Value> {
+  return async (from, keys) => {
+    const value = await read(from);
+    return keys.map(() => value);
+  };
+}
 
 interface Kind<Key, Value> {
   readonly loader: DataLoader<Key, Value>;
@@ -51,6 +76,8 @@ interface Kind<Key, Value> {
 export class JoinedReads<Key, Value> {
   readonly #common: CommonReading;
   readonly #kinds = new Map<string, Kind<Key, Value>>();
+  /** Reads of many keys, which only others who want the very same take part in. */
+  #lists: JoinedReads<string, Value[]> | undefined;
 
   constructor(common: CommonReading) {
     this.#common = common;
@@ -62,6 +89,12 @@ export class JoinedReads<Key, Value> {
    */
   joinedBy(own: OwnReading): ReadTogether<Key, Value> {
     return async (about, keys, read) => {
+      if (keys.length > MAX_OWN_KEYS) {
+        this.#lists ??= new JoinedReads<string, Value[]>({ ...this.#common, maxKeys: Number.POSITIVE_INFINITY });
+        const readList = readOnce(from => read(from, keys));
+        const [values] = await this.#lists.joinedBy(own)(JSON.stringify([about, keys]), WHOLE, readList);
+        return values ?? [];
+      }
       const kind = this.#kinds.get(about) ?? { loader: this.#createLoader(read), waiting: 0 };
       this.#kinds.set(about, kind);
       kind.waiting += 1;
@@ -98,7 +131,7 @@ export class JoinedReads<Key, Value> {
       };
       setImmediate(() => void limit(inTurn));
     };
-    return new DataLoader(batch, { cache: false, maxBatchSize: MAX_KEYS, batchScheduleFn });
+    return new DataLoader(batch, { cache: false, maxBatchSize: this.#common.maxKeys, batchScheduleFn });
   }
 
   async #read(keys: readonly Key[], read: ReadByKeys<Key, Value>): Promise<Value[]> {

@@ -1,6 +1,6 @@
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../database/database.ts';
-import type { ReadTogether } from '../../database/joined-reads.ts';
+import { type CommonReading, JoinedReads, type OwnReading, type ReadTogether, readAlone } from '../../database/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -90,6 +90,25 @@ export interface MessagePlace {
 
 type ReadMessage = MessageRow & WithCursor;
 
+/** Reads of messages that requests under way at the same time may make together. */
+interface MessageReads {
+  readonly byPlace: ReadTogether<MessagePlace, MessageRow | null>;
+  readonly ofSession: ReadTogether<string, Page<MessageRow>>;
+}
+
+function messageReadsAlone(database: Database): MessageReads {
+  const alone = readAlone(database);
+  return { byPlace: alone, ofSession: alone };
+}
+
+/** Gives the function that joins the reads of one request to those of others. */
+export function joinMessageReads(common: Omit<CommonReading, 'maxKeys'>): (own: OwnReading) => MessageReads {
+  // Of the largest rows so many are about what one answer may hold.
+  const byPlace = new JoinedReads<MessagePlace, MessageRow | null>({ ...common, maxKeys: 32 });
+  const ofSession = new JoinedReads<string, Page<MessageRow>>({ ...common, maxKeys: 8 });
+  return own => ({ byPlace: byPlace.joinedBy(own), ofSession: ofSession.joinedBy(own) });
+}
+
 /** Reads messages for one request; equal loads within it share a statement. */
 export class MessageLoader {
   readonly #database: Database;
@@ -100,14 +119,10 @@ export class MessageLoader {
   readonly #ofSession = new LoaderSet<string, Page<MessageRow>>();
   readonly #counts = new LoaderSet<string, number>();
   readonly #rights: string;
-  readonly #together: ReadTogether<MessagePlace, MessageRow | null>;
+  readonly #together: MessageReads;
 
-  /** @param together reads messages by their places; left out, they are read like all else */
-  constructor(
-    database: Database,
-    viewer: Viewer,
-    together: ReadTogether<MessagePlace, MessageRow | null> = (_about, places, read) => read(database, places),
-  ) {
+  /** @param together what is read together with other requests; left out, nothing is */
+  constructor(database: Database, viewer: Viewer, together = messageReadsAlone(database)) {
     this.#database = database;
     this.#visible = visibleAgents(viewer, Prisma.sql`s.agent_id`);
     this.#rights = rightsOf(viewer);
@@ -130,7 +145,7 @@ export class MessageLoader {
   byPlace(place: MessagePlace, groups: readonly string[]): Promise<MessageRow | null> {
     const about = `${groups.join()} ${this.#rights}`;
     return this.#byPlace
-      .of(groups.join(), places => this.#together(about, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
+      .of(groups.join(), places => this.#together.byPlace(about, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
       .load(place);
   }
 
@@ -164,17 +179,26 @@ export class MessageLoader {
   ofSession(sessionId: string, list: MessageList, window: PageWindow, groups: readonly string[]): Promise<Page<MessageRow>> {
     if (window.limit === 0) return Promise.resolve(emptyPage(window));
     const variant = JSON.stringify([list.ordering.fingerprint, window, groups]);
+    const about = `${variant} ${this.#rights}`;
     return this.#ofSession
-      .of(variant, async ids => {
-        const conditions = allOf([Prisma.sql`m.session_id = s.id`, ...list.conditions, ...keysetConditions(list.ordering, window)]);
-        const rows = await this.#database.rows<ReadMessage & OfParent>(Prisma.sql`${Prisma.raw(PREPARED)}
-          select message.*, s.id as "listParent" from ${parents(ids)} cross join lateral (
-            select ${pageColumns(messageColumns(groups), list.ordering, groups)} from aria_engine.chat_messages m
-            where ${conditions} order by ${orderList(list.ordering, window)} limit (select ${rowsToRead(window)}::int)
-          ) message where ${this.#visible}`);
-        return pagesByParent(ids, rows, window, list.ordering);
-      })
+      .of(variant, ids => this.#together.ofSession(about, ids, (from, keys) => this.#readPages(from, keys, list, window, groups)))
       .load(sessionId);
+  }
+
+  async #readPages(
+    from: Pick<Database, 'rows'>,
+    ids: readonly string[],
+    list: MessageList,
+    window: PageWindow,
+    groups: readonly string[],
+  ): Promise<Page<MessageRow>[]> {
+    const conditions = allOf([Prisma.sql`m.session_id = s.id`, ...list.conditions, ...keysetConditions(list.ordering, window)]);
+    const rows = await from.rows<ReadMessage & OfParent>(Prisma.sql`${Prisma.raw(PREPARED)}
+      select message.*, s.id as "listParent" from ${parents(ids)} cross join lateral (
+        select ${pageColumns(messageColumns(groups), list.ordering, groups)} from aria_engine.chat_messages m
+        where ${conditions} order by ${orderList(list.ordering, window)} limit (select ${rowsToRead(window)}::int)
+      ) message where ${this.#visible}`);
+    return pagesByParent(ids, rows, window, list.ordering);
   }
 
   /** How many messages a session's list holds; one statement for all sessions asked with the same list. */

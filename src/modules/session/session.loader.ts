@@ -1,6 +1,15 @@
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../database/database.ts';
-import type { ReadTogether } from '../../database/joined-reads.ts';
+import {
+  type CommonReading,
+  JoinedReads,
+  type OwnReading,
+  type ReadTogether,
+  readAlone,
+  readOnce,
+  statementKey,
+  WHOLE,
+} from '../../database/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -145,6 +154,28 @@ const PARENTS = {
 
 type ReadSession = SessionRow & WithCursor;
 
+/** Reads of sessions that requests under way at the same time may make together. */
+interface SessionReads {
+  readonly byId: ReadTogether<string, SessionRow | null>;
+  /** Where an event makes many refresh the same list. */
+  readonly page: ReadTogether<string, Page<SessionRow>>;
+  readonly count: ReadTogether<string, number>;
+}
+
+function sessionReadsAlone(database: Database): SessionReads {
+  const alone = readAlone(database);
+  return { byId: alone, page: alone, count: alone };
+}
+
+/** Gives the function that joins the reads of one request to those of others. */
+export function joinSessionReads(common: Omit<CommonReading, 'maxKeys'>): (own: OwnReading) => SessionReads {
+  // Of the largest rows so many are about what one answer may hold.
+  const byId = new JoinedReads<string, SessionRow | null>({ ...common, maxKeys: 32 });
+  const page = new JoinedReads<string, Page<SessionRow>>({ ...common, maxKeys: Number.POSITIVE_INFINITY });
+  const count = new JoinedReads<string, number>({ ...common, maxKeys: Number.POSITIVE_INFINITY });
+  return own => ({ byId: byId.joinedBy(own), page: page.joinedBy(own), count: count.joinedBy(own) });
+}
+
 /** Reads sessions for one request; equal loads within it share a statement. */
 export class SessionLoader {
   readonly #database: Database;
@@ -154,14 +185,10 @@ export class SessionLoader {
   readonly #pages = new LoaderSet<string, Page<SessionRow>>();
   readonly #counts = new LoaderSet<string, number>();
   readonly #rights: string;
-  readonly #together: ReadTogether<string, SessionRow | null>;
+  readonly #together: SessionReads;
 
-  /** @param together reads sessions by their UUIDs; left out, they are read like all else */
-  constructor(
-    database: Database,
-    viewer: Viewer,
-    together: ReadTogether<string, SessionRow | null> = (_about, ids, read) => read(database, ids),
-  ) {
+  /** @param together what is read together with other requests; left out, nothing is */
+  constructor(database: Database, viewer: Viewer, together = sessionReadsAlone(database)) {
     this.#database = database;
     this.#rights = rightsOf(viewer);
     this.#together = together;
@@ -177,7 +204,9 @@ export class SessionLoader {
   /** A session by its UUID, in the trash or not; null where there is none or it may not be seen. */
   byId(id: string, groups: readonly string[]): Promise<SessionRow | null> {
     const about = `${groups.join()} ${this.#rights}`;
-    return this.#byId.of(groups.join(), ids => this.#together(about, ids, (from, keys) => this.#readByIds(from, keys, groups))).load(id);
+    return this.#byId
+      .of(groups.join(), ids => this.#together.byId(about, ids, (from, keys) => this.#readByIds(from, keys, groups)))
+      .load(id);
   }
 
   /** One page of a list: one statement, none where nothing is asked for. */
@@ -185,10 +214,10 @@ export class SessionLoader {
     if (window.limit === 0) return emptyPage(window);
     const shown = pageColumns(this.#columns(groups), list.ordering, groups);
     const { search } = list;
-    const rows = await this.#database.rows<ReadSession>(
-      search == null ? this.#part(shown, list.conditions, list, window) : this.#searched(shown, search, list, window),
-    );
-    return toPage(rows, window, list.ordering);
+    const statement = search == null ? this.#part(shown, list.conditions, list, window) : this.#searched(shown, search, list, window);
+    const read = async (from: Pick<Database, 'rows'>) => toPage(await from.rows<ReadSession>(statement), window, list.ordering);
+    const [page] = await this.#together.page(statementKey(statement), WHOLE, readOnce(read));
+    return page ?? emptyPage(window);
   }
 
   /** The rows of a window, under these conditions. */
@@ -228,10 +257,10 @@ export class SessionLoader {
   /** How many sessions a list holds for the viewer. */
   async count(list: Pick<SessionList, 'conditions'>): Promise<number> {
     const conditions = allOf([this.#visible, ...list.conditions]);
-    const [row] = await this.#database.rows<{ count: number }>(
-      Prisma.sql`select count(*)::int as count from ${COUNTED} where ${conditions}`,
-    );
-    return row?.count ?? 0;
+    const statement = Prisma.sql`select count(*)::int as count from ${COUNTED} where ${conditions}`;
+    const read = async (from: Pick<Database, 'rows'>) => (await from.rows<{ count: number }>(statement))[0]?.count ?? 0;
+    const [count] = await this.#together.count(statementKey(statement), WHOLE, readOnce(read));
+    return count ?? 0;
   }
 
   /** The page of one parent's sessions; one statement for all parents asked with the same list and window. */
