@@ -6,7 +6,7 @@ import { stopServers } from '../process/server-process.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createRedisProcess, hasRedis, type RedisProcess } from './redis-process.ts';
 
-const CROWD = { writers: 10, subscribers: 50, cutEveryMs: 90, holdMs: null };
+const CROWD = { writers: 10, subscribers: 50, cutEveryMs: 40, holdMs: null };
 
 let servers: ChaosServers;
 let database: TestDatabase | RestartablePostgres | null = null;
