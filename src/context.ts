@@ -83,8 +83,9 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
   const joinSessions = answers && joinSessionReads({ database, answers });
   const joinMessages = answers && joinMessageReads({ database, answers });
   return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, share }: ContextOrigin): Context => {
-    const readable = share === undefined ? database : database.holding(share);
-    const own = share && tracer?.isUnderWay() !== true ? { database: readable, share } : undefined;
+    const holding = share && database.holding(share);
+    const readable = holding ?? database;
+    const own = holding && share && tracer?.isUnderWay() !== true ? { database: holding, share } : undefined;
     return {
       requestId,
       signal,

@@ -63,8 +63,17 @@ export interface Database extends Transactor {
    * Its `rows` rejects as the share throws, and sends a few statements at once, so that one operation can neither take all connections nor read
    * far more than its share before that is known. Statements of transactions are not held.
    */
-  holding(share: AnswerShare): Database;
+  holding(share: AnswerShare): HoldingDatabase;
   close(): Promise<void>;
+}
+
+/** The database as one operation reads it. */
+export interface HoldingDatabase extends Database {
+  /**
+   * Reads in another way, as one of the few statements at once; not to be called within itself.
+   * @throws as the share, where the operation has read too much already
+   */
+  inTurn<Result>(read: () => Promise<Result>): Promise<Result>;
 }
 
 export interface DatabaseOptions {
@@ -182,13 +191,19 @@ export function createDatabase(options: DatabaseOptions): Database {
     gauges: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     holding(share) {
       let limit: LimitFunction | undefined;
+      function inTurn<Result>(read: () => Promise<Result>): Promise<Result> {
+        limit ??= pLimit(MAX_STATEMENTS);
+        return limit(() => {
+          // Once it has read too much it reads no more.
+          share.read(0);
+          return read();
+        });
+      }
       return {
         ...database,
+        inTurn,
         rows<Row>(statement: Sql): Promise<Row[]> {
-          limit ??= pLimit(MAX_STATEMENTS);
-          return limit(async () => {
-            // Once it has read too much it reads no more.
-            share.read(0);
+          return inTurn(async () => {
             const before = received.bytes;
             const rows = await database.rows<Row>(statement);
             if (received.bytes - before > UNMEASURED_BYTES) share.read(sizeOf(rows));

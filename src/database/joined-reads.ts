@@ -3,7 +3,7 @@ import DataLoader from 'dataloader';
 import pLimit from 'p-limit';
 import { DomainError } from '../errors.ts';
 import type { AnswerMemory, AnswerShare } from './answer-memory.ts';
-import type { Database, Executor, Sql } from './database.ts';
+import type { Database, Executor, HoldingDatabase, Sql } from './database.ts';
 import { sizeOf } from './value-size.ts';
 
 /** Reads one value for each key, in their order, with one statement. */
@@ -18,7 +18,7 @@ export type ReadTogether<Key, Value> = (about: string, keys: readonly Key[], rea
 /** What one operation reads for itself. */
 export interface OwnReading {
   /** Holds in the share what is read. */
-  readonly database: Pick<Executor, 'rows'>;
+  readonly database: Pick<HoldingDatabase, 'rows' | 'inTurn'>;
   readonly share: AnswerShare;
 }
 
@@ -33,6 +33,9 @@ export interface CommonReading {
 
 /** Statements of one kind that are sent before others wait; those that come meanwhile go together. */
 const MAX_AT_ONCE = 2;
+
+/** For so long at most: what holds those up, such as a lock, need not hold up others. */
+const MAX_WAIT_MS = 100;
 
 /** Most keys of one operation that go with those of others: the statement for more of them is worth its cost. */
 const MAX_OWN_KEYS = 4;
@@ -95,24 +98,30 @@ export class JoinedReads<Key, Value> {
         const [values] = await this.#lists.joinedBy(own)(JSON.stringify([about, keys]), WHOLE, readList);
         return values ?? [];
       }
-      const kind = this.#kinds.get(about) ?? { loader: this.#createLoader(read), waiting: 0 };
-      this.#kinds.set(about, kind);
-      kind.waiting += 1;
       let values: Value[];
       try {
-        values = await Promise.all(keys.map(key => kind.loader.load(key)));
+        values = await own.database.inTurn(() => this.#load(about, keys, read));
       } catch (error) {
         // Too large with those of others; by itself perhaps not.
-        if (error instanceof DomainError) return await read(own.database, keys);
+        if (error instanceof DomainError) return read(own.database, keys);
         throw error;
-      } finally {
-        kind.waiting -= 1;
-        if (kind.waiting === 0) this.#kinds.delete(about);
       }
       const bytes = sizeOf(values);
       if (bytes > UNCOUNTED_BYTES) own.share.read(bytes);
       return values;
     };
+  }
+
+  async #load(about: string, keys: readonly Key[], read: ReadByKeys<Key, Value>): Promise<Value[]> {
+    const kind = this.#kinds.get(about) ?? { loader: this.#createLoader(read), waiting: 0 };
+    this.#kinds.set(about, kind);
+    kind.waiting += 1;
+    try {
+      return await Promise.all(keys.map(key => kind.loader.load(key)));
+    } finally {
+      kind.waiting -= 1;
+      if (kind.waiting === 0) this.#kinds.delete(about);
+    }
   }
 
   #createLoader(read: ReadByKeys<Key, Value>): DataLoader<Key, Value> {
@@ -123,13 +132,17 @@ export class JoinedReads<Key, Value> {
       reading = values.catch(() => undefined);
       return values;
     };
-    // A batch takes keys until it is its turn.
-    const batchScheduleFn = (send: () => void) => {
-      const inTurn = () => {
-        send();
+    // A batch takes keys until it is sent.
+    const batchScheduleFn = (sendBatch: () => void) => {
+      let isSent = false;
+      const send = () => {
+        isSent = true;
+        clearTimeout(late);
+        sendBatch();
         return reading;
       };
-      setImmediate(() => void limit(inTurn));
+      const late = setTimeout(send, MAX_WAIT_MS);
+      setImmediate(() => void limit(() => (isSent ? undefined : send())));
     };
     return new DataLoader(batch, { cache: false, maxBatchSize: this.#common.maxKeys, batchScheduleFn });
   }

@@ -95,7 +95,8 @@ describe('a database without connections to give', () => {
     const locker = new Client({ connectionString: postgres.url });
     await locker.connect();
     await locker.query('begin; lock table aria_engine.chat_sessions in access exclusive mode');
-    const held = [small.gql(LIST), small.gql(LIST)];
+    // Two of the same would share a statement.
+    const held = [small.gql(LIST), small.gql('{ sessions(first: 2) { nodes { id } } }')];
     await expect.poll(() => small.app.database.gauges()).toEqual({ total: 2, idle: 0, waiting: 0 });
     const others = await Promise.all([small.gql(LIST), small.gql(LIST), small.gql('mutation { createSession(input: {}) { created } }')]);
     for (const answer of others) expect(answer.expectError('SERVICE_UNAVAILABLE').extensions.retryable).toBe(true);

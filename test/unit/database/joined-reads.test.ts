@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { createAnswerMemory } from '../../../src/database/answer-memory.ts';
-import type { Database } from '../../../src/database/database.ts';
+import type { HoldingDatabase } from '../../../src/database/database.ts';
 import { JoinedReads, type ReadByKeys, readOnce, WHOLE } from '../../../src/database/joined-reads.ts';
 import { DomainError } from '../../../src/errors.ts';
 
 const MAX_BYTES = 1_000_000;
 
 /** A database whose statements are the texts they are made of. */
-function pretend(): Database {
-  const database = { holding: () => database } as unknown as Database;
+function pretend(): HoldingDatabase {
+  const database = { holding: () => database, inTurn: <Result>(read: () => Result) => read() } as unknown as HoldingDatabase;
   return database;
 }
 
@@ -60,6 +60,21 @@ describe('reads that are under way together', () => {
     expect(sent.map(({ keys }) => keys)).toEqual([['a'], ['b'], ['c', 'd', 'e']]);
     for (const { answer } of sent) answer();
     expect((await Promise.all(reading)).flat()).toEqual(['a', 'b', 'c', 'd', 'e'].map(key => `titles of ${key}`));
+  });
+
+  it('do not wait for ever for what may be held up', async () => {
+    const { sent, read } = setUp();
+    const reading = [];
+    for (const key of ['a', 'b', 'c', 'd']) {
+      reading.push(read([key]));
+      await turns();
+    }
+    await expect.poll(() => sent.map(({ keys }) => keys)).toEqual([['a'], ['b'], ['c', 'd']]);
+    sent[2]?.answer();
+    expect(await Promise.all(reading.slice(2))).toEqual([['titles of c'], ['titles of d']]);
+    for (const { answer } of sent) answer();
+    expect(await Promise.all(reading)).toHaveLength(4);
+    expect(sent).toHaveLength(3);
   });
 
   it('go in several statements where they are many', async () => {
