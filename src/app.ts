@@ -95,8 +95,8 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     tracer,
     rateLimiter,
     metrics,
-    // However many subscribers are behind, they leave half of the connections to requests.
-    eventAnswersAtOnce: Math.ceil(config.database.poolSize / 2),
+    // Enough to share statements, and so few that, however many subscribers are behind, requests soon have their turn at the connections.
+    eventAnswersAtOnce: 4 * config.database.poolSize,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
   });
   const stopSweeper = startSweeper({
