@@ -1,6 +1,13 @@
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../database/database.ts';
-import { type CommonReading, JoinedReads, type OwnReading, type ReadTogether, readAlone } from '../../database/joined-reads.ts';
+import {
+  type CommonReading,
+  JoinedReads,
+  type OwnReading,
+  type ReadTogether,
+  readAlone,
+  statementKey,
+} from '../../database/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -179,26 +186,24 @@ export class MessageLoader {
   ofSession(sessionId: string, list: MessageList, window: PageWindow, groups: readonly string[]): Promise<Page<MessageRow>> {
     if (window.limit === 0) return Promise.resolve(emptyPage(window));
     const variant = JSON.stringify([list.ordering.fingerprint, window, groups]);
-    const about = `${variant} ${this.#rights}`;
+    const statementFor = (ids: readonly string[]) => this.#pagesStatement(ids, list, window, groups);
     return this.#ofSession
-      .of(variant, ids => this.#together.ofSession(about, ids, (from, keys) => this.#readPages(from, keys, list, window, groups)))
+      .of(variant, ids =>
+        this.#together.ofSession(variant + statementKey(statementFor([])), ids, async (from, keys) => {
+          const rows = await from.rows<ReadMessage & OfParent>(statementFor(keys));
+          return pagesByParent(keys, rows, window, list.ordering);
+        }),
+      )
       .load(sessionId);
   }
 
-  async #readPages(
-    from: Pick<Database, 'rows'>,
-    ids: readonly string[],
-    list: MessageList,
-    window: PageWindow,
-    groups: readonly string[],
-  ): Promise<Page<MessageRow>[]> {
+  #pagesStatement(ids: readonly string[], list: MessageList, window: PageWindow, groups: readonly string[]): Sql {
     const conditions = allOf([Prisma.sql`m.session_id = s.id`, ...list.conditions, ...keysetConditions(list.ordering, window)]);
-    const rows = await from.rows<ReadMessage & OfParent>(Prisma.sql`${Prisma.raw(PREPARED)}
+    return Prisma.sql`${Prisma.raw(PREPARED)}
       select message.*, s.id as "listParent" from ${parents(ids)} cross join lateral (
         select ${pageColumns(messageColumns(groups), list.ordering, groups)} from aria_engine.chat_messages m
         where ${conditions} order by ${orderList(list.ordering, window)} limit (select ${rowsToRead(window)}::int)
-      ) message where ${this.#visible}`);
-    return pagesByParent(ids, rows, window, list.ordering);
+      ) message where ${this.#visible}`;
   }
 
   /** How many messages a session's list holds; one statement for all sessions asked with the same list. */

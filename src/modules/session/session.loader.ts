@@ -216,7 +216,9 @@ export class SessionLoader {
     const { search } = list;
     const statement = search == null ? this.#part(shown, list.conditions, list, window) : this.#searched(shown, search, list, window);
     const read = async (from: Pick<Database, 'rows'>) => toPage(await from.rows<ReadSession>(statement), window, list.ordering);
-    const [page] = await this.#together.page(statementKey(statement), WHOLE, readOnce(read));
+    // What is first in one order is last in the other: the same statement, but not the same page.
+    const about = JSON.stringify([list.ordering.fingerprint, window]) + statementKey(statement);
+    const [page] = await this.#together.page(about, WHOLE, readOnce(read));
     return page ?? emptyPage(window);
   }
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { makeKey, type TestKey } from './keys.ts';
+import { makeKey, type TestKey } from '../security/keys.ts';
 
 const AGENTS = ['a', 'b'] as const;
 
@@ -40,6 +40,35 @@ describe('requests under way together, which may share statements', () => {
       expect(seen.sessions.totalCount).toBe(visible.length);
       expect(seen.sessions.nodes.map(({ agentId }) => agentId).toSorted()).toEqual(visible);
     }
+  });
+});
+
+describe('pages that are read by the same statement', () => {
+  it('are each in their own order, with their own cursors', async () => {
+    const { headers = {} } = keys.all ?? {};
+    for (const title of ['1', '2', '3', '4']) {
+      (
+        await app.gql(
+          'mutation ($title: String!) { createSession(input: { title: $title, tags: ["ordered"] }) { created } }',
+          { title },
+          { headers },
+        )
+      ).expectOk();
+    }
+    const fields = 'nodes { title } pageInfo { hasNextPage hasPreviousPage startCursor } totalCount';
+    const page = (direction: string, size: string) =>
+      `{ sessions(filter: { tags: ["ordered"] }, orderBy: { field: TITLE, direction: ${direction} }, ${size}: 2) { ${fields} } }`;
+    const wanted = { first: page('ASC', 'first'), last: page('DESC', 'last') };
+    const alone = { first: await app.gql(wanted.first, {}, { headers }), last: await app.gql(wanted.last, {}, { headers }) };
+    expect(alone.first.expectOk()).toMatchObject({
+      sessions: { nodes: [{ title: '1' }, { title: '2' }], pageInfo: { hasNextPage: true } },
+    });
+    expect(alone.last.expectOk()).toMatchObject({
+      sessions: { nodes: [{ title: '2' }, { title: '1' }], pageInfo: { hasPreviousPage: true } },
+    });
+    const sizes = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? 'first' : 'last'));
+    const answers = await Promise.all(sizes.map(size => app.gql(wanted[size], {}, { headers })));
+    for (const [index, answer] of answers.entries()) expect(answer.expectOk()).toEqual(alone[sizes[index] ?? 'first'].expectOk());
   });
 });
 
