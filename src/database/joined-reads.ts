@@ -6,7 +6,7 @@ import type { AnswerMemory, AnswerShare } from './answer-memory.ts';
 import type { Database, Executor, HoldingDatabase, Sql } from './database.ts';
 import { sizeOf } from './value-size.ts';
 
-/** Reads one value for each key, in their order, with one statement. */
+/** Reads one value for each key, of which no two are the same, in their order, with one statement. */
 export type ReadByKeys<Key, Value> = (from: Pick<Executor, 'rows'>, keys: readonly Key[]) => Promise<Value[]>;
 
 /**
@@ -66,6 +66,11 @@ export function readOnce<Value>(read: (from: Pick<Executor, 'rows'>) => Promise<
   };
 }
 
+/** What several operations asked for is more than one may read; each by itself is perhaps not. */
+class TooLargeTogetherError extends Error {
+  override readonly name = 'TooLargeTogetherError';
+}
+
 interface Kind<Key, Value> {
   readonly loader: DataLoader<Key, Value>;
   /** Operations that wait for it. */
@@ -102,8 +107,7 @@ export class JoinedReads<Key, Value> {
       try {
         values = await own.database.inTurn(() => this.#load(about, keys, read));
       } catch (error) {
-        // Too large with those of others; by itself perhaps not.
-        if (error instanceof DomainError) return read(own.database, keys);
+        if (error instanceof TooLargeTogetherError) return read(own.database, keys);
         throw error;
       }
       const bytes = sizeOf(values);
@@ -149,10 +153,26 @@ export class JoinedReads<Key, Value> {
 
   async #read(keys: readonly Key[], read: ReadByKeys<Key, Value>): Promise<Value[]> {
     const share = this.#common.answers.openShare();
+    const database = this.#common.database.holding(share);
+    let distinct = 0;
+    // The loader of an operation lets none of its own come twice; those of different operations may be the same.
+    const once = new DataLoader<Key, Value, string>(
+      asked => {
+        distinct = asked.length;
+        return read(database, asked);
+      },
+      { cacheKeyFn: nameOf },
+    );
     try {
-      return await read(this.#common.database.holding(share), keys);
+      return await Promise.all(keys.map(key => once.load(key)));
+    } catch (error) {
+      throw error instanceof DomainError && distinct > 1 ? new TooLargeTogetherError() : error;
     } finally {
       share.release();
     }
   }
+}
+
+function nameOf(key: unknown): string {
+  return typeof key === 'string' ? key : JSON.stringify(key);
 }

@@ -181,7 +181,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       if (closing !== null) throw new DomainError('SERVICE_UNAVAILABLE', 'The server is shutting down; try again.');
       // Nobody was listening: what the reader has left out meanwhile is nothing to anyone.
       if (streams.size === 0 && reader.position < now) reader.moveTo(now);
-      const stream = new EventSubscription({
+      const stream: EventSubscription = new EventSubscription({
         match: { sessionIds, agentIds: both(agentIds, visibleAgents), types, followChildren },
         position,
         bufferSize,
@@ -190,9 +190,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
             return reader.position;
           },
           recent: from => reader.recent(from),
-          read: (range, filter) => table.read(range, filter),
-          readLinks: range => table.readLinks(range),
-          withDescendants: (ids, asOf) => table.withDescendants(ids, asOf),
+          ...table.readingFor({ isOpen: () => streams.has(stream) }),
         },
         topics: dispatcher,
         onEnd: ended => streams.delete(ended),

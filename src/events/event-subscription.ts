@@ -328,8 +328,9 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     }
     const { filter, through } = await this.#within(earlier(this.#position + this.#window, end));
     // Of those that are read only to be looked at here, many pass at once.
-    const most = Math.min(bufferSize, TABLE_BATCH);
-    const limit = this.followsChildren && filter.sessionIds === null ? FOLLOW_LIMIT : most;
+    const looksAtAll = this.followsChildren && filter.sessionIds === null;
+    const most = looksAtAll ? bufferSize : Math.min(bufferSize, TABLE_BATCH);
+    const limit = looksAtAll ? FOLLOW_LIMIT : most;
     const { events, reached } = await source.read({ after: this.#position, through, limit }, filter);
     const isProbing = filter.sessionIds !== null && filter.sessionIds.length <= MAX_PROBED;
     const isSparse = reached === through && 2 * events.length < limit;

@@ -41,25 +41,34 @@ export interface EventTable {
    * @throws EventLogExpiredError
    */
   readNew(after: bigint, limit: number): Promise<EventBatch>;
-  /**
-   * Events for one subscription, on a small pool that all of them share.
-   * @throws EventLogExpiredError
-   */
+  /** For one subscription, on a small pool that all of them share. */
+  readingFor(reader: StreamReader): StreamReading;
+  /** Up to where the log has been dropped. */
+  expiredSeq(): Promise<bigint>;
+  close(): Promise<void>;
+}
+
+/** Who reads. */
+interface StreamReader {
+  /** Asked when its turn has come: where it is not, nothing is read, and the read is rejected. */
+  isOpen(): boolean;
+}
+
+/** What a subscription that is behind reads, in its turn, however long that takes. All methods throw the errors of pg. */
+export interface StreamReading {
+  /** @throws EventLogExpiredError */
   read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
   /**
    * The events there that made a session somebody's child, or took its parent away.
    * @throws EventLogExpiredError
    */
   readLinks(range: EventRange): Promise<EventBatch>;
-  /** Up to where the log has been dropped. */
-  expiredSeq(): Promise<bigint>;
   /**
    * These sessions, whether there are such or not and without their parents, and all their descendants, as the tree was at a place of
    * the log: those in the trash, and those removed for good since, included.
    * @throws EventLogExpiredError
    */
   withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly TreeNode[]>;
-  close(): Promise<void>;
 }
 
 /** A range that is read event by event, whatever the filter. */
@@ -153,8 +162,8 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
     keepAlive: true,
     options: settings.map(([name, value]) => `-c ${name}=${value}`).join(' '),
   });
-  // Who waits here gives up for nothing but its turn: in the pool's own queue it would after a few seconds, and ask again.
-  const inTurn = pLimit(SHARED_CONNECTIONS);
+  // In the pool's own queue a stream would give up after a few seconds, and ask again; whoever only begins is ahead of them there.
+  const limit = pLimit(SHARED_CONNECTIONS);
   pool.on('error', error => log.warn({ reason: error.message }, 'lost an idle connection to Postgres'));
 
   async function read(
@@ -187,17 +196,26 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
       const range = { after, through: END_OF_LOG, limit };
       return read(async query => (await link.query(query))[0], range, readingOf(range, { sessionIds: null, agentIds: null, types: null }));
     },
-    read: (range, filter) => read(query => inTurn(() => pool.query(query)), range, readingOf(range, filter)),
-    readLinks: range => read(query => inTurn(() => pool.query(query)), range, { name: 'read_links', text: READ_LINKS }),
+    readingFor(reader) {
+      const inTurn = (query: QueryConfig) =>
+        limit(() => {
+          if (!reader.isOpen()) throw new Error('the stream has ended');
+          return pool.query(query);
+        });
+      return {
+        read: (range, filter) => read(inTurn, range, readingOf(range, filter)),
+        readLinks: range => read(inTurn, range, { name: 'read_links', text: READ_LINKS }),
+        async withDescendants(sessionIds, asOf) {
+          const { rows } = await inTurn({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
+          const nodes: readonly (TreeNode & { readonly expiredSeq: string })[] = rows;
+          if (nodes.some(node => BigInt(node.expiredSeq) > asOf)) throw new EventLogExpiredError();
+          return nodes.map(({ id, parentId }) => ({ id, parentId }));
+        },
+      };
+    },
     async expiredSeq() {
       const { rows } = await pool.query<{ seq: string }>('select expired_seq as seq from aria_engine.event_log_state');
       return BigInt(rows[0]?.seq ?? 0);
-    },
-    async withDescendants(sessionIds, asOf) {
-      const values = [sessionIds, String(asOf)];
-      const { rows } = await inTurn(() => pool.query<TreeNode & { expiredSeq: string }>({ name: 'tree', text: TREE, values }));
-      if (rows.some(row => BigInt(row.expiredSeq) > asOf)) throw new EventLogExpiredError();
-      return rows.map(({ id, parentId }) => ({ id, parentId }));
     },
     async close() {
       await Promise.all([link.close(), pool.end()]);

@@ -131,17 +131,18 @@ function answering(operation: Operation, origin: OperationOrigin, options: Execu
   };
   origin.signal.addEventListener('abort', () => release(), { once: true });
   const own: OperationOrigin = key === null ? { ...origin, untilSent } : { requestId, access, signal: NEVER, untilSent };
-  async function answer(event: unknown): Promise<ExecutionResult> {
+  async function answer(event: unknown, isWanted: () => boolean): Promise<ExecutionResult> {
     // The next event is asked for when the answer to the last one has been sent.
     release();
-    // Nobody takes what is made for a stream that has ended meanwhile.
-    const execution = async () => (own.signal.aborted ? {} : executeOperation({ ...operation, rootValue: event }, own, options));
+    const execution = async () => (isWanted() ? executeOperation({ ...operation, rootValue: event }, own, options) : {});
     // The time an answer may take begins when it is its turn.
     const result = await (eventAnswers === undefined ? execution() : eventAnswers(execution));
     setResumeCursor(result, event);
     return result;
   }
-  return event => (shared === undefined ? answer(event) : shared.resultFor(event, key, () => answer(event)));
+  const { signal } = origin;
+  return event =>
+    shared === undefined ? answer(event, () => !signal.aborted) : shared.resultFor(event, key, signal, isWanted => answer(event, isWanted));
 }
 
 /** Resolves after so long, or as soon as the signal aborts; keeps no process alive. */

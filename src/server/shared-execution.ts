@@ -8,13 +8,22 @@ export interface SharedExecution {
    * The result for this event, from another subscriber's execution where one with the same key has begun just now, else from `execute`.
    * Results are shared among those who get the very same object for a source event: the live ones, not who reads the log later.
    * @param key of `shareKeyOf`; null is not shared
+   * @param left aborted where the subscriber no longer wants it
    */
-  resultFor(event: unknown, key: string | null, execute: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
+  resultFor(event: unknown, key: string | null, left: AbortSignal, execute: Execute): Promise<ExecutionResult>;
+}
+
+/** @param isWanted to be asked once, before it begins: where nobody wants the result any more it may be anything, and nobody gets it */
+type Execute = (isWanted: () => boolean) => Promise<ExecutionResult>;
+
+interface SharedResult {
+  readonly result: Promise<ExecutionResult>;
+  readonly subscribers: AbortSignal[];
 }
 
 interface Shared {
   readonly begun: number;
-  readonly results: Map<string, Promise<ExecutionResult>>;
+  readonly results: Map<string, SharedResult>;
 }
 
 /** `session` and `message` are as of delivery: nobody is given what is older, in milliseconds. */
@@ -51,13 +60,21 @@ export function createSharedExecution(now: () => number = () => performance.now(
   }
 
   return {
-    resultFor(event, key, execute) {
-      if (key === null || typeof event !== 'object' || event === null) return execute();
+    resultFor(event, key, left, execute) {
+      if (key === null || typeof event !== 'object' || event === null) return execute(() => !left.aborted);
       const { results } = sharedOf(event);
       const known = results.get(key);
-      if (known !== undefined) return known;
-      const result = execute();
-      results.set(key, result);
+      if (known !== undefined) {
+        known.subscribers.push(left);
+        return known.result;
+      }
+      const subscribers = [left];
+      const result = execute(() => {
+        const isWanted = subscribers.some(({ aborted }) => !aborted);
+        if (!isWanted) results.delete(key);
+        return isWanted;
+      });
+      results.set(key, { result, subscribers });
       return result;
     },
   };

@@ -72,6 +72,28 @@ describe('pages that are read by the same statement', () => {
   });
 });
 
+describe('messages of the same session', () => {
+  it('come once to each who asks', async () => {
+    const { headers = {} } = keys.all ?? {};
+    const messages = ['1', '2', '3'].map(content => ({ role: 'USER', content }));
+    const append = 'mutation ($input: AppendMessagesInput!) { appendMessages(input: $input) { __typename } }';
+    (await app.gql(append, { input: { sessionId: sessionIds.a, messages } }, { headers })).expectOk();
+    const query = `query ($id: ID!) { session(id: $id) {
+      all: messages(first: 50) { nodes { content } pageInfo { hasNextPage } }
+      few: messages(first: 3) { nodes { content } pageInfo { hasNextPage } }
+      last: messages(last: 2) { nodes { content } pageInfo { hasPreviousPage } }
+    } }`;
+    const contents = (...each: string[]) => each.map(content => ({ content }));
+    const session = {
+      all: { nodes: contents('1', '2', '3'), pageInfo: { hasNextPage: false } },
+      few: { nodes: contents('1', '2', '3'), pageInfo: { hasNextPage: false } },
+      last: { nodes: contents('2', '3'), pageInfo: { hasPreviousPage: true } },
+    };
+    const answers = await Promise.all(Array.from({ length: 30 }, () => app.gql(query, { id: sessionIds.a }, { headers })));
+    for (const answer of answers) expect(answer.expectOk()).toEqual({ session });
+  });
+});
+
 interface Seen {
   readonly a: object | null;
   readonly b: object | null;

@@ -42,7 +42,7 @@ describe('reads that are under way together', () => {
     const { sent, read } = setUp();
     const reading = ['a', 'b', 'a'].map(key => read([key]));
     await turns();
-    expect(sent.map(({ keys }) => keys)).toEqual([['a', 'b', 'a']]);
+    expect(sent.map(({ keys }) => keys)).toEqual([['a', 'b']]);
     sent[0]?.answer();
     expect(await Promise.all(reading)).toEqual([['titles of a'], ['titles of b'], ['titles of a']]);
   });
@@ -145,6 +145,16 @@ describe('a read that fails', () => {
     await turns();
     sent[1]?.answer();
     expect(await next).toEqual(['titles of a']);
+  });
+
+  it('because its own rows are too large is not made again, however many share it', async () => {
+    const { sent, read } = setUp();
+    const reading = [read(['a']), read(['a'])];
+    await turns();
+    sent[0]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
+    const outcomes = await Promise.allSettled(reading);
+    for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: { code: 'QUERY_TOO_COMPLEX' } });
+    expect(sent).toHaveLength(1);
   });
 
   it('because its rows are too large together is made by each alone', async () => {

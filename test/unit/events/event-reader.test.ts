@@ -25,10 +25,8 @@ async function readAll(number: number, characters: number): Promise<EventReader>
       const events = Array.from({ length: count }, (_, index) => event(after + BigInt(index + 1)));
       return { events, reached: after + BigInt(count) };
     },
-    read: refuse,
-    readLinks: refuse,
+    readingFor: () => ({ read: refuse, readLinks: refuse, withDescendants: refuse }),
     expiredSeq: refuse,
-    withDescendants: refuse,
     close: async () => undefined,
   };
   const reader = new EventReader({

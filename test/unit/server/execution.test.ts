@@ -138,7 +138,13 @@ describe('answers to events, where so many are made at once', () => {
     const stream = await subscribeOperation(
       { schema, document: parse('subscription { events { session } }') },
       { requestId: 'r', signal: leaving.signal, access: OPEN_ACCESS },
-      { createContext: () => ({}), errors: createErrorModel(createLog('silent')), timeoutMs: 1_000, eventAnswers },
+      {
+        createContext: () => ({}),
+        errors: createErrorModel(createLog('silent')),
+        timeoutMs: 1_000,
+        eventAnswers,
+        shared: createSharedExecution(),
+      },
     );
     if (!('next' in stream)) throw new Error(JSON.stringify(stream));
     return { leaving, first: watched<IteratorResult<ExecutionResult>>(stream.next()), begun: () => begun };

@@ -2,9 +2,11 @@ import { type GraphQLNamedType, getNamedType, isAbstractType, isInterfaceType, i
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import { createSchema } from '../../../src/schema/index.ts';
-import { createSharedExecution, shareKeyOf } from '../../../src/server/shared-execution.ts';
+import { createSharedExecution, type SharedExecution, shareKeyOf } from '../../../src/server/shared-execution.ts';
 
 const schema = createSchema();
+/** Of a subscriber that does not leave. */
+const STAYS = new AbortController().signal;
 
 afterEach(() => {
   vi.useRealTimers();
@@ -17,7 +19,7 @@ describe('a result', () => {
     const shared = createSharedExecution();
     const execute = results();
     const event = {};
-    const [first, second] = await Promise.all([shared.resultFor(event, 'a', execute), shared.resultFor(event, 'a', execute)]);
+    const [first, second] = await Promise.all([shared.resultFor(event, 'a', STAYS, execute), shared.resultFor(event, 'a', STAYS, execute)]);
     expect(second).toBe(first);
     expect(execute).toHaveBeenCalledTimes(1);
   });
@@ -30,8 +32,8 @@ describe('a result', () => {
     const shared = createSharedExecution();
     const execute = results();
     const event = {};
-    await shared.resultFor(event, 'a', execute);
-    await shared.resultFor(other ?? event, key, execute);
+    await shared.resultFor(event, 'a', STAYS, execute);
+    await shared.resultFor(other ?? event, key, STAYS, execute);
     expect(execute).toHaveBeenCalledTimes(2);
   });
 
@@ -40,12 +42,51 @@ describe('a result', () => {
     const shared = createSharedExecution(() => Date.now());
     const execute = results();
     const event = {};
-    await shared.resultFor(event, 'a', execute);
+    await shared.resultFor(event, 'a', STAYS, execute);
     vi.advanceTimersByTime(101);
-    await shared.resultFor(event, 'a', execute);
+    await shared.resultFor(event, 'a', STAYS, execute);
     expect(execute).toHaveBeenCalledTimes(2);
     vi.advanceTimersByTime(400);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a result that has to wait for its turn', () => {
+  /** Asks for a result; whether it is wanted is asked when the test says so. */
+  function ask(shared: SharedExecution, event: object, left: AbortSignal) {
+    let begin: () => void = () => undefined;
+    const turn = new Promise<void>(resolve => {
+      begin = resolve;
+    });
+    const result = shared.resultFor(event, 'a', left, async isWanted => {
+      await turn;
+      return { data: { isWanted: isWanted() } };
+    });
+    return { result, begin };
+  }
+
+  it('is wanted while one of those who share it is there', async () => {
+    const shared = createSharedExecution();
+    const event = {};
+    const leaving = new AbortController();
+    const first = ask(shared, event, leaving.signal);
+    const second = ask(shared, event, STAYS);
+    leaving.abort();
+    first.begin();
+    expect(await second.result).toEqual({ data: { isWanted: true } });
+  });
+
+  it('is not wanted once all have left, and is made anew for whoever comes then', async () => {
+    const shared = createSharedExecution();
+    const event = {};
+    const leaving = new AbortController();
+    const first = ask(shared, event, leaving.signal);
+    leaving.abort();
+    first.begin();
+    expect(await first.result).toEqual({ data: { isWanted: false } });
+    const second = ask(shared, event, STAYS);
+    second.begin();
+    expect(await second.result).toEqual({ data: { isWanted: true } });
   });
 });
 
