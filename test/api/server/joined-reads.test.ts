@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { makeKey, type TestKey } from '../security/keys.ts';
 
@@ -91,6 +92,34 @@ describe('messages of the same session', () => {
     };
     const answers = await Promise.all(Array.from({ length: 30 }, () => app.gql(query, { id: sessionIds.a }, { headers })));
     for (const answer of answers) expect(answer.expectOk()).toEqual({ session });
+  });
+});
+
+describe('whatever is asked at the same moment', () => {
+  /** Lists that differ in little: in their order, their end, their filter, what is shown of them. */
+  function question(random: RandomSource): string {
+    const window = () => `${random.pick(['first', 'last'])}: ${random.integer(1, 3)}`;
+    const order = () => `{ field: ${random.pick(['TITLE', 'CREATED_AT'])}, direction: ${random.pick(['ASC', 'DESC'])} }`;
+    const info = 'pageInfo { hasNextPage hasPreviousPage startCursor endCursor }';
+    const messages = () =>
+      `messages(${window()}${random.chance(0.3) ? ', filter: { roles: [USER] }' : ''}) { nodes { position ${random.pick(['content', 'role'])} } ${info} }`;
+    const session = () => `title ${random.pick(['status', 'version', 'tags'])} ${random.chance(0.5) ? messages() : ''}`;
+    const filter = () => random.pick(['', '', ', filter: {}', ', filter: { tags: ["ordered"] }', ', filter: { agentId: { eq: "a" } }']);
+    const list = () => `sessions(orderBy: ${order()}, ${window()}${filter()}) { nodes { ${session()} } ${info} totalCount }`;
+    const one = () => `session(id: "${random.pick([sessionIds.a, sessionIds.b])}") { ${session()} }`;
+    return `{ a: ${random.pick([list, one])()} b: ${list()} c: ${one()} }`;
+  }
+
+  it('is answered as though it had been asked alone', async () => {
+    const random = createRandomSource(7, 0);
+    const asked = Array.from({ length: 60 }, () => ({ query: question(random), headers: keys[random.pick(['all', 'a', 'b'])]?.headers }));
+    const ask = ({ query, headers }: (typeof asked)[number]) => app.gql(query, {}, { headers });
+    const alone: unknown[] = [];
+    for (const each of asked) alone.push((await ask(each)).expectOk());
+    for (let round = 0; round < 5; round += 1) {
+      const answers = await Promise.all(asked.map(ask));
+      for (const [index, answer] of answers.entries()) expect(answer.expectOk(), asked[index]?.query).toEqual(alone[index]);
+    }
   });
 });
 
