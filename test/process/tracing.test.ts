@@ -117,6 +117,22 @@ describe('tracing', () => {
     for (const { traceId } of lines) expect(ids).toContain(traceId);
   });
 
+  it('shows the statements of each operation, also of those that are under way together', async () => {
+    receiver = await startOtlpReceiver();
+    const server = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' });
+    const url = await server.ready();
+    const query = 'query Together { sessions(first: 1) { totalCount nodes { id } } }';
+    await Promise.all(Array.from({ length: 20 }, () => send(url, query)));
+    server.kill('SIGTERM');
+    expect(await server.ended()).toBe(0);
+    const spans = receiver.spans();
+    const operations = spans.filter(({ attributes }) => attributes['graphql.operation.name'] === 'Together');
+    expect(operations).toHaveLength(20);
+    for (const { spanId } of operations) {
+      expect(spans.filter(({ kind, parentSpanId }) => kind === CLIENT && parentSpanId === spanId)).toHaveLength(2);
+    }
+  });
+
   it('sends protobuf where no protocol is named, and what the sampler keeps', async () => {
     receiver = await startOtlpReceiver();
     const server = start({
