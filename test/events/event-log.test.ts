@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OpenEventBus } from '../../src/events/bus.ts';
 import { createEventLog, type EventLog, type EventLogOptions, type EventRequest } from '../../src/events/event-log.ts';
-import { EventLogExpiredError } from '../../src/events/event-table.ts';
+import { createEventTable, EventLogExpiredError } from '../../src/events/event-table.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { PATIENTLY } from '../support/patience.ts';
@@ -257,6 +257,31 @@ describe('many consumers that are behind', () => {
     await locker.client.query('commit');
     for (const events of await Promise.all(reading)) expect(events.map(({ seq }) => seq)).toEqual([1n, 2n, 3n]);
     expect(warn).not.toHaveBeenCalled();
+  });
+});
+
+describe('a consumer that reads the table', () => {
+  it('has few events waiting for it there', async () => {
+    const eventLog = await openLog({ pollMs: LONG_MS });
+    const writer = await connect();
+    await writer.writeMany(Array.from({ length: 1_000 }, () => randomUUID()));
+    const stream = await eventLog.subscribe({ ...ALL, after: 0n });
+    await take(stream, 1);
+    expect(eventLog.gauges().buffered).toBe(63);
+    expect((await take(stream, 999)).at(-1)?.seq).toBe(1_000n);
+  });
+
+  it('reads nothing once it has ended', async () => {
+    const table = createEventTable({ url: database.url, log });
+    leftovers.push(() => table.close());
+    let isOpen = true;
+    const { read, readLinks, withDescendants } = table.readingFor({ isOpen: () => isOpen });
+    const range = { after: 0n, through: 10n, limit: 10 };
+    const none = { sessionIds: null, agentIds: null, types: null };
+    const all = () => Promise.allSettled([read(range, none), readLinks(range), withDescendants([randomUUID()], 0n)]);
+    expect((await all()).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled']);
+    isOpen = false;
+    for (const outcome of await all()) expect(outcome).toMatchObject({ reason: { message: 'the stream has ended' } });
   });
 });
 
