@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { parseConnectionUrl } from '../src/database/connection-url.ts';
 import { migrate, migrationsFolder } from '../src/database/migrations.ts';
-import { startScratchPostgres } from '../src/database/open-database.ts';
+import { startScratchPostgres } from '../src/embedded/open-database.ts';
 import { compareCatalogs, describeCatalog } from './database-catalog.ts';
 import { diffSchemas } from './schema-diff.ts';
 

@@ -1,7 +1,7 @@
 /** `npm run import:openclaw -- <folder or file> [--agent id] [--dry-run] [--json]`: imports the sessions of an OpenClaw installation. */
 import { parseArgs } from 'node:util';
 import { ConfigError, readConfig } from '../src/config.ts';
-import { openDatabaseForCommand } from '../src/database/open-database.ts';
+import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
 import { formatReport, type ImportReport } from '../src/import/import-report.ts';
 import { importOpenClaw } from '../src/import/openclaw/import-openclaw.ts';
 import { NothingToImportError } from '../src/import/openclaw/state-folder.ts';

@@ -2,9 +2,9 @@
 import { parseArgs } from 'node:util';
 import { ConfigError, parseDuration, readConfig } from '../src/config.ts';
 import { createDatabase } from '../src/database/database.ts';
-import { openDatabaseForCommand } from '../src/database/open-database.ts';
 import type { PageWindow } from '../src/database/paging.ts';
 import { StartError } from '../src/database/start-error.ts';
+import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
 import { DomainError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { ApiKeyLoader, type ApiKeyRow } from '../src/modules/api-key/api-key.loader.ts';

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { migrationsFolder } from '../src/database/migrations.ts';
-import { startScratchPostgres } from '../src/database/open-database.ts';
+import { startScratchPostgres } from '../src/embedded/open-database.ts';
 import { diffSchemas } from './schema-diff.ts';
 
 const USAGE = `npm run new-migration -- <name>

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { isRunning } from '../../src/database/process-identity.ts';
+import { isRunning } from '../../src/embedded/process-identity.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { askTypename, postgresPid, startServer, stopServers, until } from './server-process.ts';
 

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { claimFolder, type FolderOwner, FolderTakenError, readFolderOwner } from '../../../src/database/data-folder-owner.ts';
-import { ownIdentity } from '../../../src/database/process-identity.ts';
+import { claimFolder, type FolderOwner, FolderTakenError, readFolderOwner } from '../../../src/embedded/data-folder-owner.ts';
+import { ownIdentity } from '../../../src/embedded/process-identity.ts';
 
 let folder: string;
 

@@ -9,7 +9,7 @@ import {
   makeReachable,
   prepareDataFolder,
   writePrivateFile,
-} from '../../../src/database/data-folder.ts';
+} from '../../../src/embedded/data-folder.ts';
 
 let folder: string;
 

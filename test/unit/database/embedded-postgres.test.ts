@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isPostmasterOf, serverSettings } from '../../../src/database/embedded-postgres.ts';
+import { isPostmasterOf, serverSettings } from '../../../src/embedded/embedded-postgres.ts';
 
 const GIB = 1024 ** 3;
 const machine = { maxConnections: 100, durable: true, memory: 8 * GIB, sharedMemory: 4 * GIB };

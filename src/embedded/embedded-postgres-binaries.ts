@@ -1,9 +1,9 @@
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { reasonOf, StartError } from '../database/start-error.ts';
 import { firstClosedFolder } from './data-folder.ts';
 import type { PostgresAccount } from './postgres-account.ts';
-import { reasonOf, StartError } from './start-error.ts';
 
 /** The programs of the embedded Postgres, as absolute paths. */
 export interface PostgresBinaries {

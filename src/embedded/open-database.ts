@@ -5,13 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { parseConnectionUrl } from './connection-url.ts';
+import { parseConnectionUrl } from '../database/connection-url.ts';
+import { ensureEventPartitions } from '../database/event-partitions.ts';
+import { migrate } from '../database/migrations.ts';
+import { reasonOf, StartError } from '../database/start-error.ts';
 import { dataFolderPath, prepareDataFolder, writePrivateFile } from './data-folder.ts';
 import { claimFolder, type FolderClaim, FolderTakenError, readFolderOwner } from './data-folder-owner.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres, stopLeftPostgres } from './embedded-postgres.ts';
-import { ensureEventPartitions } from './event-partitions.ts';
-import { migrate } from './migrations.ts';
-import { reasonOf, StartError } from './start-error.ts';
 
 /** What of the configuration decides where the database is. */
 export type DatabaseSettings = Config['database'];

@@ -1,8 +1,8 @@
 import { chmod, chown, mkdir, realpath, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { errorCodeOf, reasonOf, StartError } from '../database/start-error.ts';
 import type { PostgresAccount } from './postgres-account.ts';
-import { errorCodeOf, reasonOf, StartError } from './start-error.ts';
 
 /** What the default place of the data depends on. */
 export interface DataFolderPlace {

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { errorCodeOf, StartError } from '../database/start-error.ts';
 import { explainAccess, giveToFolderOwner } from './data-folder.ts';
 import { ownIdentity, type ProcessIdentity, stateOf } from './process-identity.ts';
-import { errorCodeOf, StartError } from './start-error.ts';
 
 /** Where the owner of a data folder stands: on the way up, open to others, on the way down, gone. */
 export type OwnerState = 'starting' | 'running' | 'draining' | 'released';

@@ -8,11 +8,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { errorCodeOf, reasonOf, StartError } from '../database/start-error.ts';
 import { isRoot, makeReachable, writePrivateFile } from './data-folder.ts';
 import { findPostgresBinaries, type PostgresBinaries, readablePostgresBinaries } from './embedded-postgres-binaries.ts';
 import { findPostgresAccount, type PostgresAccount } from './postgres-account.ts';
 import { commandLineOf, isRunning, isTaken, processesIn } from './process-identity.ts';
-import { errorCodeOf, reasonOf, StartError } from './start-error.ts';
 
 /** A running Postgres of ours. */
 export interface EmbeddedPostgres {
