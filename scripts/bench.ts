@@ -1,7 +1,7 @@
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ConfigError, readConfig } from '../src/config.ts';
-import { StartError } from '../src/database/start-error.ts';
+import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { startChildServer } from './bench/child-server.ts';
 import { createLiveWorkloads, formatLiveTable, type LiveResult, measureLive } from './bench/live-workload.ts';

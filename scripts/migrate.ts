@@ -1,6 +1,6 @@
 import { ConfigError, readConfig } from '../src/config.ts';
-import { StartError } from '../src/database/start-error.ts';
 import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
+import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 
 const USAGE = `npm run migrate

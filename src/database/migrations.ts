@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
+import { errorCodeOf, reasonOf, StartError } from '../errors.ts';
 import { parseConnectionUrl } from './connection-url.ts';
-import { errorCodeOf, reasonOf, StartError } from './start-error.ts';
 
 /** What a run of migrations did. */
 export interface MigrationResult {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { errorCodeOf, StartError } from '../database/start-error.ts';
+import { errorCodeOf, StartError } from '../errors.ts';
 import { explainAccess, giveToFolderOwner } from './data-folder.ts';
 import { ownIdentity, type ProcessIdentity, stateOf } from './process-identity.ts';
 

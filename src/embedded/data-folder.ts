@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, realpath, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { errorCodeOf, reasonOf, StartError } from '../database/start-error.ts';
+import { errorCodeOf, reasonOf, StartError } from '../errors.ts';
 import type { PostgresAccount } from './postgres-account.ts';
 
 /** What the default place of the data depends on. */

@@ -1,7 +1,7 @@
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { reasonOf, StartError } from '../database/start-error.ts';
+import { reasonOf, StartError } from '../errors.ts';
 import { firstClosedFolder } from './data-folder.ts';
 import type { PostgresAccount } from './postgres-account.ts';
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { errorCodeOf, reasonOf, StartError } from '../database/start-error.ts';
+import { errorCodeOf, reasonOf, StartError } from '../errors.ts';
 import { isRoot, makeReachable, writePrivateFile } from './data-folder.ts';
 import { findPostgresBinaries, type PostgresBinaries, readablePostgresBinaries } from './embedded-postgres-binaries.ts';
 import { findPostgresAccount, type PostgresAccount } from './postgres-account.ts';

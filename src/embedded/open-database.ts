@@ -8,7 +8,7 @@ import type { Config } from '../config.ts';
 import { parseConnectionUrl } from '../database/connection-url.ts';
 import { ensureEventPartitions } from '../database/event-partitions.ts';
 import { migrate } from '../database/migrations.ts';
-import { reasonOf, StartError } from '../database/start-error.ts';
+import { reasonOf, StartError } from '../errors.ts';
 import { dataFolderPath, prepareDataFolder, writePrivateFile } from './data-folder.ts';
 import { claimFolder, type FolderClaim, FolderTakenError, readFolderOwner } from './data-folder-owner.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres, stopLeftPostgres } from './embedded-postgres.ts';

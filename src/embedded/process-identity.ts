@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { errorCodeOf } from '../database/start-error.ts';
+import { errorCodeOf } from '../errors.ts';
 
 /** A process, told apart from a later one with the same number. */
 export interface ProcessIdentity {

@@ -1,6 +1,5 @@
 import type { Config } from '../config.ts';
-import { StartError } from '../database/start-error.ts';
-import { DomainError } from '../errors.ts';
+import { DomainError, StartError } from '../errors.ts';
 import { SECRET_MARK } from '../modules/api-key/api-key.rules.ts';
 import type { KeyRegistry, LiveKey } from '../modules/api-key/key-registry.service.ts';
 import { LOCAL_VIEWER, type Viewer } from '../modules/viewer/viewer.rules.ts';

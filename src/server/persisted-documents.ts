@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { reasonOf, StartError } from '../database/start-error.ts';
-import { DomainError } from '../errors.ts';
+import { DomainError, reasonOf, StartError } from '../errors.ts';
 
 /** Operations known beforehand: a client names one by its id, and what is not among them can be refused. */
 export interface PersistedDocuments {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type DedicatedConnection, openDedicatedConnection } from '../database/dedicated-connection.ts';
 import type { BatchOutcome, FailedRow } from '../database/row-batch.ts';
-import { reasonOf } from '../database/start-error.ts';
+import { reasonOf } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Logger } from '../log.ts';
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { StartError } from '../../../src/database/start-error.ts';
+import { StartError } from '../../../src/errors.ts';
 import { createPersistedDocuments, loadPersistedDocuments } from '../../../src/server/persisted-documents.ts';
 import { post } from '../../support/http-client.ts';
 import { openAcknowledged } from '../../support/raw-websocket.ts';

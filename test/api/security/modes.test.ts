@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../../../src/config.ts';
-import { StartError } from '../../../src/database/start-error.ts';
+import { StartError } from '../../../src/errors.ts';
 import { startTestApp } from '../../support/app.ts';
 import { openAcknowledged } from '../../support/raw-websocket.ts';
 import { makeKey } from './keys.ts';
