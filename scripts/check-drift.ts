@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { parseConnectionUrl } from '../src/database/connection-url.ts';
-import { migrate, migrationsFolder } from '../src/database/migrations.ts';
 import { startScratchPostgres } from '../src/embedded/open-database.ts';
+import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
+import { migrate, migrationsFolder } from '../src/postgres/migrations.ts';
 import { compareCatalogs, describeCatalog } from './database-catalog.ts';
 import { diffSchemas } from './schema-diff.ts';
 

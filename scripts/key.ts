@@ -1,8 +1,6 @@
 /** `npm run key -- create|list|revoke`: the API keys of a database, also before a server ever ran. */
 import { parseArgs } from 'node:util';
 import { ConfigError, parseDuration, readConfig } from '../src/config.ts';
-import { createDatabase } from '../src/database/database.ts';
-import type { PageWindow } from '../src/database/paging.ts';
 import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
 import { DomainError, StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
@@ -10,6 +8,8 @@ import { ApiKeyLoader, type ApiKeyRow } from '../src/modules/api-key/api-key.loa
 import { createApiKey, type KeyKeeper, revokeApiKey } from '../src/modules/api-key/api-key.service.ts';
 import { RATE_CLASSES, type RateClass } from '../src/modules/rate-limit/rate-limit.rules.ts';
 import { API_SCOPES, type ApiScope, isApiScope, LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
+import { createDatabase } from '../src/postgres/database.ts';
+import type { PageWindow } from '../src/postgres/keyset.ts';
 
 const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]... [--expires 90d] [--rate-limit-writes 12000]
        npm run key -- list

@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { migrationsFolder } from '../src/database/migrations.ts';
 import { startScratchPostgres } from '../src/embedded/open-database.ts';
+import { migrationsFolder } from '../src/postgres/migrations.ts';
 import { diffSchemas } from './schema-diff.ts';
 
 const USAGE = `npm run new-migration -- <name>

@@ -4,7 +4,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import pg from 'pg';
-import { parseConnectionUrl } from '../src/database/connection-url.ts';
+import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
 
 /** The text of a `schema.prisma`, or null for an empty database. */
 export type SchemaText = string | null;

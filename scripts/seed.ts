@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { ConfigError, readConfig } from '../src/config.ts';
-import { parseConnectionUrl } from '../src/database/connection-url.ts';
 import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
 import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
+import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
 import { writeSessions } from '../src/seed/seed-writer.ts';
 import { generateSessions } from '../src/seed/session-generator.ts';
 

@@ -1,13 +1,13 @@
 import type { Config } from './config.ts';
 import { createContextFactory } from './context.ts';
-import { createAnswerMemory } from './database/answer-memory.ts';
-import { createDatabase, type Database } from './database/database.ts';
 import { createEventLog, type EventLog } from './events/event-log.ts';
 import { createPostgresBus } from './events/postgres-bus.ts';
 import { createRedisBus } from './events/redis-bus.ts';
 import type { Logger } from './log.ts';
 import { createKeyRegistry } from './modules/api-key/key-registry.service.ts';
 import { createRateLimiter } from './modules/rate-limit/rate-limit.service.ts';
+import { createAnswerMemory } from './postgres/answer-memory.ts';
+import { createDatabase, type Database } from './postgres/database.ts';
 import { createSchema } from './schema/index.ts';
 import { type Authenticator, createAuthenticator } from './server/authenticate.ts';
 import { createTokenVerifier } from './server/authenticate-token.ts';

@@ -1,6 +1,4 @@
 import type { Config } from './config.ts';
-import type { AnswerMemory, AnswerShare } from './database/answer-memory.ts';
-import type { Database } from './database/database.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './log.ts';
 import { AgentLoader } from './modules/agent/agent.loader.ts';
@@ -16,6 +14,8 @@ import { joinSessionReads, SessionLoader } from './modules/session/session.loade
 import { SessionLists } from './modules/session-list/session-list.service.ts';
 import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
+import type { AnswerMemory, AnswerShare } from './postgres/answer-memory.ts';
+import type { Database } from './postgres/database.ts';
 import type { Tracer } from './tracing/tracer.ts';
 
 /** What resolvers work with: one for each operation, and a fresh one for each event of a subscription. */

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type App, createApp, DRAIN_TIMEOUT_MS } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
-import { prepareEventPartitions } from './database/event-partitions.ts';
-import { migrate } from './database/migrations.ts';
 import { openDatabase } from './embedded/open-database.ts';
 import { errorCodeOf, reasonOf, StartError } from './errors.ts';
 import { createLog, type Logger } from './log.ts';
+import { prepareEventPartitions } from './postgres/event-partitions.ts';
+import { migrate } from './postgres/migrations.ts';
 import type { OpenTelemetry } from './tracing/open-telemetry.ts';
 import { VERSION } from './version.ts';
 

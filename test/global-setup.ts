@@ -1,6 +1,6 @@
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../src/database/migrations.ts';
 import { startScratchPostgres } from '../src/embedded/open-database.ts';
+import { migrate } from '../src/postgres/migrations.ts';
 import { openTestServer } from './support/test-server.ts';
 
 /**

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { Config } from '../../src/config.ts';
-import { parseConnectionUrl } from '../../src/database/connection-url.ts';
 import { openDatabaseForCommand, startScratchPostgres } from '../../src/embedded/open-database.ts';
 import type { Logger } from '../../src/log.ts';
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts';
 import { writeSessions } from '../../src/seed/seed-writer.ts';
 import { generateSessions } from '../../src/seed/session-generator.ts';
 import type { WorkloadMaterial } from './workload.ts';

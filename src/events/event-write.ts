@@ -1,5 +1,5 @@
-import type { Sql } from '../database/database.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import type { Sql } from '../postgres/database.ts';
 
 /** An event to be written with the change it tells of; payloads are described in event-payload.ts. */
 export interface EventToWrite {

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { Transactor } from '../database/database.ts';
+import type { Transactor } from '../postgres/database.ts';
 import type { CallsInFlight } from './idempotency/calls-in-flight.service.ts';
 import type { Viewer } from './viewer/viewer.rules.ts';
 

@@ -1,6 +1,6 @@
 import type { InterfaceRef, ObjectRef } from '@pothos/core';
 import type { GraphQLResolveInfo } from 'graphql';
-import type { Page, PageSize } from '../database/paging.ts';
+import type { Page, PageSize } from '../postgres/keyset.ts';
 import { type BuilderTypes, builder } from './builder.ts';
 import { columnGroups } from './look-ahead.ts';
 

@@ -1,6 +1,6 @@
 import type { ExecutionResult } from 'graphql';
-import type { AnswerShare } from '../database/answer-memory.ts';
-import { exactSizeOf, sizeOf } from '../database/value-size.ts';
+import type { AnswerShare } from '../postgres/answer-memory.ts';
+import { exactSizeOf, sizeOf } from '../postgres/value-size.ts';
 
 /** Answers up to this size, in bytes, are not worth counting. */
 const SMALL_BYTES = 64 * 1024;

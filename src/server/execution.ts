@@ -1,8 +1,8 @@
 import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute, type GraphQLError } from 'graphql';
 import type { LimitFunction } from 'p-limit';
-import type { AnswerMemory, AnswerShare } from '../database/answer-memory.ts';
 import { requestTimeout } from '../errors.ts';
 import type { RateLimitState } from '../modules/rate-limit/rate-limit.rules.ts';
+import type { AnswerMemory, AnswerShare } from '../postgres/answer-memory.ts';
 import { holdAnswer } from './answer-size.ts';
 import type { Access } from './authenticate.ts';
 import { codeOf, type ErrorModel } from './error-model.ts';

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { PoolGauges } from '../database/database.ts';
 import type { EventLogGauges } from '../events/event-log.ts';
+import type { PoolGauges } from '../postgres/database.ts';
 import type { SweepObserver } from '../sweeper/sweeper.ts';
 import type { OperationObserver } from './operation-watch.ts';
 import { createSweepMetrics } from './sweep-metrics.ts';

@@ -3,7 +3,6 @@ import { type ExecutionResult, parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { createContextFactory } from '../../src/context.ts';
-import { createDatabase, type Database } from '../../src/database/database.ts';
 import { createEventLog, type EventLog } from '../../src/events/event-log.ts';
 import { createLog } from '../../src/log.ts';
 import type { Caller } from '../../src/modules/caller.ts';
@@ -13,6 +12,7 @@ import { createRateLimiter } from '../../src/modules/rate-limit/rate-limit.servi
 import { createSession } from '../../src/modules/session/session-create.service.ts';
 import { deleteSession, restoreSession } from '../../src/modules/session/session-trash.service.ts';
 import { endSession, updateSession } from '../../src/modules/session/session-update.service.ts';
+import { createDatabase, type Database } from '../../src/postgres/database.ts';
 import { createSchema } from '../../src/schema/index.ts';
 import { OPEN_ACCESS } from '../../src/server/authenticate.ts';
 import { createErrorModel } from '../../src/server/error-model.ts';

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { RecordedStatement } from '../../src/database/database.ts';
+import type { RecordedStatement } from '../../src/postgres/database.ts';
 
 /** What one execution of a statement cost the server. */
 export interface QueryPlan {

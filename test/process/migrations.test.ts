@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checksumOf, migrate, migrationsFolder, readMigrations, WITHOUT_TRANSACTION } from '../../src/database/migrations.ts';
+import { checksumOf, migrate, migrationsFolder, readMigrations, WITHOUT_TRANSACTION } from '../../src/postgres/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let database: TestDatabase;

@@ -1,8 +1,8 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PREPARED, type RecordedStatement } from '../../src/database/database.ts';
 import { encodeEventCursor } from '../../src/events/event-cursor.ts';
 import { stallSessions } from '../../src/modules/session/session-stall.service.ts';
+import { PREPARED, type RecordedStatement } from '../../src/postgres/database.ts';
 import { createSchema } from '../../src/schema/index.ts';
 import { writeSessions } from '../../src/seed/seed-writer.ts';
 import { generateSessions } from '../../src/seed/session-generator.ts';

@@ -1,5 +1,5 @@
-import type { RecordedStatement } from '../../src/database/database.ts';
 import type { ErrorCode } from '../../src/errors.ts';
+import type { RecordedStatement } from '../../src/postgres/database.ts';
 import type { GraphQLAnswerError } from './http-client.ts';
 
 /** The answer to one operation. */

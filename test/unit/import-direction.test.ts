@@ -8,7 +8,7 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 /** DESIGN.md's order: a file imports from its own layer and those before it. The first pattern that fits a path decides. */
 const LAYERS: readonly (readonly RegExp[])[] = [
   [/^(errors|config|log|version)\.ts$/, /^generated\//, /^tracing\//],
-  [/^(database|events|embedded)\//],
+  [/^(postgres|events|embedded)\//],
   [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|input|service|loader))\.ts$/],
   [/^(import|seed|sweeper)\//, /^context\.ts$/],
   [/^schema\/(?!index\.)[\w-]+\.ts$/],

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { byKey, LoaderSet, pagesByParent } from '../../src/database/batching.ts';
+import { DomainError } from '../../src/errors.ts';
+import { Prisma } from '../../src/generated/prisma/client.ts';
+import { byKey, LoaderSet, pagesByParent } from '../../src/postgres/batching.ts';
 import {
   allOf,
   emptyPage,
@@ -13,9 +15,7 @@ import {
   rowsToRead,
   type SortType,
   toPage,
-} from '../../src/database/paging.ts';
-import { DomainError } from '../../src/errors.ts';
-import { Prisma } from '../../src/generated/prisma/client.ts';
+} from '../../src/postgres/keyset.ts';
 
 const SIZE = { default: 20, max: 100 };
 

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import { Pool, type PoolClient } from 'pg';
 import type { Config } from '../../config.ts';
-import { parseConnectionUrl } from '../../database/connection-url.ts';
 import type { Logger } from '../../log.ts';
 import { normalizeAgentId } from '../../modules/session-key/session-key.rules.ts';
+import { parseConnectionUrl } from '../../postgres/connection-url.ts';
 import type { ImportWriterOptions } from '../import-context.ts';
 import { type ImportReport, ImportReportBuilder } from '../import-report.ts';
 import { writeSession } from '../import-writer.ts';

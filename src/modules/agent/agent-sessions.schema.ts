@@ -1,4 +1,4 @@
-import { readWindow } from '../../database/paging.ts';
+import { readWindow } from '../../postgres/keyset.ts';
 import { builder } from '../../schema/builder.ts';
 import { connectionGroups, pagingArguments } from '../../schema/connection.ts';
 import { SESSION_PAGE, SessionConnection } from '../session/session.schema.ts';

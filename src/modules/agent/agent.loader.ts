@@ -1,6 +1,7 @@
 import DataLoader from 'dataloader';
-import { byKey } from '../../database/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { byKey } from '../../postgres/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   cursorColumn,
@@ -13,8 +14,7 @@ import {
   rowsToRead,
   toPage,
   type WithCursor,
-} from '../../database/paging.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+} from '../../postgres/keyset.ts';
 import { OPEN_STATUSES } from '../session/session.rules.ts';
 import { LISTED } from '../session-filter/session-filter.rules.ts';
 import { USAGE_SUMS, type UsageRow } from '../usage/usage.loader.ts';

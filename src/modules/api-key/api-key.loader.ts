@@ -1,6 +1,7 @@
 import DataLoader from 'dataloader';
-import { byKey } from '../../database/batching.ts';
-import type { Executor, Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { byKey } from '../../postgres/batching.ts';
+import type { Executor, Sql } from '../../postgres/database.ts';
 import {
   allOf,
   cursorColumn,
@@ -13,8 +14,7 @@ import {
   rowsToRead,
   toPage,
   type WithCursor,
-} from '../../database/paging.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+} from '../../postgres/keyset.ts';
 import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
 import type { ApiScope, Viewer } from '../viewer/viewer.rules.ts';
 

@@ -1,4 +1,4 @@
-import { type PageSize, readWindow } from '../../database/paging.ts';
+import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { builder } from '../../schema/builder.ts';
 import { connectionTypes, pagingArguments } from '../../schema/connection.ts';
 import { Node } from '../../schema/node.ts';

@@ -1,5 +1,10 @@
-import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import { badEventCursor, encodeEventCursor, readEventCursor } from '../../events/event-cursor.ts';
+import type { EventLog } from '../../events/event-log.ts';
+import { EVENT_TYPES, type EventRow, type StoredEvent, toStoredEvent } from '../../events/event-payload.ts';
+import { EventLogExpiredError } from '../../events/event-table.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   emptyPage,
@@ -9,12 +14,7 @@ import {
   type Page,
   type PageWindow,
   rowsToRead,
-} from '../../database/paging.ts';
-import { badEventCursor, encodeEventCursor, readEventCursor } from '../../events/event-cursor.ts';
-import type { EventLog } from '../../events/event-log.ts';
-import { EVENT_TYPES, type EventRow, type StoredEvent, toStoredEvent } from '../../events/event-payload.ts';
-import { EventLogExpiredError } from '../../events/event-table.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+} from '../../postgres/keyset.ts';
 import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 
 /** The order of the log, with its own cursors: those of subscriptions, good for any filter. */

@@ -1,7 +1,7 @@
 import type { Context } from '../../context.ts';
-import { type PageSize, readWindow } from '../../database/paging.ts';
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
+import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { builder } from '../../schema/builder.ts';
 import { connectionTypes, pagingArguments } from '../../schema/connection.ts';
 import { columnGroups } from '../../schema/look-ahead.ts';

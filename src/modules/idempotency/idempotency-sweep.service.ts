@@ -1,6 +1,6 @@
-import { type Executor, PREPARED } from '../../database/database.ts';
-import type { BatchOutcome } from '../../database/row-batch.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { type Executor, PREPARED } from '../../postgres/database.ts';
+import type { BatchOutcome } from '../../postgres/row-batch.ts';
 import { KEPT_HOURS } from './idempotency.rules.ts';
 
 const BATCH = 1_000;

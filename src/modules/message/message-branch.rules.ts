@@ -1,5 +1,5 @@
-import type { Sql } from '../../database/database.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Sql } from '../../postgres/database.ts';
 
 /**
  * The statement that marks the path from a leaf to its root as the active branch of a session, and all else as off it.

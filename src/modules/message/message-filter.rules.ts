@@ -1,6 +1,6 @@
-import type { Sql } from '../../database/database.ts';
-import { fingerprintOf } from '../../database/paging.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Sql } from '../../postgres/database.ts';
+import { fingerprintOf } from '../../postgres/keyset.ts';
 import { containsText, type DateTimeRange, MAX_SEARCH_LENGTH } from '../session-filter/session-filter.rules.ts';
 import { assertStorable, readText } from '../text/text.input.ts';
 import { ACTIVE_MESSAGE, type MessageList, type MessageRole } from './message.loader.ts';

@@ -1,5 +1,6 @@
-import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   type CommonReading,
   JoinedReads,
@@ -7,7 +8,7 @@ import {
   type ReadTogether,
   readAlone,
   statementKey,
-} from '../../database/joined-reads.ts';
+} from '../../postgres/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -19,8 +20,7 @@ import {
   pageColumns,
   rowsToRead,
   type WithCursor,
-} from '../../database/paging.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+} from '../../postgres/keyset.ts';
 import { rightsOf, type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 import type { StoredPart } from './message.rules.ts';
 

@@ -1,5 +1,5 @@
-import { type PageSize, readWindow } from '../../database/paging.ts';
 import { sessionNotFound } from '../../errors.ts';
+import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { builder } from '../../schema/builder.ts';
 import { connectionGroups, connectionTypes, pagingArguments } from '../../schema/connection.ts';
 import { columnGroups } from '../../schema/look-ahead.ts';

@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
-import { type Executor, PREPARED, type Sql } from '../../database/database.ts';
 import { DomainError, sessionNotFound } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { parseMessageId, parseSessionId } from '../global-id/global-id.rules.ts';
 import type { KeyedInput } from '../idempotency/idempotency.input.ts';

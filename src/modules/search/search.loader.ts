@@ -1,4 +1,5 @@
-import type { Database, Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import type { Database, Sql } from '../../postgres/database.ts';
 import {
   allOf,
   cursorColumn,
@@ -11,8 +12,7 @@ import {
   type PageWindow,
   rowsToRead,
   toPage,
-} from '../../database/paging.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+} from '../../postgres/keyset.ts';
 import { ACTIVE_MESSAGE, type MessageRow, messageColumns } from '../message/message.loader.ts';
 import { createdConditions, roleCondition } from '../message/message-filter.rules.ts';
 import { containsText, foldedText, sessionConditions } from '../session-filter/session-filter.rules.ts';

@@ -1,4 +1,4 @@
-import { type PageSize, readWindow } from '../../database/paging.ts';
+import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { builder } from '../../schema/builder.ts';
 import { connectionGroups, connectionTypes, forwardArguments } from '../../schema/connection.ts';
 import { read } from '../../schema/row.ts';

@@ -1,7 +1,7 @@
-import type { Sql } from '../../database/database.ts';
-import { fingerprintOf, type Ordering, type OrderTerm } from '../../database/paging.ts';
 import { badInput } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Sql } from '../../postgres/database.ts';
+import { fingerprintOf, type Ordering, type OrderTerm } from '../../postgres/keyset.ts';
 import { parseSessionId } from '../global-id/global-id.rules.ts';
 import type { SessionPriority, SessionStatus } from '../session/session.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';

@@ -1,6 +1,6 @@
-import type { Database } from '../../database/database.ts';
-import { allOf, type PageWindow } from '../../database/paging.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Database } from '../../postgres/database.ts';
+import { allOf, type PageWindow } from '../../postgres/keyset.ts';
 import { type SessionList, SessionLoader, type SessionRow } from '../session/session.loader.ts';
 import { LISTED } from '../session-filter/session-filter.rules.ts';
 import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';

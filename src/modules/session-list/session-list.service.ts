@@ -1,8 +1,8 @@
-import type { Database } from '../../database/database.ts';
-import { type PageSize, readWindow } from '../../database/paging.ts';
 import type { EventLog } from '../../events/event-log.ts';
 import type { StoredEvent } from '../../events/event-payload.ts';
 import type { Logger } from '../../log.ts';
+import type { Database } from '../../postgres/database.ts';
+import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import {
   type SessionFilter,
   type SessionOrder,

@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
-import type { Sql } from '../../database/database.ts';
 import { badInput, DomainError, sessionNotFound } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { parseSessionId } from '../global-id/global-id.rules.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';

@@ -1,6 +1,6 @@
-import type { Executor } from '../../database/database.ts';
 import { DomainError, sessionNotFound } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Executor } from '../../postgres/database.ts';
 import { parseSessionId } from '../global-id/global-id.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import type { UsageRow } from '../usage/usage.loader.ts';

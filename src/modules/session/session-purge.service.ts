@@ -1,6 +1,6 @@
-import type { Transactor } from '../../database/database.ts';
-import { type BatchOutcome, type RowBatch, takeOneByOne } from '../../database/row-batch.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Transactor } from '../../postgres/database.ts';
+import { type BatchOutcome, type RowBatch, takeOneByOne } from '../../postgres/row-batch.ts';
 import { removeSession } from './session-trash.service.ts';
 
 /**

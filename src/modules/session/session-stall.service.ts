@@ -1,6 +1,6 @@
-import type { Transactor } from '../../database/database.ts';
-import { type BatchOutcome, type RowBatch, takeTogether } from '../../database/row-batch.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Transactor } from '../../postgres/database.ts';
+import { type BatchOutcome, type RowBatch, takeTogether } from '../../postgres/row-batch.ts';
 import { USAGE_COLUMNS, type UsageRow } from '../usage/usage.loader.ts';
 import { type SessionStatus, stalledReason } from './session.rules.ts';
 import { statusChange } from './session-lock.service.ts';

@@ -1,7 +1,7 @@
-import type { Executor } from '../../database/database.ts';
 import { DomainError } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Executor } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { isMainSessionKey } from '../session-key/session-key.rules.ts';
 import { assertScope } from '../viewer/viewer.rules.ts';

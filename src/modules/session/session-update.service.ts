@@ -1,7 +1,7 @@
-import type { Executor, Sql } from '../../database/database.ts';
 import { badInput, DomainError, sessionNotFound } from '../../errors.ts';
 import { type EventToWrite, insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Executor, Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { parseSessionId } from '../global-id/global-id.rules.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';

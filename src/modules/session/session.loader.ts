@@ -1,5 +1,6 @@
-import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../database/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../database/database.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   type CommonReading,
   JoinedReads,
@@ -9,7 +10,7 @@ import {
   readOnce,
   statementKey,
   WHOLE,
-} from '../../database/joined-reads.ts';
+} from '../../postgres/joined-reads.ts';
 import {
   allOf,
   emptyPage,
@@ -22,8 +23,7 @@ import {
   rowsToRead,
   toPage,
   type WithCursor,
-} from '../../database/paging.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+} from '../../postgres/keyset.ts';
 import type { SessionSearch } from '../session-filter/session-filter.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import { USAGE_COLUMNS, type UsageRow } from '../usage/usage.loader.ts';

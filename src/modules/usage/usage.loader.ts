@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader';
-import { byKey } from '../../database/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../database/database.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { byKey } from '../../postgres/batching.ts';
+import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
 import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
 import { MAX_AMOUNT } from './usage.rules.ts';
 

@@ -1,5 +1,5 @@
-import type { Sql } from '../../database/database.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Sql } from '../../postgres/database.ts';
 
 /** Token counts and cost as they are added up; cost in billionths of a US dollar, so that sums stay exact. */
 export interface UsageAmounts {

@@ -1,6 +1,6 @@
-import type { Sql } from '../../database/database.ts';
 import { DomainError } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import type { Sql } from '../../postgres/database.ts';
 import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
 
 /** What a caller may do; each includes the ones before it. */

@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { migrate } from '../../../src/database/migrations.ts';
 import { prepareDataFolder } from '../../../src/embedded/data-folder.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/embedded/embedded-postgres.ts';
+import { migrate } from '../../../src/postgres/migrations.ts';
 
 /** A Postgres of the test's own that can be away, and the way to it that can be silent. */
 export interface RestartablePostgres {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { createAnswerMemory } from '../../../src/database/answer-memory.ts';
-import type { HoldingDatabase } from '../../../src/database/database.ts';
-import { JoinedReads, type ReadByKeys, readOnce, WHOLE } from '../../../src/database/joined-reads.ts';
 import { DomainError } from '../../../src/errors.ts';
+import { createAnswerMemory } from '../../../src/postgres/answer-memory.ts';
+import type { HoldingDatabase } from '../../../src/postgres/database.ts';
+import { JoinedReads, type ReadByKeys, readOnce, WHOLE } from '../../../src/postgres/joined-reads.ts';
 
 const MAX_BYTES = 1_000_000;
 

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { createDatabase, type Database } from '../../src/database/database.ts';
 import { Prisma } from '../../src/generated/prisma/client.ts';
+import { createDatabase, type Database } from '../../src/postgres/database.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { PATIENTLY } from '../support/patience.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checksumOf, planMigrations, type RecordedMigration, relationsMadeBy } from '../../../src/database/migrations.ts';
+import { checksumOf, planMigrations, type RecordedMigration, relationsMadeBy } from '../../../src/postgres/migrations.ts';
 
 const first = { name: '1_first', sql: 'create table a ();\n' };
 const second = { name: '2_second', sql: 'create table b ();\n' };

@@ -1,5 +1,5 @@
 import DataLoader from 'dataloader';
-import { type Ordering, type Page, type PageWindow, toPage, type WithCursor } from './paging.ts';
+import { type Ordering, type Page, type PageWindow, toPage, type WithCursor } from './keyset.ts';
 
 /** DataLoaders by what they read beside their keys: one statement for all keys asked with the same rest. */
 export class LoaderSet<Key, Value> {

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { Client } from 'pg';
 import { afterEach, expect, it } from 'vitest';
-import { createDatabase, type Database } from '../../src/database/database.ts';
 import { Prisma } from '../../src/generated/prisma/client.ts';
+import { createDatabase, type Database } from '../../src/postgres/database.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const LOCK = 42;

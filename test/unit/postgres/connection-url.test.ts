@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseConnectionUrl } from '../../../src/database/connection-url.ts';
+import { parseConnectionUrl } from '../../../src/postgres/connection-url.ts';
 
 describe('parseConnectionUrl', () => {
   it('keeps from the driver what only Prisma knows', () => {
