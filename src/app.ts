@@ -1,8 +1,8 @@
 import type { Config } from './config.ts';
 import { createContextFactory } from './context.ts';
+import { createPostgresBus } from './events/bus/postgres-bus.ts';
+import { createRedisBus } from './events/bus/redis-bus.ts';
 import { createEventLog, type EventLog } from './events/event-log.ts';
-import { createPostgresBus } from './events/postgres-bus.ts';
-import { createRedisBus } from './events/redis-bus.ts';
 import type { Logger } from './log.ts';
 import { createKeyRegistry } from './modules/api-key/key-registry.service.ts';
 import { createRateLimiter } from './modules/rate-limit/rate-limit.service.ts';

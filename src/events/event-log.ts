@@ -1,13 +1,13 @@
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import type { EventBus, OpenEventBus } from './bus.ts';
+import type { EventBus, OpenEventBus } from './bus/event-bus.ts';
+import { createPostgresBus } from './bus/postgres-bus.ts';
 import { EventDispatcher } from './dispatcher.ts';
 import { badEventCursor } from './event-cursor.ts';
 import type { EventOf, EventType } from './event-payload.ts';
 import { EventReader } from './event-reader.ts';
 import { EventSubscription } from './event-subscription.ts';
 import { createEventTable, EventLogExpiredError } from './event-table.ts';
-import { createPostgresBus } from './postgres-bus.ts';
 import { createSequencer } from './sequencer.ts';
 
 /** What a subscriber wants; what is absent or null lets all pass, an empty list nothing. */

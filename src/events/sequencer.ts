@@ -1,5 +1,5 @@
 import type { Logger } from '../log.ts';
-import { PostgresLink } from './postgres-link.ts';
+import { PostgresLink } from './bus/postgres-link.ts';
 
 /** Of the whole database: whoever holds it gives numbers to events. */
 const SEQUENCER_LOCK = 5_279_214_867_316_742n;

@@ -1,9 +1,9 @@
 import type { Config } from '../config.ts';
+import { keepEventPartitions } from '../events/partitions.ts';
 import type { Logger } from '../log.ts';
 import { sweepIdempotencyKeys } from '../modules/idempotency/idempotency-sweep.service.ts';
 import { purgeTrash } from '../modules/session/session-purge.service.ts';
 import { stallSessions } from '../modules/session/session-stall.service.ts';
-import { keepEventPartitions } from '../postgres/event-partitions.ts';
 import type { SweepTask } from './sweeper.ts';
 
 const MINUTE_MS = 60_000;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { OpenEventBus } from '../../src/events/bus.ts';
+import type { OpenEventBus } from '../../src/events/bus/event-bus.ts';
 import { createEventLog, type EventLog, type EventLogOptions, type EventRequest } from '../../src/events/event-log.ts';
 import { createEventTable, EventLogExpiredError } from '../../src/events/event-table.ts';
 import { createLog } from '../../src/log.ts';

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { dropExpiredPartitions, ensureEventPartitions, prepareEventPartitions } from '../../src/postgres/event-partitions.ts';
+import { dropExpiredPartitions, ensureEventPartitions, prepareEventPartitions } from '../../src/events/partitions.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,5 +1,5 @@
 import { DomainError } from '../../errors.ts';
-import { PostgresLink } from '../../events/postgres-link.ts';
+import { PostgresLink } from '../../events/bus/postgres-link.ts';
 import type { Logger } from '../../log.ts';
 import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
 import type { ApiScope, Viewer } from '../viewer/viewer.rules.ts';

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeEventCursor } from '../../../src/events/event-cursor.ts';
-import { dropExpiredPartitions, ensureEventPartitions, partitionNameOf } from '../../../src/postgres/event-partitions.ts';
+import { dropExpiredPartitions, ensureEventPartitions, partitionNameOf } from '../../../src/events/partitions.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 
 const DAY_MS = 86_400_000;

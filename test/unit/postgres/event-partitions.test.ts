@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { partitionNameOf } from '../../../src/postgres/event-partitions.ts';
+import { partitionNameOf } from '../../../src/events/partitions.ts';
 
 it('names a partition by its day in UTC', () => {
   expect(partitionNameOf(new Date('2026-03-04T23:59:59.999-05:00'))).toBe('session_events_20260305');

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { errorCodeOf } from '../errors.ts';
-import { parseConnectionUrl } from './connection-url.ts';
+import { parseConnectionUrl } from '../postgres/connection-url.ts';
 
 /** One connection, outside a transaction. */
 export type Connection = Pick<pg.ClientBase, 'query'>;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
-import type { Logger } from '../log.ts';
-import type { OpenEventBus } from './bus.ts';
+import type { Logger } from '../../log.ts';
+import type { OpenEventBus } from './event-bus.ts';
 import { PostgresLink } from './postgres-link.ts';
 
 const FIRST_RETRY_MS = 100;

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { Client, type Notification, type QueryConfig, type QueryResult } from 'pg';
-import type { Logger } from '../log.ts';
+import type { Logger } from '../../log.ts';
 
 /** What a PostgresLink needs. */
 export interface PostgresLinkOptions {

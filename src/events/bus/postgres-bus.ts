@@ -1,5 +1,5 @@
-import type { Logger } from '../log.ts';
-import type { OpenEventBus } from './bus.ts';
+import type { Logger } from '../../log.ts';
+import type { OpenEventBus } from './event-bus.ts';
 import { PostgresLink } from './postgres-link.ts';
 
 const CHANNEL = 'sessiongraph_events';
