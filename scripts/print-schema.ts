@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { lexicographicSortSchema, printSchema } from 'graphql';
-import { createSchema } from '../src/schema/index.ts';
+import { createSchema } from '../src/schema.ts';
 
 // The printed schema is committed, so that every change of the contract is a diff to be reviewed.
 // `--check` writes nothing and fails where the committed file is not what would be printed.

@@ -8,7 +8,7 @@ import { createKeyRegistry } from './modules/api-key/key-registry.service.ts';
 import { createRateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { createAnswerMemory } from './postgres/answer-memory.ts';
 import { createDatabase, type Database } from './postgres/database.ts';
-import { createSchema } from './schema/index.ts';
+import { createSchema } from './schema.ts';
 import { type Authenticator, createAuthenticator } from './server/authenticate.ts';
 import { createTokenVerifier } from './server/authenticate-token.ts';
 import { createHttpServer } from './server/http.ts';

@@ -13,7 +13,7 @@ import { createSession } from '../../src/modules/session/session-create.service.
 import { deleteSession, restoreSession } from '../../src/modules/session/session-trash.service.ts';
 import { endSession, updateSession } from '../../src/modules/session/session-update.service.ts';
 import { createDatabase, type Database } from '../../src/postgres/database.ts';
-import { createSchema } from '../../src/schema/index.ts';
+import { createSchema } from '../../src/schema.ts';
 import { OPEN_ACCESS } from '../../src/server/authenticate.ts';
 import { createErrorModel } from '../../src/server/error-model.ts';
 import { subscribeOperation } from '../../src/server/execution.ts';

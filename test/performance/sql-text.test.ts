@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createSchema } from '../../src/schema/index.ts';
+import { createSchema } from '../../src/schema.ts';
 import { storeSessions } from '../api/session-filter/stored-session.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { leafSelection } from './leaf-selection.ts';

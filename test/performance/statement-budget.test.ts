@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createSchema } from '../../src/schema/index.ts';
+import { createSchema } from '../../src/schema.ts';
 import { clearSessions, execute, type StoredSession, storeSessions } from '../api/session-filter/stored-session.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { leafSelection } from './leaf-selection.ts';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeEventCursor } from '../../src/events/event-cursor.ts';
 import { stallSessions } from '../../src/modules/session/session-stall.service.ts';
 import { PREPARED, type RecordedStatement } from '../../src/postgres/database.ts';
-import { createSchema } from '../../src/schema/index.ts';
+import { createSchema } from '../../src/schema.ts';
 import { writeSessions } from '../../src/seed/seed-writer.ts';
 import { generateSessions } from '../../src/seed/session-generator.ts';
 import { leafSelection } from '../performance/leaf-selection.ts';

@@ -1,6 +1,6 @@
+import { builder } from '../../graphql/builder.ts';
+import { connectionGroups, pagingArguments } from '../../graphql/connection.ts';
 import { readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionGroups, pagingArguments } from '../../schema/connection.ts';
 import { SESSION_PAGE, SessionConnection } from '../session/session.schema.ts';
 import { sessionConditions, sessionOrdering } from '../session-filter/session-filter.rules.ts';
 import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';

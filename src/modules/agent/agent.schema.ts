@@ -1,7 +1,7 @@
+import { builder } from '../../graphql/builder.ts';
+import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
+import { Node } from '../../graphql/node.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionTypes, pagingArguments } from '../../schema/connection.ts';
-import { Node } from '../../schema/node.ts';
 import { agentGlobalId } from '../global-id/global-id.rules.ts';
 import { findableAgentId } from '../session-key/session-key.rules.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';

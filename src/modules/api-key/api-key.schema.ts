@@ -1,7 +1,7 @@
+import { builder } from '../../graphql/builder.ts';
+import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
+import { Node } from '../../graphql/node.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionTypes, pagingArguments } from '../../schema/connection.ts';
-import { Node } from '../../schema/node.ts';
 import { apiKeyGlobalId } from '../global-id/global-id.rules.ts';
 import { ApiScopeEnum } from '../viewer/viewer.schema.ts';
 import type { CreateApiKeyInput, RateLimitInput } from './api-key.input.ts';

@@ -1,10 +1,10 @@
 import type { Context } from '../../context.ts';
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
+import { builder } from '../../graphql/builder.ts';
+import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
+import { columnGroups } from '../../graphql/look-ahead.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionTypes, pagingArguments } from '../../schema/connection.ts';
-import { columnGroups } from '../../schema/look-ahead.ts';
 import { Message } from '../message/message.schema.ts';
 import { Session } from '../session/session.schema.ts';
 import { SessionStatusEnum } from '../session-filter/session-filter.schema.ts';

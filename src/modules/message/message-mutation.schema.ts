@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type { Context } from '../../context.ts';
-import { builder } from '../../schema/builder.ts';
-import { columnGroups } from '../../schema/look-ahead.ts';
+import { builder } from '../../graphql/builder.ts';
+import { columnGroups } from '../../graphql/look-ahead.ts';
 import { messageGlobalId } from '../global-id/global-id.rules.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { Session } from '../session/session.schema.ts';

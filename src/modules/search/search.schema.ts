@@ -1,7 +1,7 @@
+import { builder } from '../../graphql/builder.ts';
+import { connectionGroups, connectionTypes, forwardArguments } from '../../graphql/connection.ts';
+import { read } from '../../graphql/row.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionGroups, connectionTypes, forwardArguments } from '../../schema/connection.ts';
-import { read } from '../../schema/row.ts';
 import { BranchViewEnum, Message, MessageRoleEnum } from '../message/message.schema.ts';
 import { DateTimeRangeInput, SessionFilterInput } from '../session-filter/session-filter.schema.ts';
 import { readSearch } from './search.input.ts';

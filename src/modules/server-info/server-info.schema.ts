@@ -1,5 +1,5 @@
 import type { Config } from '../../config.ts';
-import { builder } from '../../schema/builder.ts';
+import { builder } from '../../graphql/builder.ts';
 import { VERSION } from '../../version.ts';
 import { MAX_MESSAGE_LENGTH } from '../message/message.rules.ts';
 import { MESSAGE_PAGE } from '../message/message.schema.ts';

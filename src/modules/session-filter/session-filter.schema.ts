@@ -1,4 +1,4 @@
-import { builder } from '../../schema/builder.ts';
+import { builder } from '../../graphql/builder.ts';
 import type { SessionPriority, SessionStatus } from '../session/session.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import type { DateTimeRange, SessionFilter, SessionOrder, SetFilter, StringFilter } from './session-filter.rules.ts';

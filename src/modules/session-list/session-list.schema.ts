@@ -1,6 +1,6 @@
 import { encodeEventCursor } from '../../events/event-cursor.ts';
-import { builder } from '../../schema/builder.ts';
-import { columnGroups } from '../../schema/look-ahead.ts';
+import { builder } from '../../graphql/builder.ts';
+import { columnGroups } from '../../graphql/look-ahead.ts';
 import { SESSION_PAGE, Session } from '../session/session.schema.ts';
 import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';
 import type { SessionListChange, SessionListEvent } from './session-list-watch.service.ts';

@@ -1,5 +1,5 @@
-import { builder } from '../../schema/builder.ts';
-import { columnGroups } from '../../schema/look-ahead.ts';
+import { builder } from '../../graphql/builder.ts';
+import { columnGroups } from '../../graphql/look-ahead.ts';
 import { sessionGlobalId } from '../global-id/global-id.rules.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { SessionPriorityEnum, SessionStatusEnum } from '../session-filter/session-filter.schema.ts';

@@ -1,7 +1,7 @@
+import { builder } from '../../graphql/builder.ts';
+import { connectionGroups, pagingArguments } from '../../graphql/connection.ts';
+import { columnGroups } from '../../graphql/look-ahead.ts';
 import { readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionGroups, pagingArguments } from '../../schema/connection.ts';
-import { columnGroups } from '../../schema/look-ahead.ts';
 import { parseSessionId } from '../global-id/global-id.rules.ts';
 import { sessionConditions, sessionOrdering, sessionSearch } from '../session-filter/session-filter.rules.ts';
 import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';

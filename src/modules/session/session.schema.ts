@@ -1,9 +1,9 @@
+import { builder } from '../../graphql/builder.ts';
+import { connectionGroups, connectionTypes, pagingArguments } from '../../graphql/connection.ts';
+import { columnGroups } from '../../graphql/look-ahead.ts';
+import { Node } from '../../graphql/node.ts';
+import { read } from '../../graphql/row.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { builder } from '../../schema/builder.ts';
-import { connectionGroups, connectionTypes, pagingArguments } from '../../schema/connection.ts';
-import { columnGroups } from '../../schema/look-ahead.ts';
-import { Node } from '../../schema/node.ts';
-import { read } from '../../schema/row.ts';
 import { Agent } from '../agent/agent.schema.ts';
 import { sessionGlobalId } from '../global-id/global-id.rules.ts';
 import { LISTED, sessionOrdering } from '../session-filter/session-filter.rules.ts';

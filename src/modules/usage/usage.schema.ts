@@ -1,4 +1,4 @@
-import { builder } from '../../schema/builder.ts';
+import { builder } from '../../graphql/builder.ts';
 import type { UsageRow } from './usage.loader.ts';
 import { type UsageReport, usdOfNano } from './usage.rules.ts';
 

@@ -1,4 +1,4 @@
-import { builder } from '../../schema/builder.ts';
+import { builder } from '../../graphql/builder.ts';
 import type { RateLimitState } from '../rate-limit/rate-limit.rules.ts';
 import type { API_SCOPES, Viewer } from './viewer.rules.ts';
 

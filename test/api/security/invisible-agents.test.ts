@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createSchema } from '../../../src/schema/index.ts';
+import { createSchema } from '../../../src/schema.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { execute } from '../../support/test-server.ts';
 import { nodeFieldOperations, rootOperations, type Samples } from './generated-operations.ts';

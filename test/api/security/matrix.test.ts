@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { API_SCOPES, type ApiScope } from '../../../src/modules/viewer/viewer.rules.ts';
-import { createSchema } from '../../../src/schema/index.ts';
+import { createSchema } from '../../../src/schema.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { openRawWebSocket } from '../../support/raw-websocket.ts';
 import { execute } from '../../support/test-server.ts';

@@ -1,7 +1,7 @@
 import { type GraphQLNamedType, getNamedType, isAbstractType, isInterfaceType, isObjectType, parse } from 'graphql';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
-import { createSchema } from '../../../src/schema/index.ts';
+import { createSchema } from '../../../src/schema.ts';
 import { createSharedExecution, type SharedExecution, shareKeyOf } from '../../../src/server/shared-execution.ts';
 
 const schema = createSchema();

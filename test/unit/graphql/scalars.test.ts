@@ -1,7 +1,7 @@
 import { GraphQLScalarType, parseValue as parseLiteral } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../../../src/schema/index.ts';
-import { formatInstant, parseInstant } from '../../../src/schema/scalars.ts';
+import { formatInstant, parseInstant } from '../../../src/graphql/scalars.ts';
+import { createSchema } from '../../../src/schema.ts';
 
 const schema = createSchema();
 

@@ -1,6 +1,6 @@
 import { buildSchema, GraphQLObjectType, type GraphQLResolveInfo, graphql, isInterfaceType } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { columnGroups } from '../../../src/schema/look-ahead.ts';
+import { columnGroups } from '../../../src/graphql/look-ahead.ts';
 
 const schema = buildSchema(/* GraphQL */ `
   interface Node { id: ID! }
