@@ -8,15 +8,15 @@ import { createKeyRegistry } from './modules/api-key/key-registry.service.ts';
 import { createRateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { createAnswerMemory } from './postgres/answer-memory.ts';
 import { createDatabase, type Database } from './postgres/database.ts';
+import type { Tracer } from './postgres/tracer.ts';
 import { createSchema } from './schema.ts';
-import { type Authenticator, createAuthenticator } from './server/authenticate.ts';
-import { createTokenVerifier } from './server/authenticate-token.ts';
-import { createHttpServer } from './server/http.ts';
-import { createMetrics } from './server/metrics.ts';
-import { loadPersistedDocuments } from './server/persisted-documents.ts';
+import { type Authenticator, createAuthenticator } from './server/auth/authenticate.ts';
+import { createTokenVerifier } from './server/auth/authenticate-token.ts';
+import { loadPersistedDocuments } from './server/graphql/persisted-documents.ts';
+import { createHttpServer } from './server/http/http-server.ts';
+import { createMetrics } from './server/observe/metrics.ts';
 import { createSweepTasks } from './sweeper/sweep-tasks.ts';
 import { startSweeper } from './sweeper/sweeper.ts';
-import type { Tracer } from './tracing/tracer.ts';
 
 /** A running application on a migrated database. */
 export interface App {

@@ -16,7 +16,7 @@ import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
 import type { AnswerMemory, AnswerShare } from './postgres/answer-memory.ts';
 import type { Database } from './postgres/database.ts';
-import type { Tracer } from './tracing/tracer.ts';
+import type { Tracer } from './postgres/tracer.ts';
 
 /** What resolvers work with: one for each operation, and a fresh one for each event of a subscription. */
 export interface Context {

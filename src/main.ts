@@ -6,7 +6,7 @@ import { errorCodeOf, reasonOf, StartError } from './errors.ts';
 import { prepareEventPartitions } from './events/partitions.ts';
 import { createLog, type Logger } from './log.ts';
 import { migrate } from './postgres/migrations.ts';
-import type { OpenTelemetry } from './tracing/open-telemetry.ts';
+import type { OpenTelemetry } from './server/observe/open-telemetry.ts';
 import { VERSION } from './version.ts';
 
 /** What the end may take beyond the drain of requests. */
@@ -106,7 +106,7 @@ async function start(config: Config, log: Logger, life: Life): Promise<void> {
 /** Null where no tracing is configured; its packages are not even loaded then. */
 async function startTracing({ tracing }: Config, log: Logger): Promise<OpenTelemetry | null> {
   if (tracing === null) return null;
-  const { startOpenTelemetry } = await import('./tracing/open-telemetry.ts');
+  const { startOpenTelemetry } = await import('./server/observe/open-telemetry.ts');
   return startOpenTelemetry({ settings: tracing, version: VERSION, log });
 }
 

@@ -5,9 +5,9 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import pg from 'pg';
 import type { DomainError } from '../errors.ts';
 import { Prisma, PrismaClient } from '../generated/prisma/client.ts';
-import type { SpanAttributes, Tracer } from '../tracing/tracer.ts';
 import { type AnswerMemory, type AnswerShare, answerRefusal } from './answer-memory.ts';
 import { summarizeStatement } from './statement-summary.ts';
+import type { SpanAttributes, Tracer } from './tracer.ts';
 import { sizeOf } from './value-size.ts';
 
 /** A piece of SQL with its parameters; `Prisma.sql` builds it, pieces nest. */

@@ -14,9 +14,9 @@ import { deleteSession, restoreSession } from '../../src/modules/session/session
 import { endSession, updateSession } from '../../src/modules/session/session-update.service.ts';
 import { createDatabase, type Database } from '../../src/postgres/database.ts';
 import { createSchema } from '../../src/schema.ts';
-import { OPEN_ACCESS } from '../../src/server/authenticate.ts';
-import { createErrorModel } from '../../src/server/error-model.ts';
-import { subscribeOperation } from '../../src/server/execution.ts';
+import { OPEN_ACCESS } from '../../src/server/auth/authenticate.ts';
+import { createErrorModel } from '../../src/server/graphql/error-model.ts';
+import { subscribeOperation } from '../../src/server/graphql/execution.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const log = createLog('silent');

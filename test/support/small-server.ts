@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { buildSchema, GraphQLError, type GraphQLFieldResolver, GraphQLObjectType, type ValueNode, valueFromASTUntyped } from 'graphql';
 import { pino } from 'pino';
 import { DomainError } from '../../src/errors.ts';
-import { OPEN_ACCESS } from '../../src/server/authenticate.ts';
-import type { EventStreamPace } from '../../src/server/event-stream.ts';
-import type { OperationOrigin } from '../../src/server/execution.ts';
-import { createHttpServer, type HttpServer } from '../../src/server/http.ts';
-import type { PersistedDocuments } from '../../src/server/persisted-documents.ts';
+import { OPEN_ACCESS } from '../../src/server/auth/authenticate.ts';
+import type { OperationOrigin } from '../../src/server/graphql/execution.ts';
+import type { PersistedDocuments } from '../../src/server/graphql/persisted-documents.ts';
+import { createHttpServer, type HttpServer } from '../../src/server/http/http-server.ts';
+import type { EventStreamPace } from '../../src/server/live/event-stream.ts';
 
 const SDL = /* GraphQL */ `
   scalar Even

@@ -7,7 +7,7 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 
 /** DESIGN.md's order: a file imports from its own layer and those before it. The first pattern that fits a path decides. */
 const LAYERS: readonly (readonly RegExp[])[] = [
-  [/^(errors|config|log|version)\.ts$/, /^generated\//, /^tracing\//],
+  [/^(errors|config|log|version)\.ts$/, /^generated\//],
   [/^(postgres|events|embedded)\//],
   [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|input|service|loader))\.ts$/],
   [/^(import|seed|sweeper)\//, /^context\.ts$/],
@@ -79,8 +79,8 @@ describe('imports in src', () => {
 
   it('load OpenTelemetry only where it is asked for', async () => {
     const users = imports.filter(({ to }) => to.startsWith('@opentelemetry/')).map(({ from }) => from);
-    expect(new Set(users)).toEqual(new Set(['tracing/open-telemetry.ts']));
-    const loaders = imports.filter(({ to }) => to === 'tracing/open-telemetry.ts').map(({ from }) => from);
+    expect(new Set(users)).toEqual(new Set(['server/observe/open-telemetry.ts']));
+    const loaders = imports.filter(({ to }) => to === 'server/observe/open-telemetry.ts').map(({ from }) => from);
     expect(new Set(loaders)).toEqual(new Set(['main.ts']));
     const main = await readFile(join(SRC, 'main.ts'), 'utf8');
     const statements = main.split('\n').filter(line => line.includes('open-telemetry.ts'));

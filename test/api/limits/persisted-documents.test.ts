@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StartError } from '../../../src/errors.ts';
-import { createPersistedDocuments, loadPersistedDocuments } from '../../../src/server/persisted-documents.ts';
+import { createPersistedDocuments, loadPersistedDocuments } from '../../../src/server/graphql/persisted-documents.ts';
 import { post } from '../../support/http-client.ts';
 import { openAcknowledged } from '../../support/raw-websocket.ts';
 import { type SmallServer, startSmallServer } from '../../support/small-server.ts';

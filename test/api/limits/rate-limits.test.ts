@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRateLimiter, type RateLimiter } from '../../../src/modules/rate-limit/rate-limit.service.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
-import { rateChargeOf } from '../../../src/server/rate-charge.ts';
+import { rateChargeOf } from '../../../src/server/auth/rate-charge.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { post } from '../../support/http-client.ts';
 import { PATIENCE_MS, PATIENTLY } from '../../support/patience.ts';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { createHealth } from '../../../src/server/health.ts';
+import { createHealth } from '../../../src/server/http/health.ts';
 import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
 
 let server: SmallServer;

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createMetrics } from '../../../src/server/metrics.ts';
-import type { OperationReport } from '../../../src/server/operation-watch.ts';
+import { createMetrics } from '../../../src/server/observe/metrics.ts';
+import type { OperationReport } from '../../../src/server/observe/operation-watch.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { statusWithHost } from '../../support/http-client.ts';
 import { openAcknowledged, openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { createEventSource } from '../../../src/server/event-stream.ts';
+import { createEventSource } from '../../../src/server/live/event-stream.ts';
 
 /** An event stream whose subscription has no events, at a place of the log that the test moves. */
 function silentStream(settledCursor: () => string | null) {

@@ -2,11 +2,11 @@ import { buildSchema, type ExecutionResult, GraphQLError, parse } from 'graphql'
 import pLimit, { type LimitFunction } from 'p-limit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../../src/log.ts';
-import { OPEN_ACCESS } from '../../../src/server/authenticate.ts';
-import { createErrorModel } from '../../../src/server/error-model.ts';
-import { resumeCursorOf } from '../../../src/server/event-result.ts';
-import { subscribeOperation } from '../../../src/server/execution.ts';
-import { createSharedExecution } from '../../../src/server/shared-execution.ts';
+import { OPEN_ACCESS } from '../../../src/server/auth/authenticate.ts';
+import { createErrorModel } from '../../../src/server/graphql/error-model.ts';
+import { subscribeOperation } from '../../../src/server/graphql/execution.ts';
+import { resumeCursorOf } from '../../../src/server/live/event-result.ts';
+import { createSharedExecution } from '../../../src/server/live/shared-execution.ts';
 
 const AWAY = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' });
 

@@ -2,7 +2,7 @@ import { type GraphQLNamedType, getNamedType, isAbstractType, isInterfaceType, i
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import { createSchema } from '../../../src/schema.ts';
-import { createSharedExecution, type SharedExecution, shareKeyOf } from '../../../src/server/shared-execution.ts';
+import { createSharedExecution, type SharedExecution, shareKeyOf } from '../../../src/server/live/shared-execution.ts';
 
 const schema = createSchema();
 /** Of a subscriber that does not leave. */

@@ -4,12 +4,12 @@ import { expect, it } from 'vitest';
 import { DomainError } from '../../../src/errors.ts';
 import { createLog } from '../../../src/log.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
-import { NO_ACCESS } from '../../../src/server/authenticate.ts';
-import { createErrorModel } from '../../../src/server/error-model.ts';
-import { limitOf } from '../../../src/server/limit-names.ts';
-import { useErrorModel } from '../../../src/server/plugins/use-error-model.ts';
-import type { TransportContext } from '../../../src/server/plugins/use-execution.ts';
-import { useStreamLimit } from '../../../src/server/plugins/use-stream-limit.ts';
+import { NO_ACCESS } from '../../../src/server/auth/authenticate.ts';
+import { createErrorModel } from '../../../src/server/graphql/error-model.ts';
+import { limitOf } from '../../../src/server/graphql/limits/limit-names.ts';
+import { useErrorModel } from '../../../src/server/graphql/plugins/use-error-model.ts';
+import type { TransportContext } from '../../../src/server/graphql/plugins/use-execution.ts';
+import { useStreamLimit } from '../../../src/server/graphql/plugins/use-stream-limit.ts';
 
 const KEY: Viewer = { id: 'key:1', name: 'one', scopes: ['READ'], agentIds: null };
 const OTHER: Viewer = { ...KEY, id: 'key:2' };

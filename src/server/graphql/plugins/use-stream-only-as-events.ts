@@ -1,0 +1,20 @@
+import { GraphQLError } from 'graphql';
+import type { Plugin, YogaInitialContext } from 'graphql-yoga';
+import { DomainError } from '../../../errors.ts';
+
+const STREAMABLE = /text\/event-stream|text\/\*|\*\/\*/i;
+
+/** A subscription over HTTP whose client takes no event stream is refused before it starts, with a reason; Yoga would answer 406 and nothing. */
+export function useStreamOnlyAsEvents(): Plugin {
+  return {
+    onSubscribe({ args, setResultAndStopExecution }) {
+      const { request }: Partial<YogaInitialContext> = args.contextValue;
+      if (request === undefined || STREAMABLE.test(request.headers.get('accept') ?? '*/*')) return;
+      const failure = new DomainError('BAD_USER_INPUT', 'A subscription needs "accept: text/event-stream", or a WebSocket.', {
+        field: 'accept',
+      });
+      const error = new GraphQLError(failure.message, { originalError: failure, extensions: { http: { status: 406 } } });
+      setResultAndStopExecution({ errors: [error] });
+    },
+  };
+}

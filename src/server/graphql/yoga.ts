@@ -1,0 +1,97 @@
+import type { DocumentNode, GraphQLSchema } from 'graphql';
+import { createYoga, type YogaServerInstance } from 'graphql-yoga';
+import type { Config } from '../../config.ts';
+import type { RateGate } from '../auth/rate-gate.ts';
+import { createCors } from '../http/cors.ts';
+import type { RequestGuard } from '../http/request-guard.ts';
+import type { EventStreamPace } from '../live/event-stream.ts';
+import { createDocumentCache, type DocumentCache } from './document-cache.ts';
+import type { ErrorModel } from './error-model.ts';
+import type { ExecutionOptions } from './execution.ts';
+import type { PersistedDocuments } from './persisted-documents.ts';
+import { useAuthentication } from './plugins/use-authentication.ts';
+import { useErrorModel } from './plugins/use-error-model.ts';
+import { useEventStream } from './plugins/use-event-stream.ts';
+import { type TransportContext, useExecution } from './plugins/use-execution.ts';
+import { useOperationWatch } from './plugins/use-operation-watch.ts';
+import { usePersistedDocuments } from './plugins/use-persisted-documents.ts';
+import { useQueryCost } from './plugins/use-query-cost.ts';
+import { useQueryShape } from './plugins/use-query-shape.ts';
+import { useFaultLimit, useRateLimit } from './plugins/use-rate-limit.ts';
+import { useStreamLimit } from './plugins/use-stream-limit.ts';
+import { useStreamOnlyAsEvents } from './plugins/use-stream-only-as-events.ts';
+import { useTokenLimit } from './plugins/use-token-limit.ts';
+import { useValidation } from './plugins/use-validation.ts';
+import { useVariableBounds } from './plugins/use-variable-bounds.ts';
+
+/** GraphQL over HTTP and SSE; over WebSocket through `getEnveloped`, with the same plugins. */
+export type GraphQLYoga = YogaServerInstance<TransportContext, object>;
+
+/** What Yoga serves, and how. */
+export interface YogaOptions {
+  readonly schema: GraphQLSchema;
+  readonly limits: Config['limits'];
+  readonly errors: ErrorModel;
+  readonly execution: ExecutionOptions;
+  readonly guard: RequestGuard;
+  readonly documents: PersistedDocuments;
+  /** Left out, callers may do as much as they like. */
+  readonly rates?: RateGate;
+  /** Keeps what has been parsed. */
+  readonly parsed: DocumentCache<DocumentNode>;
+  readonly eventStreams?: EventStreamPace;
+  /** Whether clients may ask for the schema, and are told names of it they may have meant. */
+  readonly introspection: boolean;
+}
+
+/** The path of GraphQL over every transport, and of GraphiQL. */
+export const GRAPHQL_PATH = '/graphql';
+
+/** Assembles Yoga from its plugins; the first is the outermost. */
+export function createGraphQLYoga({
+  schema,
+  limits,
+  errors,
+  execution,
+  guard,
+  documents,
+  introspection,
+  rates,
+  parsed,
+  eventStreams,
+}: YogaOptions): GraphQLYoga {
+  return createYoga<TransportContext, object>({
+    schema,
+    graphqlEndpoint: GRAPHQL_PATH,
+    logging: false,
+    // Health, GraphiQL, the body's limit and bad content types are src/server/http.ts's; errors are masked by our own model.
+    graphiql: false,
+    landingPage: false,
+    multipart: false,
+    maxRequestBodySize: false,
+    maskedErrors: false,
+    cors: createCors(guard),
+    parserAndValidationCache: {
+      documentCache: parsed,
+      errorCache: createDocumentCache<Error>(100),
+      validationCache: true,
+    },
+    plugins: [
+      ...(rates === undefined ? [] : [useFaultLimit(rates)]),
+      useOperationWatch(),
+      useErrorModel(errors),
+      useTokenLimit(),
+      usePersistedDocuments(documents),
+      useValidation({ introspection }),
+      useQueryShape({ maxDepth: limits.maxQueryDepth }),
+      ...(rates === undefined ? [] : [useRateLimit(rates)]),
+      useVariableBounds(),
+      useQueryCost({ maxCost: limits.maxQueryCost }),
+      useStreamOnlyAsEvents(),
+      useStreamLimit(),
+      useEventStream(eventStreams),
+      useAuthentication(errors),
+      useExecution(execution, { hideSuggestions: !introspection }),
+    ],
+  });
+}

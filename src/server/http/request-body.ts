@@ -1,0 +1,91 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { DomainError } from '../../errors.ts';
+
+/** Largest body, and largest WebSocket message, in bytes. */
+export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+
+/** After this much more of a refused body the client is not being honest, and its connection is cut. */
+const MAX_DISCARDED_BYTES = 256 * 1024 * 1024;
+
+const JSON_TYPES = new Set(['application/json', 'application/graphql+json']);
+const GRAPHQL_TYPE = 'application/graphql';
+
+function mediaTypeOf(request: IncomingMessage): string {
+  return (request.headers['content-type'] ?? '').split(';', 1).join().trim().toLowerCase();
+}
+
+/** True for a content type a GraphQL request may have. A browser sends none of these across origins without asking first. */
+export function isGraphQLContent(request: IncomingMessage): boolean {
+  const type = mediaTypeOf(request);
+  return JSON_TYPES.has(type) || type === GRAPHQL_TYPE;
+}
+
+function tooLarge(): DomainError {
+  return new DomainError('REQUEST_TOO_LARGE', `The request body is larger than ${MAX_BODY_BYTES} bytes.`, { maxBytes: MAX_BODY_BYTES });
+}
+
+/** Reads on without keeping anything: a client that is cut off while it sends never reads the answer. */
+function discard(request: IncomingMessage): void {
+  let discarded = 0;
+  request.removeAllListeners('data');
+  request.on('data', (chunk: Buffer) => {
+    discarded += chunk.length;
+    if (discarded > MAX_DISCARDED_BYTES) request.destroy();
+  });
+  request.resume();
+}
+
+/** The parameters of a request that is refused whatever they are: its body is dropped as it comes. */
+export function leaveUnread(request: IncomingMessage): Record<string, unknown> {
+  discard(request);
+  return { query: '' };
+}
+
+function readBytes(request: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const refuse = () => {
+      discard(request);
+      reject(tooLarge());
+    };
+    if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return refuse();
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > MAX_BODY_BYTES) return refuse();
+      chunks.push(chunk);
+      return undefined;
+    });
+    request.once('end', () => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)));
+    request.once('error', reject);
+    return undefined;
+  });
+}
+
+function malformed(problem: string): DomainError {
+  return new DomainError('BAD_USER_INPUT', problem);
+}
+
+/**
+ * The parameters of a POST: the JSON object of its body, or `query` where the body is GraphQL. Reading here, and not in Yoga, halves the
+ * cost of a small request (PERFORMANCE.md).
+ * @throws DomainError REQUEST_TOO_LARGE beyond 4 MiB, while the rest is read and dropped; BAD_USER_INPUT where it is no JSON object
+ */
+export async function readRequestBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+  const bytes = await readBytes(request);
+  if (!isUtf8(bytes)) throw malformed('The request body is not UTF-8.');
+  const text = bytes.toString('utf8');
+  if (mediaTypeOf(request) === GRAPHQL_TYPE) return { query: text };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw malformed('The request body is not JSON.');
+  }
+  if (Array.isArray(value)) throw malformed('Batching is not supported: send one operation a request.');
+  if (typeof value !== 'object' || value === null) throw malformed('The request body must be a JSON object.');
+  // Yoga takes an object without members for a body still to be read.
+  if (Object.keys(value).length === 0) throw malformed('Must provide query string.');
+  return { ...value };
+}
