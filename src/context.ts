@@ -8,7 +8,6 @@ import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
 import { joinMessageReads, MessageLoader } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
-import type { RateLimiter } from './modules/rate-limit/rate-limit.service.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
 import { joinSessionReads, SessionLoader } from './modules/session/session.loader.ts';
 import { SessionLists } from './modules/session-list/session-list.service.ts';
@@ -55,7 +54,7 @@ export interface ContextSources {
   readonly config: Config;
   readonly database: Database;
   readonly events: EventLog;
-  readonly rateLimiter: RateLimiter;
+  readonly rateLimiter: { states(viewer: Viewer): Promise<readonly RateLimitState[]> };
   readonly log: Logger;
   /** Bounds what operations read; left out, each reads for itself. */
   readonly answers?: AnswerMemory;

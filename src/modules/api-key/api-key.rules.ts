@@ -35,3 +35,6 @@ export function matchesHash(secret: string, hash: Uint8Array): boolean {
   const given = hashSecret(secret);
   return given.length === hash.length && timingSafeEqual(given, hash);
 }
+
+/** The Postgres notification channel of API keys: every write that a server's key registry must see notifies it. */
+export const KEYS_CHANGED_CHANNEL = 'sessiongraph_api_keys';

@@ -6,8 +6,7 @@ import { parseApiKeyId } from '../global-id/global-id.rules.ts';
 import { assertScope, maySeeAgent } from '../viewer/viewer.rules.ts';
 import { type CreateApiKeyInput, readApiKey } from './api-key.input.ts';
 import { API_KEY_COLUMNS, type ApiKeyRow, visibleKeys } from './api-key.loader.ts';
-import { createSecret, hashSecret, prefixOf } from './api-key.rules.ts';
-import { KEYS_CHANGED_CHANNEL } from './key-registry.service.ts';
+import { createSecret, hashSecret, KEYS_CHANGED_CHANNEL, prefixOf } from './api-key.rules.ts';
 
 /** What it takes to deal with keys. */
 export type KeyKeeper = Pick<Caller, 'viewer' | 'database'>;

@@ -1,9 +1,9 @@
 import type { Config } from '../../config.ts';
 import { DomainError, StartError } from '../../errors.ts';
 import { SECRET_MARK } from '../../modules/api-key/api-key.rules.ts';
-import type { KeyRegistry, LiveKey } from '../../modules/api-key/key-registry.service.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../modules/viewer/viewer.rules.ts';
 import type { TokenVerifier } from './authenticate-token.ts';
+import type { KeyRegistry, LiveKey } from './key-registry.ts';
 
 /** Who was let in, and until when. */
 export interface Access {

@@ -1,9 +1,9 @@
 import type { DocumentNode } from 'graphql';
 import type { DomainError } from '../../errors.ts';
 import type { RateCharge, RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
-import { type RateLimiter, rateLimitExceeded } from '../../modules/rate-limit/rate-limit.service.ts';
 import type { DocumentCache } from '../graphql/document-cache.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
+import { type RateLimiter, rateLimitExceeded } from './rate-limiter.ts';
 
 /** Counts each operation once, over every transport, and tells the transport where its caller stands. Refusals are RATE_LIMIT_EXCEEDED. */
 export interface RateGate {

@@ -2,8 +2,14 @@ import { Redis } from 'ioredis';
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
-import { LOCAL_VIEWER, type Viewer } from '../viewer/viewer.rules.ts';
-import { RATE_CLASSES, type RateCharge, type RateClass, type RateLimitState, type RateLimits } from './rate-limit.rules.ts';
+import {
+  RATE_CLASSES,
+  type RateCharge,
+  type RateClass,
+  type RateLimitState,
+  type RateLimits,
+} from '../../modules/rate-limit/rate-limit.rules.ts';
+import { LOCAL_VIEWER, type Viewer } from '../../modules/viewer/viewer.rules.ts';
 
 const WINDOW_SECONDS = 60;
 

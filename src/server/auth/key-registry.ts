@@ -1,13 +1,10 @@
 import { DomainError } from '../../errors.ts';
 import { PostgresLink } from '../../events/bus/postgres-link.ts';
 import type { Logger } from '../../log.ts';
-import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
-import type { ApiScope, Viewer } from '../viewer/viewer.rules.ts';
-import { withIncludedScopes } from '../viewer/viewer.rules.ts';
-import { isSecret, matchesHash, prefixOf } from './api-key.rules.ts';
-
-/** Notified by every write to the keys that servers must know of. */
-export const KEYS_CHANGED_CHANNEL = 'sessiongraph_api_keys';
+import { isSecret, KEYS_CHANGED_CHANNEL, matchesHash, prefixOf } from '../../modules/api-key/api-key.rules.ts';
+import type { RateLimits } from '../../modules/rate-limit/rate-limit.rules.ts';
+import type { ApiScope, Viewer } from '../../modules/viewer/viewer.rules.ts';
+import { withIncludedScopes } from '../../modules/viewer/viewer.rules.ts';
 
 /** How often the keys in use are read anew, whether or not a notification came. */
 const REFRESH_MS = 400;
