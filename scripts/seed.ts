@@ -5,8 +5,8 @@ import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
 import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
-import { writeSessions } from '../src/seed/seed-writer.ts';
-import { generateSessions } from '../src/seed/session-generator.ts';
+import { writeSessions } from './seed/seed-writer.ts';
+import { generateSessions } from './seed/session-generator.ts';
 
 const USAGE = `npm run seed -- [--sessions N] [--messages N] [--seed N] [--until INSTANT]
 

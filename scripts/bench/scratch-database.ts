@@ -4,8 +4,8 @@ import type { Config } from '../../src/config.ts';
 import { openDatabaseForCommand, startScratchPostgres } from '../../src/embedded/open-database.ts';
 import type { Logger } from '../../src/log.ts';
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts';
-import { writeSessions } from '../../src/seed/seed-writer.ts';
-import { generateSessions } from '../../src/seed/session-generator.ts';
+import { writeSessions } from '../seed/seed-writer.ts';
+import { generateSessions } from '../seed/session-generator.ts';
 import type { WorkloadMaterial } from './workload.ts';
 
 /** A database that is there for one run of the benchmark. */

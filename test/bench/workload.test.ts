@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ChildServer, startChildServer } from '../../scripts/bench/child-server.ts';
 import { formatResults, measure } from '../../scripts/bench/measurement.ts';
 import { createWorkloads } from '../../scripts/bench/workload.ts';
-import { writeSessions } from '../../src/seed/seed-writer.ts';
-import { generateSessions, type SeedSession } from '../../src/seed/session-generator.ts';
+import { writeSessions } from '../../scripts/seed/seed-writer.ts';
+import { generateSessions, type SeedSession } from '../../scripts/seed/session-generator.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const KEYS = { defaultAgent: 'main', mainKey: 'main' };

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { writeSessions } from '../../src/seed/seed-writer.ts';
-import { generateSessions, type SeedOptions } from '../../src/seed/session-generator.ts';
+import { writeSessions } from '../../scripts/seed/seed-writer.ts';
+import { generateSessions, type SeedOptions } from '../../scripts/seed/session-generator.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const KEYS = { defaultAgent: 'main', mainKey: 'main' };

@@ -1,11 +1,11 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeSessions } from '../../scripts/seed/seed-writer.ts';
+import { generateSessions } from '../../scripts/seed/session-generator.ts';
 import { encodeEventCursor } from '../../src/events/event-cursor.ts';
 import { stallSessions } from '../../src/modules/session/session-stall.service.ts';
 import { PREPARED, type RecordedStatement } from '../../src/postgres/database.ts';
 import { createSchema } from '../../src/schema.ts';
-import { writeSessions } from '../../src/seed/seed-writer.ts';
-import { generateSessions } from '../../src/seed/session-generator.ts';
 import { leafSelection } from '../performance/leaf-selection.ts';
 import { explain, explainGeneric, type QueryPlan } from '../performance/query-plan.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';

@@ -10,7 +10,7 @@ const LAYERS: readonly (readonly RegExp[])[] = [
   [/^(errors|config|log|version)\.ts$/, /^generated\//],
   [/^(postgres|events|embedded)\//],
   [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|input|service|loader))\.ts$/],
-  [/^(import|seed|sweeper)\//, /^context\.ts$/],
+  [/^(import|sweeper)\//, /^context\.ts$/],
   [/^graphql\//],
   [/^modules\/[\w-]+\/[\w-]+\.schema\.ts$/],
   [/^schema\.ts$/],

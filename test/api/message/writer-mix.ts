@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import { type MutationName, outcomesOf, type WriteSide } from '../session/write-side.ts';
 
 /** Writers append to one session at once, singly and in batches; nothing is lost, doubled or out of order. */

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createRandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource } from '../../../scripts/seed/random-source.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { fetchPage, PAGED_LISTS, storePagedData } from './paged-lists.ts';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createRandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource } from '../../../scripts/seed/random-source.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { execute, storedSession, storeSessions } from '../session-filter/stored-session.ts';
 

@@ -1,4 +1,4 @@
-import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import type { TestApp } from '../../support/app.ts';
 import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
 

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { makeKey, type TestKey } from '../security/keys.ts';
 

@@ -1,4 +1,4 @@
-import type { RandomSource } from '../../../src/seed/random-source.ts';
+import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { type FilterInput, TEXT_FIELDS, TIME_FIELDS } from './reference-filter.ts';
 import { type StoredSession, storedSession } from './stored-session.ts';
 

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createRandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource } from '../../../scripts/seed/random-source.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { type FilterInput, selectSessions } from './reference-filter.ts';
 import { type StoredSession, storedSession, storeSessions } from './stored-session.ts';

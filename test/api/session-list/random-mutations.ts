@@ -1,4 +1,4 @@
-import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import type { TestApp } from '../../support/app.ts';
 
 /** What must stay in the texts for a search to have something to find. */

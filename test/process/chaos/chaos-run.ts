@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { createRandomSource, type RandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import { post } from '../../support/http-client.ts';
 import { PATIENCE_MS } from '../../support/patience.ts';
 import { query } from '../../support/sql.ts';

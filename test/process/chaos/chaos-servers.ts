@@ -1,4 +1,4 @@
-import type { RandomSource } from '../../../src/seed/random-source.ts';
+import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { type ServerProcess, startServer } from '../server-process.ts';
 
 /** Servers on one database, each a process of its own, which come and go. */

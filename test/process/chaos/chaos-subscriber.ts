@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
+import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { encodeEventCursor } from '../../../src/events/event-cursor.ts';
-import type { RandomSource } from '../../../src/seed/random-source.ts';
 import type { ChaosServers } from './chaos-servers.ts';
 import { openCuttableStream, type StreamResult, type StreamTransport } from './cuttable-stream.ts';
 import type { SubscriberKind } from './subscriber-kind.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { RandomSource } from '../../../src/seed/random-source.ts';
+import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { post } from '../../support/http-client.ts';
 import { PATIENCE_MS } from '../../support/patience.ts';
 import type { ChaosServers } from './chaos-servers.ts';

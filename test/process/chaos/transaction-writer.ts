@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import type { RandomSource } from '../../../src/seed/random-source.ts';
+import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 
 /** A process beside the servers, as an import is one: it writes events in transactions of its own, and wakes nobody. */
 export interface TransactionWriter {

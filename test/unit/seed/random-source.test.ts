@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createRandomSource } from '../../../src/seed/random-source.ts';
+import { createRandomSource } from '../../../scripts/seed/random-source.ts';
 
 function fractions(seed: number, stream: number): number[] {
   const random = createRandomSource(seed, stream);

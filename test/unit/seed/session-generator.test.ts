@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { generateSessions, type SeedOptions, type SeedSession } from '../../../scripts/seed/session-generator.ts';
 import { SessionKind, SessionStatus } from '../../../src/generated/prisma/enums.ts';
 import { contentOf, partsOfStored } from '../../../src/modules/message/message.rules.ts';
 import { isTerminal, TOKEN_LIMIT_REASON } from '../../../src/modules/session/session.rules.ts';
 import { canonicalKey } from '../../../src/modules/session-key/session-key.rules.ts';
 import { reachesTokenLimit } from '../../../src/modules/usage/usage.rules.ts';
-import { generateSessions, type SeedOptions, type SeedSession } from '../../../src/seed/session-generator.ts';
 
 const OPTIONS: SeedOptions = {
   sessions: 1_000,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { createRandomSource } from '../../../scripts/seed/random-source.ts';
 import { activityWindows, type ListEntry, listChanges, pinnedAgents } from '../../../src/modules/session-list/session-list.rules.ts';
-import { createRandomSource } from '../../../src/seed/random-source.ts';
 
 /** `a1` is the session a with the stamp 1. */
 function entries(text: string): readonly ListEntry[] {

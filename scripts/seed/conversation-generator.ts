@@ -1,7 +1,7 @@
 import { v5 as uuidV5 } from 'uuid';
-import type { Message } from '../generated/prisma/client.ts';
-import { contentOf, partsToStore, type StoredPart } from '../modules/message/message.rules.ts';
-import { usageAmounts } from '../modules/usage/usage.rules.ts';
+import type { Message } from '../../src/generated/prisma/client.ts';
+import { contentOf, partsToStore, type StoredPart } from '../../src/modules/message/message.rules.ts';
+import { usageAmounts } from '../../src/modules/usage/usage.rules.ts';
 import { RARE_WORDS, SLOTS, type Topic, type TopicTool } from './conversation-topics.ts';
 import type { RandomSource } from './random-source.ts';
 

@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
-import type { EventPayloads, EventType } from '../events/event-payload.ts';
-import { type KeyRules, sessionKind } from '../modules/session-key/session-key.rules.ts';
+import type { EventPayloads, EventType } from '../../src/events/event-payload.ts';
+import { type KeyRules, sessionKind } from '../../src/modules/session-key/session-key.rules.ts';
 import type { SeedSession } from './session-generator.ts';
 
 /** What a seed run did. */

@@ -1,5 +1,5 @@
 import { v5 as uuidV5 } from 'uuid';
-import type { Session, SessionActivity } from '../generated/prisma/client.ts';
+import type { Session, SessionActivity } from '../../src/generated/prisma/client.ts';
 import {
   deriveTitle,
   effectiveTitle,
@@ -7,8 +7,8 @@ import {
   type SessionPriority,
   type SessionStatus,
   TOKEN_LIMIT_REASON,
-} from '../modules/session/session.rules.ts';
-import { canonicalKey, type KeyRules, type SessionKind, sessionKind } from '../modules/session-key/session-key.rules.ts';
+} from '../../src/modules/session/session.rules.ts';
+import { canonicalKey, type KeyRules, type SessionKind, sessionKind } from '../../src/modules/session-key/session-key.rules.ts';
 import { drawCast, fillSlots, generateConversation, type SeedMessage, type SeedModel } from './conversation-generator.ts';
 import { TOPICS, type Topic } from './conversation-topics.ts';
 import { createRandomSource, type RandomSource } from './random-source.ts';
