@@ -6,7 +6,7 @@ import { normalizeAgentId } from '../../modules/session-key/session-key.rules.ts
 import { parseConnectionUrl } from '../../postgres/connection-url.ts';
 import type { ImportWriterOptions } from '../import-context.ts';
 import { type ImportReport, ImportReportBuilder } from '../import-report.ts';
-import { writeSession } from '../import-writer.ts';
+import { writeSession } from '../writer/import-writer.ts';
 import { planImport } from './import-plan.ts';
 import { findState } from './state-folder.ts';
 

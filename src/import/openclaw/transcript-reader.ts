@@ -1,10 +1,10 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { isJsonObject } from '../../modules/text/text.input.ts';
-import { canonicalJson } from '../field-merge.ts';
 import type { JsonObject, LineFacts, SourceLine, SourceTranscript } from '../import-source.ts';
 import { type FileLine, readLines } from '../line-reader.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
+import { canonicalJson } from '../writer/field-merge.ts';
 import { readMessage, toInstant } from './message-reader.ts';
 import { readThinkingLevel } from './session-settings.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalJson, decideField, hashValue } from '../../../src/import/field-merge.ts';
+import { canonicalJson, decideField, hashValue } from '../../../src/import/writer/field-merge.ts';
 
 describe('canonicalJson', () => {
   it('is the same whatever the order of keys, and differs with the order of lists', () => {

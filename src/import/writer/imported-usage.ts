@@ -1,4 +1,4 @@
-import type { UsageAmounts } from '../modules/usage/usage.rules.ts';
+import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
 
 /** A session's totals after an import, and what is to be remembered of it. */
 export interface ImportedUsage {

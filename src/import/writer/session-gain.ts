@@ -1,6 +1,6 @@
-import { deriveTitle } from '../modules/session/session.rules.ts';
+import { deriveTitle } from '../../modules/session/session.rules.ts';
+import type { SourceFields, SourceSession } from '../import-source.ts';
 import { decideField, hashValue } from './field-merge.ts';
-import type { SourceFields, SourceSession } from './import-source.ts';
 import type { SessionRow } from './session-row.ts';
 import type { TranscriptGain } from './transcript-import.ts';
 

@@ -1,10 +1,10 @@
-import { isTerminal } from '../modules/session/session.rules.ts';
+import { isTerminal } from '../../modules/session/session.rules.ts';
+import type { ImportContext } from '../import-context.ts';
+import type { SourceFields } from '../import-source.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
-import type { ImportContext } from './import-context.ts';
 import { statusChanged, writeEvents } from './import-events.ts';
 import { RECORD, readRecord, updateRecord } from './import-record.ts';
 import { ChangedMeanwhileError } from './import-retry.ts';
-import type { SourceFields } from './import-source.ts';
 import { readSessionRow, type SessionRow, stamped, updateSessionRow } from './session-row.ts';
 
 /** The source's fields with the names that are free to take, and what of `extra` stands for names that are not. */

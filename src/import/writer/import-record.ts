@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
+import type { SourceSession } from '../import-source.ts';
 import type { FieldHashes } from './field-merge.ts';
-import type { SourceSession } from './import-source.ts';
 
 /** Entries of the recorded hashes that are no field of the session. */
 export const RECORD = {

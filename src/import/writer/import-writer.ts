@@ -1,13 +1,14 @@
 import type { ClientBase } from 'pg';
-import type { EventToWrite } from '../events/event-write.ts';
-import { parseUuid } from '../modules/global-id/global-id.rules.ts';
+import type { EventToWrite } from '../../events/event-write.ts';
+import { parseUuid } from '../../modules/global-id/global-id.rules.ts';
+import type { ImportContext, ImportWriterOptions } from '../import-context.ts';
+import type { ImportProblem, SessionOutcome } from '../import-report.ts';
+import type { SourceSession } from '../import-source.ts';
+import { TranscriptCursor } from '../transcript-cursor.ts';
 import { canonicalJson, type FieldHashes, hashValue } from './field-merge.ts';
-import type { ImportContext, ImportWriterOptions } from './import-context.ts';
 import { statusChanged, writeEvents } from './import-events.ts';
 import { type KnownImport, RECORD, readKnownImport, saveRecord } from './import-record.ts';
-import type { ImportProblem, SessionOutcome } from './import-report.ts';
 import { ChangedMeanwhileError, retryPassing } from './import-retry.ts';
-import type { SourceSession } from './import-source.ts';
 import { importUsage } from './imported-usage.ts';
 import { claimNames } from './name-claim.ts';
 import { findParent, linkParent } from './parent-link.ts';
@@ -24,7 +25,6 @@ import {
   updateActivityRow,
   updateSessionRow,
 } from './session-row.ts';
-import { TranscriptCursor } from './transcript-cursor.ts';
 import { importTranscript, type TranscriptGain, type TranscriptState } from './transcript-import.ts';
 
 /** What one attempt works on. */

@@ -1,16 +1,16 @@
 import type { ClientBase } from 'pg';
-import { moveBranch } from '../modules/message/message-branch.rules.ts';
-import type { UsageAmounts } from '../modules/usage/usage.rules.ts';
+import { moveBranch } from '../../modules/message/message-branch.rules.ts';
+import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
+import type { ImportProblem } from '../import-report.ts';
+import type { JsonObject, LineFacts, SourceMessage, SourceTranscript } from '../import-source.ts';
+import { LineTree } from '../line-tree.ts';
+import type { NumberedLine, TranscriptCursor } from '../transcript-cursor.ts';
 import { importedMessageId } from './import-id.ts';
-import type { ImportProblem } from './import-report.ts';
-import type { JsonObject, LineFacts, SourceMessage, SourceTranscript } from './import-source.ts';
 import { addUsage, NO_USAGE } from './imported-usage.ts';
 import { LineMatcher } from './line-matcher.ts';
-import { LineTree } from './line-tree.ts';
 import { type LineRow, LineWriter, type MessageRow } from './line-writer.ts';
 import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
-import type { NumberedLine, TranscriptCursor } from './transcript-cursor.ts';
 
 /**
  * What a transcript is to the database: never seen, seen up to where the cursor stands, or seen in another form, the cursor standing

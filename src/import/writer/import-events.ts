@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
-import { type EventToWrite, insertEvents } from '../events/event-write.ts';
-import { statusChange } from '../modules/session/session-lock.service.ts';
+import { type EventToWrite, insertEvents } from '../../events/event-write.ts';
+import { statusChange } from '../../modules/session/session-lock.service.ts';
 import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 
