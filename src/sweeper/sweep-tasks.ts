@@ -1,10 +1,10 @@
 import type { Config } from '../config.ts';
 import { keepEventPartitions } from '../events/partitions.ts';
 import type { Logger } from '../log.ts';
-import { sweepIdempotencyKeys } from '../modules/idempotency/idempotency-sweep.service.ts';
-import { purgeTrash } from '../modules/session/session-purge.service.ts';
-import { stallSessions } from '../modules/session/session-stall.service.ts';
+import { sweepIdempotencyKeys } from './idempotency-purge.ts';
+import { stallSessions } from './stalled-sessions.ts';
 import type { SweepTask } from './sweeper.ts';
+import { purgeTrash } from './trash-purge.ts';
 
 const MINUTE_MS = 60_000;
 

@@ -3,7 +3,7 @@ import { reasonOf } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Logger } from '../log.ts';
 import { type DedicatedConnection, openDedicatedConnection } from '../postgres/dedicated-connection.ts';
-import type { BatchOutcome, FailedRow } from '../postgres/row-batch.ts';
+import type { BatchOutcome, FailedRow } from './row-batch.ts';
 
 /** Of the whole database: whoever holds it sweeps. */
 const SWEEPER_LOCK = Prisma.raw('7305021103');

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { sweepIdempotencyKeys } from '../../../src/modules/idempotency/idempotency-sweep.service.ts';
 import { createDatabase, type Database } from '../../../src/postgres/database.ts';
+import { sweepIdempotencyKeys } from '../../../src/sweeper/idempotency-purge.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { query } from '../../support/sql.ts';
 

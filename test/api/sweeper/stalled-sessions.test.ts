@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { stallSessions } from '../../../src/modules/session/session-stall.service.ts';
+import { stallSessions } from '../../../src/sweeper/stalled-sessions.ts';
 import { useWriteSide } from '../session/write-side.ts';
 
 const side = useWriteSide({ env: { STALLED_AFTER: '1h' } });

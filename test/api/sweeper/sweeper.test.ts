@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Prisma } from '../../../src/generated/prisma/client.ts';
-import type { BatchOutcome } from '../../../src/postgres/row-batch.ts';
+import type { BatchOutcome } from '../../../src/sweeper/row-batch.ts';
 import { type SweepTask, startSweeper } from '../../../src/sweeper/sweeper.ts';
 import { startTestApp } from '../../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { purgeTrash } from '../../../src/modules/session/session-purge.service.ts';
+import { purgeTrash } from '../../../src/sweeper/trash-purge.ts';
 import { type SessionView, typesOf, useWriteSide, type WriteSide } from '../session/write-side.ts';
 import { endSweeping, readMetric } from './sweeper-state.ts';
 

@@ -1,9 +1,9 @@
-import { Prisma } from '../../generated/prisma/client.ts';
-import type { Transactor } from '../../postgres/database.ts';
-import { type BatchOutcome, type RowBatch, takeTogether } from '../../postgres/row-batch.ts';
-import { USAGE_COLUMNS, type UsageRow } from '../usage/usage.loader.ts';
-import { type SessionStatus, stalledReason } from './session.rules.ts';
-import { statusChange } from './session-lock.service.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import { type SessionStatus, stalledReason } from '../modules/session/session.rules.ts';
+import { statusChange } from '../modules/session/session-lock.service.ts';
+import { USAGE_COLUMNS, type UsageRow } from '../modules/usage/usage.loader.ts';
+import type { Transactor } from '../postgres/database.ts';
+import { type BatchOutcome, type RowBatch, takeTogether } from './row-batch.ts';
 
 /**
  * Marks one batch of the sessions STALLED that are SPAWNING or WORKING and have shown no activity for so long: no message, log or

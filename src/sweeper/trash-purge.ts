@@ -1,7 +1,7 @@
-import { Prisma } from '../../generated/prisma/client.ts';
-import type { Transactor } from '../../postgres/database.ts';
-import { type BatchOutcome, type RowBatch, takeOneByOne } from '../../postgres/row-batch.ts';
-import { removeSession } from './session-trash.service.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import { removeSession } from '../modules/session/session-trash.service.ts';
+import type { Transactor } from '../postgres/database.ts';
+import { type BatchOutcome, type RowBatch, takeOneByOne } from './row-batch.ts';
 
 /**
  * Removes one batch of the sessions for good that have lain in the trash for so many days, the oldest first, each in a transaction of

@@ -1,7 +1,7 @@
-import { Prisma } from '../../generated/prisma/client.ts';
-import { type Executor, PREPARED } from '../../postgres/database.ts';
-import type { BatchOutcome } from '../../postgres/row-batch.ts';
-import { KEPT_HOURS } from './idempotency.rules.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import { KEPT_HOURS } from '../modules/idempotency/idempotency.rules.ts';
+import { type Executor, PREPARED } from '../postgres/database.ts';
+import type { BatchOutcome } from './row-batch.ts';
 
 const BATCH = 1_000;
 
