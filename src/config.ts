@@ -1,5 +1,8 @@
 import { z } from 'zod';
 
+/** The version of this server, as in package.json. */
+export const VERSION = '0.1.0';
+
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);

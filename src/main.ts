@@ -1,13 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type App, createApp, DRAIN_TIMEOUT_MS } from './app.ts';
-import { type Config, ConfigError, readConfig } from './config.ts';
+import { type Config, ConfigError, readConfig, VERSION } from './config.ts';
 import { openDatabase } from './embedded/open-database.ts';
 import { errorCodeOf, reasonOf, StartError } from './errors.ts';
 import { prepareEventPartitions } from './events/partitions.ts';
 import { createLog, type Logger } from './log.ts';
 import { migrate } from './postgres/migrations.ts';
 import type { OpenTelemetry } from './server/observe/open-telemetry.ts';
-import { VERSION } from './version.ts';
 
 /** What the end may take beyond the drain of requests. */
 const GOODBYE_MS = 4_000;

@@ -1,6 +1,6 @@
 import type { Config } from '../../config.ts';
+import { VERSION } from '../../config.ts';
 import { builder } from '../../graphql/builder.ts';
-import { VERSION } from '../../version.ts';
 import { MAX_MESSAGE_LENGTH } from '../message/message.rules.ts';
 import { MESSAGE_PAGE } from '../message/message.schema.ts';
 import { MAX_TITLE_LENGTH } from '../session/session.rules.ts';
