@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { PATIENCE_MS } from './support/patience.ts';
+import { TEST_WAIT_MS } from './support/wait-time.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve('graphql') }] };
 
 /** A test waits several times, a hook at most a few; the longest of all takes a tenth of this. */
-const time = { testTimeout: 3 * PATIENCE_MS, hookTimeout: 3 * PATIENCE_MS, expect: { poll: { timeout: PATIENCE_MS, interval: 10 } } };
+const time = { testTimeout: 3 * TEST_WAIT_MS, hookTimeout: 3 * TEST_WAIT_MS, expect: { poll: { timeout: TEST_WAIT_MS, interval: 10 } } };
 
 /** Two projects: `unit` needs nothing; `database` (all the rest) gets a real Postgres from global-setup.ts. */
 export default defineConfig({

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { PATIENCE_MS } from './support/patience.ts';
+import { TEST_WAIT_MS } from './support/wait-time.ts';
 
 /** The minutes-long runs, one file after the other so that their figures mean something. */
 export default defineConfig({
@@ -14,6 +14,6 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 900_000,
     hookTimeout: 120_000,
-    expect: { poll: { timeout: PATIENCE_MS, interval: 10 } },
+    expect: { poll: { timeout: TEST_WAIT_MS, interval: 10 } },
   },
 });

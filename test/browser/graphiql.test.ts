@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { type Browser, type BrowserPage, findChromium, launchChromium } from '../support/chromium.ts';
-import { PATIENTLY } from '../support/patience.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 
 const chromium = findChromium();
 if (chromium === null) process.stderr.write('test/browser is left out: no Chromium is installed (Debian: apt-get install chromium).\n');
@@ -42,7 +42,7 @@ describe.runIf(chromium !== null)('GraphiQL in a browser', () => {
       if (await worked()) return true;
       if (await failed()) await press();
       return false;
-    }, PATIENTLY);
+    }, WAIT_OPTIONS);
   }
 
   it('opens with the examples, each in a tab', async () => {

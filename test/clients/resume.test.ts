@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { findChromium } from '../support/chromium.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { PATIENTLY } from '../support/patience.ts';
-import { execute } from '../support/test-server.ts';
+import { runSql } from '../support/sql.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 import { type CuttingProxy, startCuttingProxy } from './cutting-proxy.ts';
 import { type ExamplePage, NODE_CLIENTS, openExamplePage, type Shown, type StartedClient } from './started-clients.ts';
 
@@ -48,7 +48,7 @@ async function shownBy(name: string): Promise<Shown> {
 /** Waits until so many more messages are written. */
 async function appended(count: number): Promise<void> {
   const goal = written + count;
-  await vi.waitUntil(() => written >= goal, PATIENTLY);
+  await vi.waitUntil(() => written >= goal, WAIT_OPTIONS);
 }
 
 /** Waits until every client has shown what is written by now and a little more. */
@@ -91,7 +91,7 @@ beforeAll(async () => {
   for (const [name, start] of Object.entries(NODE_CLIENTS)) clients.set(name, await start(proxy, sessionId));
   if (page !== null) clients.set(BROWSER, await page.start(proxy.url, sessionId));
   for (const client of clients.values()) {
-    await vi.waitUntil(async () => (await client.shown()).lengths.length === 1, PATIENTLY);
+    await vi.waitUntil(async () => (await client.shown()).lengths.length === 1, WAIT_OPTIONS);
   }
 });
 
@@ -146,7 +146,7 @@ describe('the examples of clients', () => {
     // What a client has missed must be in the log before it goes.
     const EVENTS = 'query ($id: ID!) { session(id: $id) { events(last: 1) { pageInfo { endCursor } } } }';
     (await writer.gql(EVENTS, { id: sessionId })).expectOk();
-    await execute(database.url, 'update aria_engine.event_log_state set expired_seq = last_seq');
+    await runSql(database.url, 'update aria_engine.event_log_state set expired_seq = last_seq');
     proxy.leadTo(writer.url);
     const newest = () => Array.from({ length: Math.min(written, 50) }, (_, index) => written - Math.min(written, 50) + 1 + index);
     for (const [name, client] of clients) {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openAcknowledged, openRawWebSocket } from '../support/raw-websocket.ts';
-import { type SmallServer, startSmallServer } from '../support/small-server.ts';
+import { openAcknowledgedWebSocket, openRawWebSocket } from '../support/raw-websocket.ts';
+import { type StubServer, startStubServer } from '../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 beforeAll(async () => {
-  server = await startSmallServer();
+  server = await startStubServer();
 });
 afterAll(() => server.close());
 
@@ -24,7 +24,7 @@ describe('close codes of graphql-transport-ws', () => {
     ['a complete without an id', { type: 'complete' }],
     ['a payload of connection_init that is no object', { type: 'connection_init', payload: 'a' }],
   ])('4400 for %s', async (_what, message) => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send(message);
     expect((await socket.closed).code).toBe(4400);
   });
@@ -45,41 +45,41 @@ describe('close codes of graphql-transport-ws', () => {
   });
 
   it('4408 for a client that does not initialise in time', async () => {
-    const hasty = await startSmallServer({ webSockets: { initTimeoutMs: 30 } });
+    const hasty = await startStubServer({ webSockets: { initTimeoutMs: 30 } });
     const socket = await openRawWebSocket(hasty.webSocketUrl);
     expect(await socket.closed).toEqual({ code: 4408, reason: 'Connection initialisation timeout' });
     await hasty.close();
   });
 
   it('4409 for an id that is in use', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send(subscribe('same', 'subscription { never { n } }'));
     socket.send(subscribe('same', 'subscription { never { n } }'));
     expect(await socket.closed).toEqual({ code: 4409, reason: 'Subscriber for same already exists' });
   });
 
   it('4429 for a second connection_init', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send({ type: 'connection_init' });
     expect(await socket.closed).toEqual({ code: 4429, reason: 'Too many initialisation requests' });
   });
 
   it('4400 for the types only a server sends', async () => {
     for (const message of [{ type: 'connection_ack' }, { id: '1', type: 'next', payload: { data: {} } }]) {
-      const socket = await openAcknowledged(server.webSocketUrl);
+      const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
       socket.send(message);
       expect((await socket.closed).code).toBeGreaterThanOrEqual(4400);
     }
   });
 
   it('1009 for a message of more than 4 MiB', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send(subscribe('1', `{ hello } # ${'x'.repeat(4 * 1024 * 1024)}`));
     expect((await socket.closed).code).toBe(1009);
   });
 
   it('1006 for a client that answers no ping', async () => {
-    const impatient = await startSmallServer({ webSockets: { pingMs: 30 } });
+    const impatient = await startStubServer({ webSockets: { pingMs: 30 } });
     const socket = await openRawWebSocket(impatient.webSocketUrl, undefined, {}, { autoPong: false });
     expect((await socket.closed).code).toBe(1006);
     await impatient.close();
@@ -107,20 +107,20 @@ describe('messages of graphql-transport-ws', () => {
   });
 
   it('answers a query with next and complete, many at once', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
-    socket.send(subscribe('held', 'mutation { hold }'));
-    await server.happened('held');
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
+    socket.send(subscribe('held', 'mutation { waitForRelease }'));
+    await server.waitForEvent('waiting for release');
     socket.send(subscribe('quick', '{ hello }'));
     expect(await socket.next()).toMatchObject({ id: 'quick', type: 'next', payload: { data: { hello: 'hello world' } } });
     expect(await socket.next()).toEqual({ id: 'quick', type: 'complete' });
-    server.letGo();
-    expect(await socket.next()).toMatchObject({ id: 'held', type: 'next', payload: { data: { hold: 'let go' } } });
+    server.releaseMutation();
+    expect(await socket.next()).toMatchObject({ id: 'held', type: 'next', payload: { data: { waitForRelease: 'released' } } });
     expect(await socket.next()).toEqual({ id: 'held', type: 'complete' });
     socket.close();
   });
 
   it('answers a request that cannot be run with error alone', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     const refused = [
       ['{ hallo }', 'GRAPHQL_VALIDATION_FAILED'],
       ['{', 'GRAPHQL_PARSE_FAILED'],
@@ -137,7 +137,7 @@ describe('messages of graphql-transport-ws', () => {
   });
 
   it('lets an id be used again once it is complete', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     for (let round = 0; round < 2; round += 1) {
       socket.send(subscribe('1', '{ hello }'));
       expect([(await socket.next()).type, (await socket.next()).type]).toEqual(['next', 'complete']);
@@ -146,7 +146,7 @@ describe('messages of graphql-transport-ws', () => {
   });
 
   it('prints no status of HTTP', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send(subscribe('1', '{ hallo }'));
     expect(JSON.stringify(await socket.next())).not.toContain('"http"');
     socket.send(subscribe('2', '{ mustFail(how: "domain") }'));

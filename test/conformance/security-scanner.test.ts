@@ -1,12 +1,12 @@
 import { getIntrospectionQuery } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { post } from '../support/http-client.ts';
-import { type SmallServer, startSmallServer } from '../support/small-server.ts';
+import { type StubServer, startStubServer } from '../support/stub-server.ts';
 
 /** A server as it is beyond loopback, with nothing switched on. */
-let server: SmallServer;
+let server: StubServer;
 beforeAll(async () => {
-  server = await startSmallServer({ host: '0.0.0.0', graphiql: false, introspection: false });
+  server = await startStubServer({ host: '0.0.0.0', graphiql: false, introspection: false });
 });
 afterAll(() => server.close());
 
@@ -70,11 +70,11 @@ describe('what GraphQL Cop looks for is not there:', () => {
   });
 
   it('mutations by GET', async () => {
-    const response = await fetch(`${server.url}?query=${encodeURIComponent('mutation { hold }')}`, {
+    const response = await fetch(`${server.url}?query=${encodeURIComponent('mutation { waitForRelease }')}`, {
       headers: { accept: 'application/json' },
     });
     expect(response.status).toBe(405);
-    expect(server.events).not.toContain('held');
+    expect(server.events).not.toContain('waiting for release');
   });
 
   it('queries by GET that a page from elsewhere can make a browser send', async () => {

@@ -2,11 +2,11 @@ import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createWsClient } from 'graphql-ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { type SmallServer, startSmallServer } from '../support/small-server.ts';
+import { type StubServer, startStubServer } from '../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 beforeEach(async () => {
-  server = await startSmallServer();
+  server = await startStubServer();
 });
 afterEach(() => server.close());
 
@@ -67,32 +67,32 @@ describe.each(Object.entries(clients))('%s', (_name, connect) => {
 
   it('ends the generator when it has had enough', async () => {
     for await (const _ of client.iterate('subscription { ticks(upTo: 1000000) { n } }')) break;
-    await server.happened('ticks ended');
+    await server.waitForEvent('ticks ended');
   });
 
   it('ends a generator that waits when it has had enough', async () => {
     const stream = client.iterate('subscription { never { n } }');
     const first = stream.next();
-    await server.happened('never started');
+    await server.waitForEvent('never started');
     await stream.return?.();
-    await server.happened('never aborted');
+    await server.waitForEvent('never aborted');
     await first.catch(() => undefined);
   });
 
   it('ends the generator when it goes away', async () => {
     const stream = client.iterate('subscription { never { n } }');
     const first = stream.next().catch(() => undefined);
-    await server.happened('never started');
+    await server.waitForEvent('never started');
     await client.leave();
-    await server.happened('never aborted');
+    await server.waitForEvent('never aborted');
     await first;
   });
 
   it('aborts the signal of a query when it goes away', async () => {
     const answer = client.iterate('{ waitForAbort }').next();
     answer.catch(() => undefined);
-    await server.happened('waiting');
+    await server.waitForEvent('waiting');
     await client.leave();
-    await server.happened('aborted');
+    await server.waitForEvent('aborted');
   });
 });

@@ -6,7 +6,7 @@ import { createEventLog, type EventLog, type EventLogOptions, type EventRequest 
 import { createEventTable, EventLogExpiredError } from '../../src/events/event-table.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { PATIENTLY } from '../support/patience.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts';
 
 const log = createLog('silent');
@@ -156,7 +156,7 @@ describe('when connections break', () => {
     await vi.waitFor(async () => {
       const { rows } = await writer.client.query(`select 1 ${backends} and application_name = 'sessiongraph bus'`);
       expect(rows).toHaveLength(1);
-    }, PATIENTLY);
+    }, WAIT_OPTIONS);
   });
 
   it('wake-ups are heard again', async () => {
@@ -168,7 +168,7 @@ describe('when connections break', () => {
     await vi.waitFor(async () => {
       const { rows } = await writer.client.query<{ pid: number }>(`select pid ${bus} and state = 'idle' and query = 'select 1'`);
       expect(rows.filter(row => !before.some(old => old.pid === row.pid))).toHaveLength(2);
-    }, PATIENTLY);
+    }, WAIT_OPTIONS);
     const id = await writer.write({ sessionId: randomUUID() });
     here.wake();
     expect((await take(stream, 1))[0]?.id).toBe(id);
@@ -340,7 +340,7 @@ describe('resuming', () => {
       const stream = await eventLog.subscribe({ ...ALL, sessionIds: [root], includeDescendants, after: 0n });
       expect((await take(stream, expected.length)).map(({ id }) => id)).toEqual(expected);
       const live = stream.next();
-      await vi.waitUntil(() => eventLog.gauges().behind === 0, PATIENTLY);
+      await vi.waitUntil(() => eventLog.gauges().behind === 0, WAIT_OPTIONS);
       const last = await writer.write({ sessionId: root });
       eventLog.wake();
       expect((await live).value?.id).toBe(last);
@@ -487,6 +487,6 @@ describe('ending', () => {
         "select 1 from pg_stat_activity where datname = current_database() and application_name like 'sessiongraph%'",
       );
       expect(rows).toEqual([]);
-    }, PATIENTLY);
+    }, WAIT_OPTIONS);
   });
 });

@@ -7,9 +7,9 @@ import { createRedisBus, wakeUpChannel } from '../../src/events/bus/redis-bus.ts
 import { createEventLog, type EventLog, type EventLogOptions, type EventRequest } from '../../src/events/event-log.ts';
 import { startTestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { PATIENTLY } from '../support/patience.ts';
-import { createSmallRedis, type SmallRedis } from '../support/small-redis.ts';
-import { query } from '../support/sql.ts';
+import { createFakeRedis, type FakeRedis } from '../support/fake-redis.ts';
+import { runSql } from '../support/sql.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts';
 
 const ALL: EventRequest = { visibleAgents: null };
@@ -32,13 +32,13 @@ async function redisAnswers(): Promise<boolean> {
 const hasRedis = await redisAnswers();
 
 let database: TestDatabase;
-let redis: SmallRedis;
+let redis: FakeRedis;
 let lines: { readonly level: number; readonly msg: string }[];
 let leftovers: (() => Promise<unknown>)[];
 
 beforeEach(async () => {
   database = await createTestDatabase();
-  redis = await createSmallRedis();
+  redis = await createFakeRedis();
   lines = [];
   leftovers = [];
 });
@@ -120,12 +120,12 @@ describe('a Redis that is away', () => {
     expect((await take(stream, 1))[0]?.id).toBe(early);
     expect(said('Redis cannot be reached')).toHaveLength(2);
     await redis.start();
-    await vi.waitUntil(() => redis.listening === 2 && said('Redis is reached again').length === 2, PATIENTLY);
-    const published = redis.published;
+    await vi.waitUntil(() => redis.subscriberCount === 2 && said('Redis is reached again').length === 2, WAIT_OPTIONS);
+    const published = redis.publishedCount;
     const late = await writer.write({ sessionId: randomUUID() });
     here.wake();
     expect((await take(stream, 1))[0]?.id).toBe(late);
-    await vi.waitUntil(() => redis.published > published, PATIENTLY);
+    await vi.waitUntil(() => redis.publishedCount > published, WAIT_OPTIONS);
   });
 
   it('loses nothing when it stops and starts: who hears again looks for what was missed', async () => {
@@ -135,12 +135,12 @@ describe('a Redis that is away', () => {
     const writer = await connect();
     for (let round = 1; round <= 3; round += 1) {
       await redis.stop();
-      await vi.waitUntil(() => said('Redis cannot be reached').length === 2 * round, PATIENTLY);
+      await vi.waitUntil(() => said('Redis cannot be reached').length === 2 * round, WAIT_OPTIONS);
       const missed = await writer.write({ sessionId: randomUUID() });
       await here.sync();
       await redis.start();
       expect((await take(stream, 1))[0]?.id).toBe(missed);
-      await vi.waitUntil(() => said('Redis is reached again').length === 2 * round, PATIENTLY);
+      await vi.waitUntil(() => said('Redis is reached again').length === 2 * round, WAIT_OPTIONS);
       const id = await writer.write({ sessionId: randomUUID() });
       here.wake();
       expect((await take(stream, 1))[0]?.id).toBe(id);
@@ -153,13 +153,13 @@ describe('a Redis that is away', () => {
     const bus = await createRedisBus({ redisUrl: redis.url, databaseUrl: database.url, log })(() => undefined);
     leftovers.push(() => bus.close());
     await redis.stop();
-    await vi.waitUntil(() => said('Redis cannot be reached').length === 1, PATIENTLY);
+    await vi.waitUntil(() => said('Redis cannot be reached').length === 1, WAIT_OPTIONS);
     for (let seq = 1n; seq <= 5_000n; seq += 1n) bus.announce(seq);
     await redis.start();
-    await vi.waitUntil(() => said('Redis is reached again').length === 1, PATIENTLY);
+    await vi.waitUntil(() => said('Redis is reached again').length === 1, WAIT_OPTIONS);
     bus.announce(5_001n);
-    await vi.waitUntil(() => redis.published > 0, PATIENTLY);
-    expect(redis.published).toBe(1);
+    await vi.waitUntil(() => redis.publishedCount > 0, WAIT_OPTIONS);
+    expect(redis.publishedCount).toBe(1);
   });
 
   it('told many places while one is on its way, hears of them together', async () => {
@@ -173,8 +173,8 @@ describe('a Redis that is away', () => {
       () => listener.close(),
     );
     for (let seq = 1n; seq <= 5_000n; seq += 1n) bus.announce(seq);
-    await vi.waitUntil(() => heard.includes(5_000n), PATIENTLY);
-    expect(redis.published).toBe(2);
+    await vi.waitUntil(() => heard.includes(5_000n), WAIT_OPTIONS);
+    expect(redis.publishedCount).toBe(2);
     expect(heard).toEqual([null, 1n, 5_000n]);
   });
 
@@ -188,13 +188,13 @@ describe('a Redis that is away', () => {
     for (let round = 0; round < rounds; round += 1) {
       await writer.writeMany(Array.from({ length: 10 }, () => randomUUID()));
       logs[round % 2]?.wake();
-      if (round % 5 === 4) redis.cut();
+      if (round % 5 === 4) redis.dropConnections();
       if (round === 12) await redis.stop();
       if (round === 18) await redis.start();
     }
     const table = await wholeLogOnce(writer, rounds * 10);
     for (const events of seen) expect((await events).map(({ id }) => id)).toEqual(table);
-    await vi.waitUntil(() => redis.listening === 2, PATIENTLY);
+    await vi.waitUntil(() => redis.subscriberCount === 2, WAIT_OPTIONS);
   });
 });
 
@@ -204,7 +204,7 @@ async function wholeLogOnce(writer: EventWriter, length: number): Promise<bigint
     const table = await wholeLog(writer.client);
     expect(table).toHaveLength(length);
     return table.map(({ id }) => id);
-  }, PATIENTLY);
+  }, WAIT_OPTIONS);
 }
 
 describe('servers with REDIS_URL', () => {
@@ -215,19 +215,19 @@ describe('servers with REDIS_URL', () => {
     const env = { REDIS_URL: redisUrl };
     const app = await startTestApp({ env, databaseUrl: database.url });
     leftovers.push(() => app.close());
-    const other = await app.second({ env });
+    const other = await app.startSecondServer({ env });
     const stream = await other.subscribe<{ sessionEvents: { sessionId: string } }>(WATCH);
     const created = (await app.gql<{ createSession: { session: { sessionId: string } } }>(CREATE)).expectOk();
     expect((await stream.next()).sessionEvents.sessionId).toBe(created.createSession.session.sessionId);
     const buses = "select 1 from pg_stat_activity where datname = current_database() and application_name = 'sessiongraph bus'";
-    expect(await query(database.url, buses)).toEqual([]);
+    expect(await runSql(database.url, buses)).toEqual([]);
     await app.close();
   }
 
   it('wake each other through it, and do not listen to Postgres', async () => {
     await redis.start();
     await watchAcross(redis.url);
-    expect(redis.published).toBeGreaterThan(0);
+    expect(redis.publishedCount).toBeGreaterThan(0);
   });
 
   it.runIf(hasRedis)('do so through a real one', () => watchAcross(`redis://${REAL_REDIS.host}:${REAL_REDIS.port}`));

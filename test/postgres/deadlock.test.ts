@@ -3,7 +3,7 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
 import { createDatabase, type Database } from '../../src/postgres/database.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { PATIENTLY } from '../support/patience.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 
 /** Ours takes them in this order, its rival the other way round. */
 const BOTH = Prisma.sql`select pg_advisory_xact_lock(1)::text as "first", pg_advisory_xact_lock(2)::text as "second"`;
@@ -34,7 +34,7 @@ async function collide(database: Database, rival: Client): Promise<boolean> {
     );
     return rows.length > 0;
   };
-  await vi.waitUntil(isWaiting, PATIENTLY);
+  await vi.waitUntil(isWaiting, WAIT_OPTIONS);
   const outcome = await rival.query('select pg_advisory_xact_lock(1)').then(
     () => null,
     (error: unknown) => error,

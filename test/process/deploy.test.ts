@@ -42,7 +42,7 @@ describe('a deploy', () => {
     const resumed = await openEventStream(`${nextUrl}${QUERY}`, { 'last-event-id': lastEventId });
     await create('e');
     for (let i = 0; i < 3; i += 1) await take(resumed);
-    resumed.cut();
+    resumed.abort();
     expect(titles).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
 });

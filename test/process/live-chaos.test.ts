@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { PATIENCE_MS } from '../support/patience.ts';
+import { TEST_WAIT_MS } from '../support/wait-time.ts';
 import { runChaos } from './chaos/chaos-run.ts';
 import { type ChaosServers, startChaosServers } from './chaos/chaos-servers.ts';
 import { stopServers } from './server-process.ts';
@@ -34,6 +34,6 @@ describe('subscribers of two servers', () => {
       expect(connections).toBeGreaterThanOrEqual(20 + 50);
       await servers.close();
     },
-    10 * PATIENCE_MS,
+    10 * TEST_WAIT_MS,
   );
 });

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openDatabase, openDatabaseForCommand, startScratchPostgres } from '../../src/embedded/open-database.ts';
 import { isRunning } from '../../src/embedded/process-identity.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { databaseUrl, execute } from '../support/test-server.ts';
+import { runSql } from '../support/sql.ts';
+import { databaseUrl } from '../support/test-server.ts';
 import { postgresPid } from './server-process.ts';
 
 const warnings: unknown[] = [];
@@ -105,13 +106,13 @@ describe('an outside Postgres', () => {
     expect(database.url).toBe(url);
     expect(database.description).toBe(`Postgres at ${new URL(url).host}${new URL(url).pathname}`);
     await database.close();
-    await execute(url, 'select 1');
+    await runSql(url, 'select 1');
   });
 
   it('is refused where its text is not UTF8', async () => {
     const { adminUrl, prefix } = inject('testServer');
     const name = `${prefix}_latin`;
-    await execute(
+    await runSql(
       adminUrl,
       `create database "${name}" template template0 encoding 'LATIN1' locale_provider libc lc_collate 'C' lc_ctype 'C'`,
     );
@@ -121,10 +122,7 @@ describe('an outside Postgres', () => {
   it('is warned about where its letters are only those of ASCII', async () => {
     const { adminUrl, prefix } = inject('testServer');
     const name = `${prefix}_plain`;
-    await execute(
-      adminUrl,
-      `create database "${name}" template template0 encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'`,
-    );
+    await runSql(adminUrl, `create database "${name}" template template0 encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'`);
     warnings.length = 0;
     await openDatabase(outside(databaseUrl(adminUrl, name)), log);
     expect(String(warnings)).toContain('has LC_CTYPE C');
@@ -134,8 +132,8 @@ describe('an outside Postgres', () => {
 describe('startScratchPostgres', () => {
   it('is gone with everything in it when closed', async () => {
     const scratch = await startScratchPostgres();
-    await execute(scratch.url, 'create database other');
+    await runSql(scratch.url, 'create database other');
     await scratch.close();
-    await expect(execute(scratch.url, 'select 1')).rejects.toThrow(/ECONNREFUSED/);
+    await expect(runSql(scratch.url, 'select 1')).rejects.toThrow(/ECONNREFUSED/);
   });
 });

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { PATIENCE_MS } from '../support/patience.ts';
+import { TEST_WAIT_MS } from '../support/wait-time.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -80,7 +80,7 @@ export async function postgresPid(folder: string): Promise<number | null> {
 
 /** Resolves when the condition holds. @throws where it does not come to hold */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + TEST_WAIT_MS;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`it did not come about: ${condition}`);
     await delay(10);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { contentsOf, startWriteLoad, storedContents } from '../api/steady/write-load.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { openAcknowledged } from '../support/raw-websocket.ts';
+import { openAcknowledgedWebSocket } from '../support/raw-websocket.ts';
 import { startServer, stopServers } from './server-process.ts';
 
 afterEach(stopServers);
@@ -11,7 +11,7 @@ describe('SIGTERM under load', () => {
     const database = await createTestDatabase();
     const server = startServer({ DATABASE_URL: database.url, DRAIN_DELAY: '5s' });
     const url = await server.ready();
-    const watcher = await openAcknowledged(url.replace('http', 'ws'));
+    const watcher = await openAcknowledgedWebSocket(url.replace('http', 'ws'));
     watcher.send({ id: '1', type: 'subscribe', payload: { query: 'subscription { sessionEvents { __typename } }' } });
     const load = await startWriteLoad(url, { http: 8, ws: 4 });
     await load.more('OK', 200);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { holders } from '../api/sweeper/sweeper-state.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { post } from '../support/http-client.ts';
-import { query } from '../support/sql.ts';
+import { runSql } from '../support/sql.ts';
 import { startServer, stopServers, until } from './server-process.ts';
 
 let database: TestDatabase;
@@ -30,9 +30,9 @@ describe('the server that sweeps', () => {
     first.kill(signal);
     await expect.poll(() => second.output().includes('this server sweeps from now on')).toBe(true);
     expect(await holders(database.url)).not.toEqual([holder]);
-    await query(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
+    await runSql(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
     const events = () =>
-      query<{ to: string }>(database.url, "select payload ->> 'to' as to from aria_engine.session_events where type = 'STATUS_CHANGED'");
+      runSql<{ to: string }>(database.url, "select payload ->> 'to' as to from aria_engine.session_events where type = 'STATUS_CHANGED'");
     await expect.poll(events).toEqual([{ to: 'STALLED' }]);
     // A frozen one wakes up: it sweeps no more, and its connection is gone.
     first.kill('SIGCONT');

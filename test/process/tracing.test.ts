@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { openAcknowledged } from '../support/raw-websocket.ts';
+import { openAcknowledgedWebSocket } from '../support/raw-websocket.ts';
 import { type OtlpReceiver, startOtlpReceiver } from './otlp-receiver.ts';
 import { askTypename, startServer, stopServers, until } from './server-process.ts';
 
@@ -52,7 +52,7 @@ describe('tracing', () => {
       OTEL_BSP_SCHEDULE_DELAY: '600000',
     });
     const url = await server.ready();
-    const socket = await openAcknowledged(url.replace('http', 'ws'));
+    const socket = await openAcknowledgedWebSocket(url.replace('http', 'ws'));
     const extensions = { traceparent: `00-${OTHER_TRACE}-${CALLER}-01` };
     socket.send({
       id: '1',

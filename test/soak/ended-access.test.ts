@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { makeKey, type TestKey } from '../api/security/keys.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { execute } from '../support/test-server.ts';
+import { runSql } from '../support/sql.ts';
 
 const EVENTS = 'subscription { sessionEvents { sessionId } }';
 const REVOKE = 'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { revokedAt } } }';
@@ -13,7 +13,7 @@ let servers: readonly TestApp[];
 let admin: TestKey;
 beforeAll(async () => {
   const app = await startTestApp();
-  servers = [app, await app.second()];
+  servers = [app, await app.startSecondServer()];
   admin = await makeKey(app, { scope: 'ADMIN' });
 });
 
@@ -36,7 +36,7 @@ describe('a key that ends', () => {
     ['is revoked', async ({ id }) => servers[0]?.gql(REVOKE, { id }, { headers: admin.headers })],
     [
       'is removed by hand, without a notification',
-      ({ secret }) => execute(String(servers[0]?.databaseUrl), `delete from aria_engine.api_keys where prefix = '${secret.slice(0, 11)}'`),
+      ({ secret }) => runSql(String(servers[0]?.databaseUrl), `delete from aria_engine.api_keys where prefix = '${secret.slice(0, 11)}'`),
     ],
   ])('as it %s, lets nobody in a second later', async (_how, end) => {
     for (let count = 0; count < KEYS; count += 1) expect(await timeToEnd(end)).toBeLessThan(MOST_MS);

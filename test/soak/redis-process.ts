@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { PATIENCE_MS } from '../support/patience.ts';
+import { TEST_WAIT_MS } from '../support/wait-time.ts';
 
 const PROGRAM = '/usr/bin/redis-server';
 
@@ -45,7 +45,7 @@ export async function createRedisProcess(): Promise<RedisProcess> {
     url: `redis://127.0.0.1:${port}`,
     async start() {
       child = spawn(PROGRAM, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
-      const deadline = performance.now() + PATIENCE_MS;
+      const deadline = performance.now() + TEST_WAIT_MS;
       while (!(await answers(port))) {
         if (performance.now() > deadline) throw new Error('Redis does not start.');
         await delay(20);

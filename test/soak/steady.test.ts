@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { type RestartablePostgres, startRestartablePostgres } from '../api/steady/restartable-postgres.ts';
 import { contentsOf, startWriteLoad, storedContents } from '../api/steady/write-load.ts';
 import { startServer, stopServers } from '../process/server-process.ts';
-import { query } from '../support/sql.ts';
+import { runSql } from '../support/sql.ts';
 
 /** Alternately stopped in order and crashed. */
 const OUTAGES = 20;
@@ -47,6 +47,6 @@ describe('a server process under load, for minutes', () => {
       await load.stop();
       acknowledged += contentsOf(load.outcomes, 'OK').length;
     }
-    expect(await query(postgres.url, 'select count(*)::int as stored from aria_engine.chat_messages')).toEqual([{ stored: acknowledged }]);
+    expect(await runSql(postgres.url, 'select count(*)::int as stored from aria_engine.chat_messages')).toEqual([{ stored: acknowledged }]);
   });
 });

@@ -8,124 +8,125 @@ import { readConfig } from '../../src/config.ts';
 import type { EventLog, EventRequest } from '../../src/events/event-log.ts';
 import type { EventType } from '../../src/events/event-payload.ts';
 import type { RecordedStatement } from '../../src/postgres/database.ts';
-import { type GqlAnswer, type ReceivedAnswer, toGqlAnswer } from './client.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
-import { PATIENCE_MS, PATIENTLY } from './patience.ts';
+import { type GqlResponse, type ReceivedResponse, toGqlResponse } from './graphql-response.ts';
+import { TEST_WAIT_MS, WAIT_OPTIONS } from './wait-time.ts';
 
-/** How a test app is started. */
+/** Options of `startTestApp`. */
 export interface TestAppOptions {
-  /** Environment variables, as src/config.ts reads them. */
+  /** Environment variables for src/config.ts. */
   readonly env?: Readonly<Record<string, string>>;
-  /** A database of the test's own; by default a fresh clone of the template, dropped when the app is closed. */
+  /** The database to use. By default a new clone of the template, which is dropped when the application is closed. */
   readonly databaseUrl?: string;
-  /** How long a request waits for a connection to the database; by default, longer than a busy machine lets a crowd of writers wait. */
+  /**
+   * How long a request waits for a database connection, in milliseconds. The default is long enough for many concurrent writers on a
+   * busy machine.
+   */
   readonly connectTimeoutMs?: number;
 }
 
-/** How one operation is sent. */
+/** HTTP headers and the operation to run if the document has several. */
 interface GqlOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly operationName?: string;
 }
 
-/** How a subscription is made. */
+/** The transport and credentials of a subscription. */
 interface SubscribeOptions {
   readonly over?: 'ws' | 'sse';
-  /** As `Authorization` says it. */
+  /** The value of the `Authorization` header, or of `connectionParams` on a WebSocket. */
   readonly authorization?: string;
 }
 
-/** One result of a subscription. */
+/** One execution result of a subscription. */
 interface SubscriptionResult<Data> {
   readonly data?: Data | null;
   readonly errors?: readonly { readonly message: string; readonly extensions?: Record<string, unknown> }[];
 }
 
-/** A live subscription, read event by event. */
+/** A running subscription. */
 interface TestSubscription<Data> {
-  /** The data of the next event, waiting for it. @throws Error where it has errors, or the stream has ended */
+  /** Waits for the next event and returns its data. @throws Error if the event has errors or the stream has ended */
   next(): Promise<Data>;
-  /** The next result as it came, errors and all; null where the stream has ended. */
+  /** Waits for the next result and returns it, including errors; null if the stream has ended. */
   nextResult(): Promise<SubscriptionResult<Data> | null>;
-  /** Ends it from the client's side. */
+  /** Ends the subscription from the client. */
   close(): Promise<void>;
 }
 
-/** The real application on a free port and a database of its own. */
+/** The real application on a free port. */
 export interface TestApp {
   readonly app: App;
-  /** Of GraphQL over HTTP and SSE. */
+  /** The endpoint of GraphQL over HTTP and SSE. */
   readonly url: string;
-  /** Of GraphQL over WebSocket. */
+  /** The endpoint of GraphQL over WebSocket. */
   readonly webSocketUrl: string;
   readonly databaseUrl: string;
-  /** Every line of the log so far, parsed. */
+  /** The parsed lines of the log so far. */
   readonly log: readonly Record<string, unknown>[];
-  /** Statements sent to the database since the start or the last `resetSql`. */
+  /** Statements sent to the database since the start, or since the last `resetSql`. */
   readonly sql: readonly RecordedStatement[];
   resetSql(): void;
-  /**
-   * Sends an operation over HTTP. The type parameter says what the data looks like; nothing checks it.
-   */
-  gql<Data = Record<string, unknown>>(query: string, variables?: Record<string, unknown>, options?: GqlOptions): Promise<GqlAnswer<Data>>;
-  /** Subscribes, and waits until the server listens for events: what is changed after that is delivered. */
+  /** Sends an operation over HTTP. The type parameter is the expected shape of the data; nothing checks it. */
+  gql<Data = Record<string, unknown>>(query: string, variables?: Record<string, unknown>, options?: GqlOptions): Promise<GqlResponse<Data>>;
+  /** Subscribes, and resolves once the server listens for events: it delivers every change that is made after that. */
   subscribe<Data = Record<string, unknown>>(
     query: string,
     variables?: Record<string, unknown>,
     options?: SubscribeOptions,
   ): Promise<TestSubscription<Data>>;
-  /** A client of graphql-ws, connected when first used, without retries. */
+  /** A graphql-ws client without retries. It connects when it is first used. */
   wsClient(authorization?: string): WsClient;
-  /** A client of graphql-sse, without retries. */
+  /** A graphql-sse client without retries. */
   sseClient(authorization?: string): SseClient;
-  /** Another application on the same database. */
-  second(options?: Omit<TestAppOptions, 'databaseUrl'>): Promise<TestApp>;
-  /** Stops it, its clients, the applications begun from it, and drops its database; to call it again changes nothing. */
+  /** Starts another application on the same database. */
+  startSecondServer(options?: Omit<TestAppOptions, 'databaseUrl'>): Promise<TestApp>;
+  /** Stops the application, its clients and the servers it started, and drops its database. Later calls have no effect. */
   close(): Promise<void>;
 }
 
-/** In the order they were opened. */
-const leftovers = new Set<TestApp>();
+/** Applications that are not closed yet, oldest first. */
+const openApps = new Set<TestApp>();
 
 afterAll(async () => {
-  for (const app of [...leftovers].reverse()) await app.close();
+  for (const app of [...openApps].reverse()) await app.close();
 });
 
-/** Tests do in a second what no caller should in a minute; those of the limits set their own. */
-const UNLIMITED = { RATE_LIMIT_REQUESTS: '0', RATE_LIMIT_WRITES: '0', RATE_LIMIT_CREATIONS: '0', RATE_LIMIT_MANAGEMENT: '0' };
+/** Tests send more requests than the default limits allow. Tests of the limits set their own. */
+const NO_RATE_LIMITS = { RATE_LIMIT_REQUESTS: '0', RATE_LIMIT_WRITES: '0', RATE_LIMIT_CREATIONS: '0', RATE_LIMIT_MANAGEMENT: '0' };
 
-/** Sessions of tests are as old as they please; tests of the sweeper set their own. */
-const UNSWEPT = { STALLED_AFTER: '3650d', TRASH_DAYS: '3650' };
+/** Keeps the sweeper away from old test sessions. Tests of the sweeper set their own values. */
+const NO_SWEEPING = { STALLED_AFTER: '3650d', TRASH_DAYS: '3650' };
 
-/** Counts the streams of events that begin; how many are open would not tell, as others end meanwhile. */
-function countStreams(events: EventLog): () => number {
-  let begun = 0;
+/** Counts the event streams ever opened. The number of open streams would not do, because other streams may end meanwhile. */
+function countOpenedStreams(events: EventLog): () => number {
+  let opened = 0;
   const subscribe = events.subscribe.bind(events);
   events.subscribe = async <Types extends EventType>(request: EventRequest<Types>) => {
     const stream = await subscribe(request);
-    begun += 1;
+    opened += 1;
     return stream;
   };
-  return () => begun;
+  return () => opened;
 }
 
-/** Starts an application; what a test file leaves open is closed after it. */
+/** Starts an application. It is closed after the test file, if the test has not closed it. */
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
   const database: TestDatabase | null = options.databaseUrl === undefined ? await createTestDatabase() : null;
   const databaseUrl = options.databaseUrl ?? String(database?.url);
   const log: Record<string, unknown>[] = [];
   const statements: RecordedStatement[] = [];
   const disposals: (() => unknown)[] = [];
-  const config = readConfig({ PORT: '0', DATABASE_POOL: '10', ...UNLIMITED, ...UNSWEPT, ...options.env });
+  const config = readConfig({ PORT: '0', DATABASE_POOL: '10', ...NO_RATE_LIMITS, ...NO_SWEEPING, ...options.env });
   const app = await createApp({
     config,
     databaseUrl,
-    connectTimeoutMs: options.connectTimeoutMs ?? PATIENCE_MS,
+    connectTimeoutMs: options.connectTimeoutMs ?? TEST_WAIT_MS,
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
   app.database.onStatement(statement => void statements.push(statement));
-  const streamsBegun = countStreams(app.events);
-  let lastBegun: Promise<unknown> = Promise.resolve();
+  const openedStreams = countOpenedStreams(app.events);
+  let lastSubscribed: Promise<unknown> = Promise.resolve();
   const address = (await app.listen()).url;
   const url = `${address}/graphql`;
   const webSocketUrl = url.replace('http', 'ws');
@@ -146,21 +147,25 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   }
 
   async function closeAll(): Promise<void> {
-    leftovers.delete(testApp);
+    openApps.delete(testApp);
     for (const dispose of disposals.reverse()) await dispose();
     await app.close();
     await database?.close();
   }
 
-  async function begin<Data>(query: string, variables?: Record<string, unknown>, { over = 'ws', authorization }: SubscribeOptions = {}) {
-    const before = streamsBegun();
+  async function subscribeNow<Data>(
+    query: string,
+    variables?: Record<string, unknown>,
+    { over = 'ws', authorization }: SubscribeOptions = {},
+  ) {
+    const before = openedStreams();
     const request = { query, ...(variables === undefined ? {} : { variables }) };
     const stream = (
       over === 'ws' ? wsClient(authorization).iterate(request) : sseClient(authorization).iterate(request)
     ) as AsyncIterableIterator<SubscriptionResult<Data>>;
     const subscription = readStream(stream);
-    // A subscription that is refused never comes to listen; its first result tells.
-    await vi.waitUntil(() => streamsBegun() > before || subscription.hasResult(), PATIENTLY);
+    // A refused subscription opens no event stream; it gives an error as its first result.
+    await vi.waitUntil(() => openedStreams() > before || subscription.hasResult(), WAIT_OPTIONS);
     return subscription;
   }
 
@@ -179,18 +184,18 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
         headers: { 'content-type': 'application/json', accept: 'application/graphql-response+json', ...headers },
         body: JSON.stringify({ query, variables, operationName }),
       });
-      const body = (await response.json()) as ReceivedAnswer<Data>['body'];
-      return toGqlAnswer({ query, variables }, { status: response.status, body, sql: statements.slice(before) });
+      const body = (await response.json()) as ReceivedResponse<Data>['body'];
+      return toGqlResponse({ query, variables }, { status: response.status, body, sql: statements.slice(before) });
     },
     subscribe<Data>(query: string, variables?: Record<string, unknown>, subscribeOptions?: SubscribeOptions) {
-      // One after the other, so that the stream that begins is that of this call.
-      const begun = lastBegun.then(() => begin<Data>(query, variables, subscribeOptions));
-      lastBegun = begun.catch(() => undefined);
-      return begun;
+      // Subscriptions are opened one at a time, so the next stream to be opened belongs to this call.
+      const subscribed = lastSubscribed.then(() => subscribeNow<Data>(query, variables, subscribeOptions));
+      lastSubscribed = subscribed.catch(() => undefined);
+      return subscribed;
     },
     wsClient,
     sseClient,
-    async second(secondOptions = {}) {
+    async startSecondServer(secondOptions = {}) {
       const other = await startTestApp({ ...secondOptions, databaseUrl });
       disposals.push(() => other.close());
       return other;
@@ -200,11 +205,11 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       return closing;
     },
   };
-  leftovers.add(testApp);
+  openApps.add(testApp);
   return testApp;
 }
 
-/** Reads one result ahead, so that it shows whether there is one. */
+/** Reads one result in advance; `hasResult` tells whether it has arrived. */
 function readStream<Data>(stream: AsyncIterableIterator<SubscriptionResult<Data>>): TestSubscription<Data> & { hasResult(): boolean } {
   let settled = false;
   const pull = async (): Promise<SubscriptionResult<Data> | null> => {
@@ -212,21 +217,21 @@ function readStream<Data>(stream: AsyncIterableIterator<SubscriptionResult<Data>
       const next = await stream.next();
       return next.done === true ? null : next.value;
     } catch (error) {
-      // The clients throw the errors of a request that is refused as a list.
+      // For a refused request, the clients throw the list of its errors.
       if (Array.isArray(error)) return { errors: error };
       throw error;
     } finally {
       settled = true;
     }
   };
-  let ahead = pull();
-  ahead.catch(() => undefined);
+  let pending = pull();
+  pending.catch(() => undefined);
 
   async function nextResult(): Promise<SubscriptionResult<Data> | null> {
-    const result = await ahead;
+    const result = await pending;
     settled = false;
-    ahead = result === null ? Promise.resolve(null) : pull();
-    ahead.catch(() => undefined);
+    pending = result === null ? Promise.resolve(null) : pull();
+    pending.catch(() => undefined);
     return result;
   }
 
@@ -236,7 +241,7 @@ function readStream<Data>(stream: AsyncIterableIterator<SubscriptionResult<Data>
     async next() {
       const result = await nextResult();
       if (result === null) throw new Error('The subscription has ended.');
-      if (result.errors !== undefined || result.data == null) throw new Error(`An event with errors: ${JSON.stringify(result, null, 2)}`);
+      if (result.errors !== undefined || result.data == null) throw new Error(`The event has errors: ${JSON.stringify(result, null, 2)}`);
       return result.data;
     },
     async close() {

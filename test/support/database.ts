@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import { databaseUrl, execute, type TestServer } from './test-server.ts';
+import { runSql } from './sql.ts';
+import { databaseUrl, type TestServer } from './test-server.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -8,23 +9,25 @@ declare module 'vitest' {
   }
 }
 
-/** A database of one test file's own. */
+/** A database for one test or test file. */
 export interface TestDatabase {
   readonly url: string;
-  /** Drops it, whoever is still connected. */
+  /** Drops the database, even if there are open connections to it. */
   close(): Promise<void>;
 }
 
 /**
- * An empty database with all migrations applied, cloned from the run's template.
- * @param options.empty without migrations, for tests of the migrations themselves
+ * Creates a database with all migrations applied and no rows, cloned from the template of this test run.
+ * @param options.empty creates it without migrations, for tests of the migrations themselves
  */
 export async function createTestDatabase(options: { empty?: boolean } = {}): Promise<TestDatabase> {
   const { adminUrl, template, prefix } = inject('testServer');
   const name = `${prefix}_${randomBytes(6).toString('hex')}`;
-  await execute(adminUrl, `create database "${name}" template ${options.empty === true ? 'template0' : `"${template}"`}`);
+  await runSql(adminUrl, `create database "${name}" template ${options.empty === true ? 'template0' : `"${template}"`}`);
   return {
     url: databaseUrl(adminUrl, name),
-    close: () => execute(adminUrl, `drop database if exists "${name}" with (force)`),
+    close: async () => {
+      await runSql(adminUrl, `drop database if exists "${name}" with (force)`);
+    },
   };
 }

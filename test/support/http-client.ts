@@ -1,21 +1,21 @@
 import { request } from 'node:http';
 
-/** An answer over HTTP with its JSON body. */
-export interface JsonAnswer {
+/** An HTTP response with its JSON body. */
+export interface JsonResponse {
   readonly status: number;
   readonly headers: Headers;
-  readonly body: GraphQLAnswer;
+  readonly body: GraphQLResponseBody;
 }
 
-/** A GraphQL answer as JSON has it. */
-export interface GraphQLAnswer {
+/** The JSON of a GraphQL response. */
+export interface GraphQLResponseBody {
   readonly data?: Record<string, unknown> | null;
-  readonly errors?: readonly GraphQLAnswerError[];
+  readonly errors?: readonly GraphQLResponseError[];
   readonly extensions?: Record<string, unknown>;
 }
 
-/** An error of our model. */
-export interface GraphQLAnswerError {
+/** One entry of `errors`, with the extensions that every error of the API has. */
+export interface GraphQLResponseError {
   readonly message: string;
   readonly path?: readonly (string | number)[];
   readonly extensions: {
@@ -27,18 +27,22 @@ export interface GraphQLAnswerError {
   };
 }
 
-/** Sends one operation as JSON and takes `application/graphql-response+json`, unless the headers say otherwise. */
-export async function post(url: string, body: Record<string, unknown> | string, headers: Record<string, string> = {}): Promise<JsonAnswer> {
+/** POSTs one operation as JSON. It accepts `application/graphql-response+json` unless `headers` say otherwise. */
+export async function post(
+  url: string,
+  body: Record<string, unknown> | string,
+  headers: Record<string, string> = {},
+): Promise<JsonResponse> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json', accept: 'application/graphql-response+json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
   });
-  return { status: response.status, headers: response.headers, body: (await response.json()) as GraphQLAnswer };
+  return { status: response.status, headers: response.headers, body: (await response.json()) as GraphQLResponseBody };
 }
 
-/** The status of a GET with a `Host` of one's own, which fetch does not allow. */
-export function statusWithHost(url: string, host: string): Promise<number> {
+/** Sends a GET with the given `Host` header, which fetch does not allow, and returns the response status. */
+export function getStatusWithHost(url: string, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     request(url, { headers: { host } }, response => {
       response.resume();

@@ -1,41 +1,41 @@
-/** An event as the stream has it. */
+/** One server-sent event with its fields as they received. */
 export interface RawEvent {
   readonly id?: string;
   readonly event: string;
   readonly data: string;
 }
 
-/** An event stream, read as an EventSource reads it. */
+/** A connection to an event stream, parsed by the rules of EventSource but without its reconnects. */
 export interface RawEventStream {
   readonly headers: Headers;
-  /** The next event, waiting for it. @throws Error where the stream ends before */
+  /** Waits for the next event. @throws Error if the stream ends first */
   next(): Promise<RawEvent>;
-  /** Comments so far. */
+  /** The number of comment lines received so far. */
   comments(): number;
-  /** The last `id:` so far, with or without an event: what an EventSource sends when it comes again. */
+  /** The last `id:` received, with or without an event. An EventSource sends it as `Last-Event-ID` when it reconnects. */
   lastEventId(): string | null;
-  /** The last `retry:` so far, in milliseconds. */
+  /** The last `retry:` received, in milliseconds. */
   retryMs(): number | null;
-  /** Resolves when the server has ended the stream; rejects where the connection broke. */
+  /** Resolves when the server ends the stream; rejects if the connection breaks. */
   readonly ended: Promise<undefined>;
-  /** Cuts the connection. */
-  cut(): void;
+  /** Drops the connection. */
+  abort(): void;
 }
 
-/** Opens one by GET; rejects where the answer is none. */
+/** Opens an event stream with a GET request. @throws Error if the response is not a stream */
 export async function openEventStream(url: string, headers: Record<string, string> = {}): Promise<RawEventStream> {
-  const control = new AbortController();
-  const response = await fetch(url, { headers: { accept: 'text/event-stream', ...headers }, signal: control.signal });
+  const abortController = new AbortController();
+  const response = await fetch(url, { headers: { accept: 'text/event-stream', ...headers }, signal: abortController.signal });
   const { body } = response;
-  if (response.status !== 200 || body === null) throw new Error(`No event stream: ${response.status}`);
-  const arrived: RawEvent[] = [];
+  if (response.status !== 200 || body === null) throw new Error(`Expected an event stream; the response has status ${response.status}.`);
+  const received: RawEvent[] = [];
   let comments = 0;
   let retryMs: number | null = null;
   let lastEventId: string | null = null;
-  let isOver = false;
-  let wake: () => void = () => undefined;
+  let hasEnded = false;
+  let notifyReader: () => void = () => undefined;
 
-  function take(block: string): void {
+  function parseBlock(block: string): void {
     const fields = new Map<string, string>();
     for (const line of block.split('\n')) {
       const colon = line.indexOf(':');
@@ -45,36 +45,36 @@ export async function openEventStream(url: string, headers: Record<string, strin
     if (fields.has('retry')) retryMs = Number(fields.get('retry'));
     const [id, event, data] = ['id', 'event', 'data'].map(name => fields.get(name));
     lastEventId = id ?? lastEventId;
-    if (event !== undefined && data !== undefined) arrived.push({ ...(id === undefined ? {} : { id }), event, data });
+    if (event !== undefined && data !== undefined) received.push({ ...(id === undefined ? {} : { id }), event, data });
   }
 
-  async function read(stream: ReadableStream<Uint8Array>): Promise<undefined> {
+  async function readAll(stream: ReadableStream<Uint8Array>): Promise<undefined> {
     let text = '';
     const decoder = new TextDecoder();
     try {
       for await (const chunk of stream) {
         const blocks = (text + decoder.decode(chunk, { stream: true })).split('\n\n');
         text = blocks.pop() ?? '';
-        for (const block of blocks) take(block);
-        wake();
+        for (const block of blocks) parseBlock(block);
+        notifyReader();
       }
     } finally {
-      isOver = true;
-      wake();
+      hasEnded = true;
+      notifyReader();
     }
   }
 
-  const ended = read(body);
+  const ended = readAll(body);
   ended.catch(() => undefined);
   return {
     headers: response.headers,
     async next() {
-      while (arrived.length === 0 && !isOver) {
+      while (received.length === 0 && !hasEnded) {
         await new Promise<void>(resolve => {
-          wake = resolve;
+          notifyReader = resolve;
         });
       }
-      const event = arrived.shift();
+      const event = received.shift();
       if (event === undefined) throw new Error('The stream has ended.');
       return event;
     },
@@ -82,6 +82,6 @@ export async function openEventStream(url: string, headers: Record<string, strin
     lastEventId: () => lastEventId,
     retryMs: () => retryMs,
     ended,
-    cut: () => control.abort(),
+    abort: () => abortController.abort(),
   };
 }

@@ -1,24 +1,24 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 
-/** A WebSocket on which a test says what it likes. */
+/** A WebSocket on which a test sends any message, valid or not. */
 export interface RawWebSocket {
-  /** Sends a text as it is, anything else as JSON. */
+  /** Sends a string as it is, and anything else as JSON. */
   send(message: unknown): void;
-  /** The next message, parsed; messages that came meanwhile wait in order. */
+  /** Waits for the next message and returns it parsed. Messages are queued in order until they are read. */
   next(): Promise<Record<string, unknown>>;
-  /** Resolves with the code and reason once the server has closed the connection. */
+  /** Resolves with the close code and reason when the connection is closed. */
   readonly closed: Promise<{ code: number; reason: string }>;
-  /** Closes from this side. */
+  /** Closes the connection from the client with code 1000. */
   close(): void;
-  /** Cuts the connection without a word. */
-  cut(): void;
+  /** Drops the connection without a close frame. */
+  terminate(): void;
 }
 
 /**
- * Opens one; rejects where the handshake is refused.
- * @param protocols subprotocols offered; none where the list is empty
- * @param options.autoPong false leaves pings unanswered
+ * Opens a WebSocket. Rejects if the server refuses the handshake.
+ * @param protocols subprotocols to offer; an empty list offers none
+ * @param options.autoPong if false, the client does not answer pings
  */
 export async function openRawWebSocket(
   url: string,
@@ -27,12 +27,12 @@ export async function openRawWebSocket(
   options: { autoPong?: boolean } = {},
 ): Promise<RawWebSocket> {
   const socket = new WebSocket(url, protocols, { headers, ...options });
-  const arrived: string[] = [];
-  const awaited: ((text: string) => void)[] = [];
+  const received: string[] = [];
+  const readers: ((text: string) => void)[] = [];
   socket.on('message', data => {
-    const deliver = awaited.shift();
-    if (deliver) deliver(String(data));
-    else arrived.push(String(data));
+    const resolveNext = readers.shift();
+    if (resolveNext) resolveNext(String(data));
+    else received.push(String(data));
   });
   const closed = new Promise<{ code: number; reason: string }>(resolve => {
     socket.once('close', (code, reason) => resolve({ code, reason: String(reason) }));
@@ -41,17 +41,17 @@ export async function openRawWebSocket(
   return {
     send: message => socket.send(typeof message === 'string' ? message : JSON.stringify(message)),
     async next() {
-      const text = arrived.shift() ?? (await new Promise<string>(resolve => awaited.push(resolve)));
+      const text = received.shift() ?? (await new Promise<string>(resolve => readers.push(resolve)));
       return JSON.parse(text) as Record<string, unknown>;
     },
     closed,
     close: () => socket.close(1000),
-    cut: () => socket.terminate(),
+    terminate: () => socket.terminate(),
   };
 }
 
-/** Opens one and says hello. */
-export async function openAcknowledged(url: string, headers: Record<string, string> = {}): Promise<RawWebSocket> {
+/** Opens a WebSocket, sends `connection_init` and waits for `connection_ack`. */
+export async function openAcknowledgedWebSocket(url: string, headers: Record<string, string> = {}): Promise<RawWebSocket> {
   const socket = await openRawWebSocket(url, undefined, headers);
   socket.send({ type: 'connection_init' });
   await socket.next();

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 
-/** Runs one statement on a connection of its own, beside the application, and gives its rows. */
-export async function query<Row extends object>(url: string, statement: string, values: readonly unknown[] = []): Promise<Row[]> {
+/** Runs one statement on its own short-lived connection, independent of the application, and returns the rows. */
+export async function runSql<Row extends object>(url: string, statement: string, values: readonly unknown[] = []): Promise<Row[]> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {

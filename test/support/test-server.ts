@@ -23,17 +23,6 @@ export function databaseUrl(url: string, database: string): string {
   return changed.href;
 }
 
-/** Runs one statement on a connection of its own. */
-export async function execute(url: string, statement: string): Promise<void> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  try {
-    await client.query(statement);
-  } finally {
-    await client.end();
-  }
-}
-
 async function dropRun(client: Client, prefix: string): Promise<void> {
   const { rows } = await client.query<{ datname: string }>('select datname from pg_database where starts_with(datname, $1)', [
     `${prefix}_`,

@@ -35,7 +35,7 @@ let admin: TestKey;
 let bound: TestKey;
 beforeAll(async () => {
   app = await startTestApp({ env: { AUTH: 'required' } });
-  const open = await app.second({ env: { AUTH: 'off' } });
+  const open = await app.startSecondServer({ env: { AUTH: 'off' } });
   admin = await makeKey(open, { scope: 'ADMIN', open: true });
   await open.close();
   bound = await makeKey(app, { scope: 'ADMIN', agentIds: ['a'], by: admin.secret });

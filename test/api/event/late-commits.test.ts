@@ -27,7 +27,7 @@ const connections: pg.Client[] = [];
 
 beforeAll(async () => {
   app = await startTestApp();
-  [other, elsewhere] = await Promise.all([app.second(), createTestDatabase()]);
+  [other, elsewhere] = await Promise.all([app.startSecondServer(), createTestDatabase()]);
 });
 
 afterAll(async () => {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeEventCursor } from '../../../src/events/event-cursor.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { execute } from '../../support/test-server.ts';
+import { runSql } from '../../support/sql.ts';
 
 let app: TestApp;
 
@@ -131,7 +131,7 @@ describe.each(TRANSPORTS)('with after, over %s,', over => {
 describe('a log that no longer reaches back', () => {
   it.each(TRANSPORTS)('is CURSOR_EXPIRED at once over %s', async over => {
     const { databaseUrl, subscribe } = await startTestApp();
-    await execute(databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10');
+    await runSql(databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10');
     const [gone, kept] = [9n, 10n].map(seq => ({ after: encodeEventCursor(seq) }));
     const refused = await subscribe(EVENTS, gone, { over });
     expect(await refused.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'CURSOR_EXPIRED', retryable: false } }] });

@@ -74,7 +74,7 @@ describe('Session.events', () => {
   });
 
   it('has at once what was written before, by whichever server', async () => {
-    const second = await app.second();
+    const second = await app.startSecondServer();
     for (let number = 1; number <= 10; number += 1) {
       await change('appendMessage(input: { sessionId: $id, message: { role: USER, content: "hello" } })');
       const answer = await second.gql<{ session: { events: { totalCount: number; nodes: unknown[] } } }>(

@@ -9,7 +9,7 @@ import { appendMessage } from '../../../src/modules/message/message.service.ts';
 import { createSession } from '../../../src/modules/session/session-create.service.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import type { TestApp } from '../../support/app.ts';
-import type { GqlAnswer } from '../../support/client.ts';
+import type { GqlResponse } from '../../support/graphql-response.ts';
 import { MESSAGE, type MutationName, outcomesOf, SESSION, type SessionView, typesOf, useWriteSide } from '../session/write-side.ts';
 
 const side = useWriteSide();
@@ -17,7 +17,7 @@ const { create, mutate, refuse } = side;
 
 let servers: readonly TestApp[];
 beforeAll(async () => {
-  servers = [side.app, await side.app.second()];
+  servers = [side.app, await side.app.startSecondServer()];
 });
 
 type Input = Readonly<Record<string, unknown>>;
@@ -65,7 +65,7 @@ function sendTo(
   name: MutationName,
   input: Input,
   selection = '__typename',
-): Promise<GqlAnswer<Record<string, { session: SessionView }>>> {
+): Promise<GqlResponse<Record<string, { session: SessionView }>>> {
   const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}Input`;
   return app.gql(`mutation ($input: ${type}!) { ${name}(input: $input) { ${selection} } }`, { input });
 }

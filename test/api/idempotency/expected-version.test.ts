@@ -8,7 +8,7 @@ const { create } = side;
 
 let servers: readonly TestApp[];
 beforeAll(async () => {
-  servers = [side.app, await side.app.second()];
+  servers = [side.app, await side.app.startSecondServer()];
 });
 
 const MUTATIONS = {

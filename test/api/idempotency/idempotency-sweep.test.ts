@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createDatabase, type Database } from '../../../src/postgres/database.ts';
 import { sweepIdempotencyKeys } from '../../../src/sweeper/idempotency-purge.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
-import { query } from '../../support/sql.ts';
+import { runSql } from '../../support/sql.ts';
 
 /** Without an application: its own sweeper would be at it too. */
 let stage: TestDatabase;
@@ -19,7 +19,7 @@ afterAll(async () => {
 
 /** Keys `0` to `count - 1`, each a minute younger than the one before; the oldest is so many hours old. */
 async function store(count: number, hours: number) {
-  await query(
+  await runSql(
     stage.url,
     `insert into aria_engine.idempotency_keys (viewer_id, key, call_hash, result, created_at)
      select 'local', n::text, '', '{}', now() - $2::int * interval '1 hour' + n * interval '1 minute' from generate_series(0, $1::int - 1) n`,
@@ -28,14 +28,14 @@ async function store(count: number, hours: number) {
 }
 
 async function left(): Promise<number[]> {
-  const rows = await query<{ key: string }>(stage.url, 'select key from aria_engine.idempotency_keys order by created_at');
+  const rows = await runSql<{ key: string }>(stage.url, 'select key from aria_engine.idempotency_keys order by created_at');
   return rows.map(({ key }) => Number(key));
 }
 
 describe('sweeping', () => {
   let other: pg.Client;
   beforeEach(async () => {
-    await query(stage.url, 'truncate aria_engine.idempotency_keys');
+    await runSql(stage.url, 'truncate aria_engine.idempotency_keys');
     other = new pg.Client({ connectionString: stage.url });
     await other.connect();
     await other.query('begin');
@@ -44,7 +44,7 @@ describe('sweeping', () => {
 
   it('takes what is older than a day, the oldest first, a batch at a time', async () => {
     await store(10, 24);
-    await query(stage.url, `update aria_engine.idempotency_keys set created_at = created_at - interval '5 minutes'`);
+    await runSql(stage.url, `update aria_engine.idempotency_keys set created_at = created_at - interval '5 minutes'`);
     expect(await sweepIdempotencyKeys(database, 4)).toMatchObject({ taken: 4, more: true });
     expect(await left()).toEqual([4, 5, 6, 7, 8, 9]);
     expect(await sweepIdempotencyKeys(database, 4)).toMatchObject({ taken: 2, more: false });

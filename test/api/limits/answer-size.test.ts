@@ -3,9 +3,9 @@ import { connect, type Socket } from 'node:net';
 import { Client } from 'pg';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { type GraphQLAnswer, post } from '../../support/http-client.ts';
-import { PATIENCE_MS, PATIENTLY } from '../../support/patience.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { type GraphQLResponseBody, post } from '../../support/http-client.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { TEST_WAIT_MS, WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const MiB = 1024 * 1024;
 const MAX_BYTES = 8 * MiB;
@@ -72,7 +72,7 @@ async function expectHonestAnswer(): Promise<void> {
 }
 
 /** The first error of an answer, which may hold what could be read. */
-function refusalIn(answer: GraphQLAnswer): unknown {
+function refusalIn(answer: GraphQLResponseBody): unknown {
   expect(Buffer.byteLength(JSON.stringify(answer))).toBeLessThanOrEqual(MAX_BYTES);
   return answer.errors?.[0]?.extensions;
 }
@@ -98,10 +98,10 @@ describe.each(Object.entries(TOO_LARGE))('%s', (_name, { query, variables }) => 
   });
 
   it('is refused over WebSocket', async () => {
-    const socket = await openAcknowledged(app.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query, variables: variables() } });
     const { payload } = await socket.next();
-    expect(refusalIn(payload as GraphQLAnswer)).toMatchObject(REFUSAL);
+    expect(refusalIn(payload as GraphQLResponseBody)).toMatchObject(REFUSAL);
     socket.close();
     await expectHonestAnswer();
   });
@@ -141,17 +141,17 @@ describe('clients that do not read', () => {
     return socket;
   }
 
-  it('keep others from large answers, for a while, not from all', { timeout: 5 * PATIENCE_MS }, async () => {
+  it('keep others from large answers, for a while, not from all', { timeout: 5 * TEST_WAIT_MS }, async () => {
     const sockets: Socket[] = [];
     const codeOf = async () => (await post(app.url, { query: PAGE, variables: { id: large, n: 1 } })).body.errors?.[0]?.extensions.code;
     // Some of each answer leaves the server, into the buffers of the system.
     await vi.waitUntil(async () => {
       sockets.push(await ask());
       return (await codeOf()) === 'SERVICE_UNAVAILABLE';
-    }, PATIENTLY);
+    }, WAIT_OPTIONS);
     await expectHonestAnswerOfOne();
     for (const socket of sockets) socket.destroy();
-    await vi.waitUntil(async () => (await codeOf()) === undefined, PATIENTLY);
+    await vi.waitUntil(async () => (await codeOf()) === undefined, WAIT_OPTIONS);
   });
 
   async function expectHonestAnswerOfOne(): Promise<void> {

@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { post, statusWithHost } from '../../support/http-client.ts';
+import { getStatusWithHost, post } from '../../support/http-client.ts';
 import { openRawWebSocket } from '../../support/raw-websocket.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
 const APP = 'https://app.example.com';
 
-let local: SmallServer;
-let remote: SmallServer;
-let open: SmallServer;
+let local: StubServer;
+let remote: StubServer;
+let open: StubServer;
 beforeAll(async () => {
-  local = await startSmallServer();
-  remote = await startSmallServer({ host: '0.0.0.0' });
-  open = await startSmallServer({ host: '0.0.0.0', corsOrigins: [APP] });
+  local = await startStubServer();
+  remote = await startStubServer({ host: '0.0.0.0' });
+  open = await startStubServer({ host: '0.0.0.0', corsOrigins: [APP] });
 });
 afterAll(() => Promise.all([local.close(), remote.close(), open.close()]));
 
-async function preflight(server: SmallServer, origin: string): Promise<string | null> {
+async function preflight(server: StubServer, origin: string): Promise<string | null> {
   const headers = { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type,authorization' };
   const response = await fetch(server.url, { method: 'OPTIONS', headers });
   return response.headers.get('access-control-allow-origin');
@@ -64,9 +64,9 @@ describe('pages of the server itself', () => {
 describe('the name a server is called by', () => {
   it('matters on loopback alone, where nobody shows a key', async () => {
     for (const host of ['rebound.example.com', 'rebound.example.com:99999', 'rebound example.com']) {
-      expect(await statusWithHost(`${local.url}?query={hello}`, host)).toBe(403);
+      expect(await getStatusWithHost(`${local.url}?query={hello}`, host)).toBe(403);
     }
-    expect(await statusWithHost(`${remote.url}?query={hello}`, 'sessions.example.com')).toBe(200);
+    expect(await getStatusWithHost(`${remote.url}?query={hello}`, 'sessions.example.com')).toBe(200);
   });
 });
 

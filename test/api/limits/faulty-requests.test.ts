@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { type GraphQLAnswerError, post } from '../../support/http-client.ts';
-import { PATIENTLY } from '../../support/patience.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { type GraphQLResponseError, post } from '../../support/http-client.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const REQUESTS = 3;
 const OVER = 'RATE_LIMIT_EXCEEDED';
@@ -18,7 +18,7 @@ let admin: Headers;
 beforeAll(async () => {
   app = await startTestApp({ env: { RATE_LIMIT_REQUESTS: String(REQUESTS) } });
   admin = await newKey({});
-  await vi.waitUntil(() => !app.app.isOpen(), PATIENTLY);
+  await vi.waitUntil(() => !app.app.isOpen(), WAIT_OPTIONS);
 });
 
 async function newKey(by: Headers): Promise<Headers> {
@@ -46,14 +46,14 @@ const FAULTS: readonly (readonly [string, () => Request, string])[] = [
 interface Transport {
   readonly name: string;
   /** The errors of the answers, in order. */
-  errorsOf(requests: readonly Request[], headers: Headers): Promise<(GraphQLAnswerError | undefined)[]>;
+  errorsOf(requests: readonly Request[], headers: Headers): Promise<(GraphQLResponseError | undefined)[]>;
 }
 
 const TRANSPORTS: readonly Transport[] = [
   {
     name: 'HTTP',
     async errorsOf(requests, headers) {
-      const errors: (GraphQLAnswerError | undefined)[] = [];
+      const errors: (GraphQLResponseError | undefined)[] = [];
       for (const request of requests) errors.push((await post(app.url, request, headers)).body.errors?.[0]);
       return errors;
     },
@@ -61,7 +61,7 @@ const TRANSPORTS: readonly Transport[] = [
   {
     name: 'server-sent events',
     async errorsOf(requests, headers) {
-      const errors: (GraphQLAnswerError | undefined)[] = [];
+      const errors: (GraphQLResponseError | undefined)[] = [];
       for (const request of requests) {
         const response = await fetch(app.url, {
           method: 'POST',
@@ -69,7 +69,7 @@ const TRANSPORTS: readonly Transport[] = [
           body: JSON.stringify(request),
         });
         const [, data = '{}'] = /^data: (.+)$/m.exec(await response.text()) ?? [];
-        errors.push((JSON.parse(data) as { errors?: GraphQLAnswerError[] }).errors?.[0]);
+        errors.push((JSON.parse(data) as { errors?: GraphQLResponseError[] }).errors?.[0]);
       }
       return errors;
     },
@@ -77,13 +77,13 @@ const TRANSPORTS: readonly Transport[] = [
   {
     name: 'WebSocket',
     async errorsOf(requests, headers) {
-      const socket = await openAcknowledged(app.webSocketUrl, headers);
-      const errors: (GraphQLAnswerError | undefined)[] = [];
+      const socket = await openAcknowledgedWebSocket(app.webSocketUrl, headers);
+      const errors: (GraphQLResponseError | undefined)[] = [];
       for (const request of requests) {
         socket.send({ id: randomUUID(), type: 'subscribe', payload: request });
         let message = await socket.next();
         if (message.type === 'complete') message = await socket.next();
-        const payload = message.payload as GraphQLAnswerError[] | { errors?: GraphQLAnswerError[] };
+        const payload = message.payload as GraphQLResponseError[] | { errors?: GraphQLResponseError[] };
         errors.push(Array.isArray(payload) ? payload[0] : payload.errors?.[0]);
       }
       socket.close();
@@ -92,7 +92,7 @@ const TRANSPORTS: readonly Transport[] = [
   },
 ];
 
-const codes = (errors: readonly (GraphQLAnswerError | undefined)[]) => errors.map(error => error?.extensions.code);
+const codes = (errors: readonly (GraphQLResponseError | undefined)[]) => errors.map(error => error?.extensions.code);
 
 describe.each(TRANSPORTS)('over $name', ({ errorsOf }) => {
   it.each(FAULTS)('%s count as one request each, and are refused beyond the limit', async (_name, fault, code) => {

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StartError } from '../../../src/errors.ts';
 import { createPersistedDocuments, loadPersistedDocuments } from '../../../src/server/graphql/persisted-documents.ts';
 import { post } from '../../support/http-client.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
 const HELLO = 'query Hello($name: String) { hello(name: $name) }';
 const TICKS = 'subscription Ticks { ticks(upTo: 2) { n } }';
@@ -18,11 +18,11 @@ const TEXTS = new Map([
 ]);
 const BY_HASH = { persistedQuery: { version: 1, sha256Hash: HASH } };
 
-let strict: SmallServer;
-let lenient: SmallServer;
+let strict: StubServer;
+let lenient: StubServer;
 beforeAll(async () => {
-  strict = await startSmallServer({ documents: createPersistedDocuments(TEXTS, true) });
-  lenient = await startSmallServer({ documents: createPersistedDocuments(TEXTS, false) });
+  strict = await startStubServer({ documents: createPersistedDocuments(TEXTS, true) });
+  lenient = await startStubServer({ documents: createPersistedDocuments(TEXTS, false) });
 });
 afterAll(() => Promise.all([strict.close(), lenient.close()]));
 
@@ -53,7 +53,7 @@ describe('a document known beforehand', () => {
   });
 
   it.each([{ documentId: HASH }, { extensions: BY_HASH }])('is run over WebSocket by %j', async named => {
-    const socket = await openAcknowledged(strict.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(strict.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: '', ...named } });
     expect(await socket.next()).toMatchObject({ type: 'next', payload: { data: { hello: 'hello world' } } });
     socket.close();
@@ -72,7 +72,7 @@ describe('where only such are run', () => {
   ])('%s is PERSISTED_QUERY_REQUIRED', async (_what, request) => {
     const { status, body } = await post(strict.url, request);
     expect([status, body.errors?.[0]?.extensions.code, body.data]).toEqual([400, 'PERSISTED_QUERY_REQUIRED', undefined]);
-    const socket = await openAcknowledged(strict.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(strict.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: '', ...request } });
     expect(await socket.next()).toMatchObject({ type: 'error', payload: [{ extensions: { code: 'PERSISTED_QUERY_REQUIRED' } }] });
     socket.close();

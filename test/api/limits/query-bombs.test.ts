@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { type GraphQLAnswer, post } from '../../support/http-client.ts';
-import { PATIENTLY } from '../../support/patience.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { type GraphQLResponseBody, post } from '../../support/http-client.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 import { BOMBS, quickestOf, requestOf } from './query-bombs.ts';
 
 let app: TestApp;
@@ -36,12 +36,13 @@ describe.each(Object.entries(BOMBS))('%s', (_name, bomb) => {
   });
 
   it('is refused over WebSocket', async () => {
-    const socket = await openAcknowledged(app.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     app.resetSql();
     const took = await quickestOf(MOST_MS, async () => {
       socket.send(`{"id":"1","type":"subscribe","payload":${request}}`);
       const { type, payload } = await socket.next();
-      const [error] = type === 'error' ? (payload as GraphQLAnswer['errors'] & object) : ((payload as GraphQLAnswer).errors ?? []);
+      const [error] =
+        type === 'error' ? (payload as GraphQLResponseBody['errors'] & object) : ((payload as GraphQLResponseBody).errors ?? []);
       expect(error?.extensions.code).toBe(code);
       if (type === 'next') expect(await socket.next()).toMatchObject({ type: 'complete' });
     });
@@ -71,7 +72,7 @@ describe('a body of 10 MB', () => {
 
   it('is refused over WebSocket with 1009', async () => {
     const took = await quickestOf(MOST_MS, async () => {
-      const socket = await openAcknowledged(app.webSocketUrl);
+      const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
       socket.send(`{"id":"1","type":"subscribe","payload":${body}}`);
       expect((await socket.closed).code).toBe(1009);
     });
@@ -82,10 +83,10 @@ describe('a body of 10 MB', () => {
 
 describe('the operations of one socket', () => {
   it('are at most 1,000 at once, and one that ends makes room', async () => {
-    const socket = await openAcknowledged(app.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     const subscribe = (id: string) =>
       socket.send({ id, type: 'subscribe', payload: { query: 'subscription { sessionEvents { __typename } }' } });
-    const listening = (count: number) => vi.waitUntil(() => app.app.events.gauges().subscriptions === count, PATIENTLY);
+    const listening = (count: number) => vi.waitUntil(() => app.app.events.gauges().subscriptions === count, WAIT_OPTIONS);
     for (let i = 0; i < 1_001; i += 1) subscribe(`s${i}`);
     expect(await socket.next()).toMatchObject({
       id: 's1000',

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { post } from '../../support/http-client.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 beforeAll(async () => {
-  server = await startSmallServer({ limits: { maxQueryCost: 100 } });
+  server = await startStubServer({ limits: { maxQueryCost: 100 } });
 });
 afterAll(() => server.close());
 
@@ -26,7 +26,7 @@ describe('extensions.cost', () => {
   });
 
   it('is there over WebSocket, but not on the events of a subscription', async () => {
-    const socket = await openAcknowledged(server.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: '{ item { id } }' } });
     expect(await socket.next()).toMatchObject({ payload: { extensions: { cost: { cost: 2 } } } });
     expect(await socket.next()).toMatchObject({ type: 'complete' });

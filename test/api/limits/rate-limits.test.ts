@@ -9,8 +9,8 @@ import { rateChargeOf } from '../../../src/server/auth/rate-charge.ts';
 import { createRateLimiter, type RateLimiter } from '../../../src/server/auth/rate-limiter.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { post } from '../../support/http-client.ts';
-import { PATIENCE_MS, PATIENTLY } from '../../support/patience.ts';
 import { openRawWebSocket } from '../../support/raw-websocket.ts';
+import { TEST_WAIT_MS, WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const ENV = { RATE_LIMIT_REQUESTS: '5', RATE_LIMIT_WRITES: '3', RATE_LIMIT_CREATIONS: '2', RATE_LIMIT_MANAGEMENT: '20' };
 const INFO = '{ serverInfo { version } }';
@@ -37,7 +37,7 @@ let admin: Record<string, string>;
 beforeAll(async () => {
   app = await startTestApp({ env: ENV });
   admin = await newKey(null);
-  await vi.waitUntil(() => !app.app.isOpen(), PATIENTLY);
+  await vi.waitUntil(() => !app.app.isOpen(), WAIT_OPTIONS);
 });
 
 /** The headers of a new key; the first is made while everyone is let in. */
@@ -214,10 +214,10 @@ describe('counting', () => {
   });
 
   it.runIf(hasRedis)('is done together through Redis', async () => {
-    const servers = [1, 2].map(() => createRateLimiter({ limits, redisUrl: REDIS_URL, redisTimeoutMs: PATIENCE_MS, log }));
+    const servers = [1, 2].map(() => createRateLimiter({ limits, redisUrl: REDIS_URL, redisTimeoutMs: TEST_WAIT_MS, log }));
     const viewer = someone();
     // The first that are asked may still be connecting.
-    for (const server of servers) await vi.waitUntil(() => server.isShared(), PATIENTLY);
+    for (const server of servers) await vi.waitUntil(() => server.isShared(), WAIT_OPTIONS);
     const counts = await Promise.all(servers.map(server => taken(server, viewer, 3)));
     expect(counts.reduce((a, b) => a + b)).toBe(4);
     for (const server of servers) await server.close();

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { query } from '../../support/sql.ts';
+import { runSql } from '../../support/sql.ts';
 
 interface Hit {
   readonly cursor: string;
@@ -243,7 +243,7 @@ describe('pages of searchMessages', () => {
   /** Enough messages for both ways of finding them: every 2nd holds `everywhere`, every 97th `scattered`, the oldest 30 `ancient`. */
   beforeAll(async () => {
     const session = await createSession({ title: 'many' });
-    await query(
+    await runSql(
       app.databaseUrl,
       `insert into aria_engine.chat_messages (session_id, position, id, role, content, created_at)
        select $1::uuid, n, gen_random_uuid(), 'USER', concat_ws(' ', 'message', n,
@@ -282,7 +282,7 @@ describe('pages of searchMessages', () => {
 
   it('are in order of time, ties by id', async () => {
     const found = await walk({ query: 'everywhere', first: 100 });
-    const ordered = await query<{ id: string }>(
+    const ordered = await runSql<{ id: string }>(
       app.databaseUrl,
       `select id from aria_engine.chat_messages where content like '%everywhere%' order by created_at desc, id desc`,
     );
@@ -299,7 +299,7 @@ describe('pages of searchMessages', () => {
   it('go on where the message behind the cursor was deleted', async () => {
     const page = await search({ query: 'ancient', first: 5 });
     const rest = (await walk({ query: 'ancient', first: 30 })).slice(5);
-    await query(app.databaseUrl, 'delete from aria_engine.chat_messages where id = $1', [page.edges[4]?.node.messageId]);
+    await runSql(app.databaseUrl, 'delete from aria_engine.chat_messages where id = $1', [page.edges[4]?.node.messageId]);
     const next = await search({ query: 'ancient', first: 30, after: page.pageInfo.endCursor });
     expect(next.edges.map(edge => edge.node.messageId)).toEqual(rest.map(hit => hit.node.messageId));
   });

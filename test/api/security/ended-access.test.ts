@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { PATIENTLY } from '../../support/patience.ts';
 import { openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';
-import { execute } from '../../support/test-server.ts';
+import { runSql } from '../../support/sql.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 import { makeKey, type TestKey } from './keys.ts';
 
 const EVENTS = 'subscription { sessionEvents { sessionId } }';
@@ -13,10 +13,10 @@ let other: TestApp;
 let admin: TestKey;
 beforeAll(async () => {
   app = await startTestApp();
-  other = await app.second();
+  other = await app.startSecondServer();
   admin = await makeKey(app, { scope: 'ADMIN' });
   // The other server learns of the first key within a moment.
-  await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), PATIENTLY);
+  await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), WAIT_OPTIONS);
 });
 
 async function openSocket(server: TestApp, { secret }: TestKey): Promise<RawWebSocket> {
@@ -56,7 +56,7 @@ describe('a key that is revoked', () => {
   it('is noticed without a notification too, as where it was removed by hand', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const held = await holdOpen(key);
-    await execute(app.databaseUrl, `delete from aria_engine.api_keys where prefix = '${key.secret.slice(0, 11)}'`);
+    await runSql(app.databaseUrl, `delete from aria_engine.api_keys where prefix = '${key.secret.slice(0, 11)}'`);
     await expectEnded(held, 'The API key was revoked.');
   });
 
@@ -76,7 +76,7 @@ describe('a key that expires', () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret, expiresAt: new Date(Date.now() + 3_600_000) });
     const held = await holdOpen(key);
     // As if the hour had passed: however long it took to open all that, the key still lived.
-    await execute(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() where prefix = '${key.secret.slice(0, 11)}'`);
+    await runSql(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() where prefix = '${key.secret.slice(0, 11)}'`);
     await expectEnded(held, 'The API key has expired.');
     (await viewerOf(app, key)).expectError('UNAUTHORIZED');
   });

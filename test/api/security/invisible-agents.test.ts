@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createSchema } from '../../../src/schema.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { execute } from '../../support/test-server.ts';
+import { runSql } from '../../support/sql.ts';
 import { nodeFieldOperations, rootOperations, type Samples } from './generated-operations.ts';
 import { makeKey, type TestKey } from './keys.ts';
 
@@ -99,7 +99,7 @@ describe('to a key of one agent', () => {
       expect({ question, traces: traces.filter(trace => answer.includes(trace)) }).toEqual({ question, traces: [] });
       expect(answer, question).not.toMatch(/"node":null|INTERNAL_SERVER_ERROR|GRAPHQL_VALIDATION_FAILED|QUERY_TOO_COMPLEX/);
     }
-    await execute(
+    await runSql(
       app.databaseUrl,
       `update aria_engine.chat_sessions set parent_id = null where parent_id in (select id from aria_engine.chat_sessions where agent_id = 'b');
        delete from aria_engine.chat_sessions where agent_id = 'b';

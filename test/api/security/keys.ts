@@ -1,7 +1,7 @@
 import { vi } from 'vitest';
 import type { ApiScope } from '../../../src/modules/viewer/viewer.rules.ts';
 import type { TestApp } from '../../support/app.ts';
-import { PATIENTLY } from '../../support/patience.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 /** What a test's key may do. */
 interface KeyOptions {
@@ -31,6 +31,6 @@ export async function makeKey(app: TestApp, { scope, by, open = false, ...input 
     { headers: by === undefined ? {} : { authorization: `Bearer ${by}` } },
   );
   const { apiKey, secret } = answer.expectOk().createApiKey;
-  if (!open) await vi.waitUntil(() => !app.app.isOpen(), PATIENTLY);
+  if (!open) await vi.waitUntil(() => !app.app.isOpen(), WAIT_OPTIONS);
   return { id: apiKey.id, secret, headers: { authorization: `Bearer ${secret}` } };
 }

@@ -3,7 +3,7 @@ import { API_SCOPES, type ApiScope } from '../../../src/modules/viewer/viewer.ru
 import { createSchema } from '../../../src/schema.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { openRawWebSocket } from '../../support/raw-websocket.ts';
-import { execute } from '../../support/test-server.ts';
+import { runSql } from '../../support/sql.ts';
 import { type RootOperation, rootOperations } from './generated-operations.ts';
 import { makeKey, type TestKey } from './keys.ts';
 
@@ -73,7 +73,7 @@ beforeAll(async () => {
   );
   const expired = await makeKey(app, { scope: 'ADMIN', by: admin.secret });
   const bare = Buffer.from(expired.id, 'base64').toString().split(':')[1];
-  await execute(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() - interval '1 second' where id = '${bare}'`);
+  await runSql(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() - interval '1 second' where id = '${bare}'`);
   refused = {
     'no key': undefined,
     'a wrong key': `Bearer sg_${'A'.repeat(43)}`,

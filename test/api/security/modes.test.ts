@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../../../src/config.ts';
 import { StartError } from '../../../src/errors.ts';
 import { startTestApp } from '../../support/app.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
 import { makeKey } from './keys.ts';
 
 const VIEWER = '{ viewer { name scopes agentIds } }';
@@ -20,14 +20,14 @@ describe('AUTH=auto on a loopback address', () => {
     (await app.gql(revoke, { id: key.id }, { headers: key.headers })).expectOk();
     const { data } = await app.gql(VIEWER);
     expect(data ?? null).toBeNull();
-    const again = await app.second();
+    const again = await app.startSecondServer();
     expect(again.app.isOpen()).toBe(false);
     (await again.gql(VIEWER)).expectError('UNAUTHORIZED');
   });
 
   it('ends with the first key what was opened without one', async () => {
     const app = await startTestApp();
-    const socket = await openAcknowledged(app.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     const stream = await app.subscribe('subscription { sessionEvents { sessionId } }', undefined, { over: 'sse' });
     await makeKey(app, { scope: 'READ' });
     expect(await socket.closed).toEqual({ code: 4403, reason: 'FORBIDDEN' });
@@ -57,9 +57,9 @@ describe('AUTH=off', () => {
     const app = await startTestApp({ env: { AUTH: 'off' } });
     const key = await makeKey(app, { scope: 'READ', open: true });
     expect((await app.gql(VIEWER)).expectOk()).toMatchObject({ viewer: { name: 'local' } });
-    await expect(app.second({ env: { AUTH: 'off' } })).rejects.toThrow(StartError);
+    await expect(app.startSecondServer({ env: { AUTH: 'off' } })).rejects.toThrow(StartError);
     (await app.gql(revoke, { id: key.id })).expectOk();
-    expect((await app.second({ env: { AUTH: 'off' } })).app.isOpen()).toBe(true);
+    expect((await app.startSecondServer({ env: { AUTH: 'off' } })).app.isOpen()).toBe(true);
   });
 });
 

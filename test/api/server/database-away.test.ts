@@ -99,7 +99,7 @@ it('a database that is away is SERVICE_UNAVAILABLE, and the server is whole agai
 });
 
 it('a statement that takes too long is REQUEST_TIMEOUT', async () => {
-  const hasty = await app.second({ env: { REQUEST_TIMEOUT: '2s' } });
+  const hasty = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '2s' } });
   const locker = new Client({ connectionString: database.url });
   await locker.connect();
   try {

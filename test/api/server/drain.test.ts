@@ -3,52 +3,52 @@ import { connect } from 'node:net';
 import { createClient } from 'graphql-sse';
 import { afterEach, describe, expect, it } from 'vitest';
 import { post } from '../../support/http-client.ts';
-import { openAcknowledged, openRawWebSocket } from '../../support/raw-websocket.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { openAcknowledgedWebSocket, openRawWebSocket } from '../../support/raw-websocket.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 afterEach(() => server.close());
 
 const subscribe = (id: string, query: string) => ({ id, type: 'subscribe', payload: { query } });
 
 describe('a drain', () => {
   it('lets requests under way finish, and takes no others', async () => {
-    server = await startSmallServer();
-    const answer = post(server.url, { query: 'mutation { hold }' });
-    await server.happened('held');
+    server = await startStubServer();
+    const answer = post(server.url, { query: 'mutation { waitForRelease }' });
+    await server.waitForEvent('waiting for release');
     const closed = server.http.close();
     await expect(fetch(server.url)).rejects.toThrow();
-    server.letGo();
-    expect((await answer).body).toMatchObject({ data: { hold: 'let go' } });
+    server.releaseMutation();
+    expect((await answer).body).toMatchObject({ data: { waitForRelease: 'released' } });
     await closed;
   });
 
   it('ends event streams without completing the subscription, so that clients connect again', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     const query = encodeURIComponent('subscription { never { n } }');
     const response = await fetch(`${server.url}?query=${query}`, { headers: { accept: 'text/event-stream' } });
-    await server.happened('never started');
+    await server.waitForEvent('never started');
     await server.http.close();
     expect(await response.text()).toMatch(/^retry: \d+\n\n$/);
     expect(server.events).toContain('never aborted');
   });
 
   it('is for graphql-sse a lost connection', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     const client = createClient({ url: server.url, retryAttempts: 0 });
     const next = client.iterate({ query: 'subscription { never { n } }' }).next();
     const lost = expect(next).rejects.toThrow('Connection closed while having active streams');
-    await server.happened('never started');
+    await server.waitForEvent('never started');
     await server.http.close();
     await lost;
   });
 
   it('closes WebSockets with 1001 and completes no subscription', async () => {
-    server = await startSmallServer();
-    const socket = await openAcknowledged(server.webSocketUrl);
+    server = await startStubServer();
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     const idle = await openRawWebSocket(server.webSocketUrl);
     socket.send(subscribe('1', 'subscription { never { n } }'));
-    await server.happened('never started');
+    await server.waitForEvent('never started');
     const messages: unknown[] = [];
     void socket.next().then(message => messages.push(message));
     await server.http.close();
@@ -59,42 +59,42 @@ describe('a drain', () => {
   });
 
   it('answers a mutation over WebSocket before it closes', async () => {
-    server = await startSmallServer();
-    const socket = await openAcknowledged(server.webSocketUrl);
-    socket.send(subscribe('1', 'mutation { hold }'));
-    await server.happened('held');
+    server = await startStubServer();
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
+    socket.send(subscribe('1', 'mutation { waitForRelease }'));
+    await server.waitForEvent('waiting for release');
     const closed = server.http.close();
-    server.letGo();
-    expect(await socket.next()).toMatchObject({ id: '1', type: 'next', payload: { data: { hold: 'let go' } } });
+    server.releaseMutation();
+    expect(await socket.next()).toMatchObject({ id: '1', type: 'next', payload: { data: { waitForRelease: 'released' } } });
     expect(await socket.next()).toEqual({ id: '1', type: 'complete' });
     expect((await socket.closed).code).toBe(1001);
     await closed;
   });
 
   it('cuts what does not end in time', async () => {
-    server = await startSmallServer({ drainTimeoutMs: 50 });
-    const answer = post(server.url, { query: 'mutation { hold }' });
+    server = await startStubServer({ drainTimeoutMs: 50 });
+    const answer = post(server.url, { query: 'mutation { waitForRelease }' });
     answer.catch(() => undefined);
-    const socket = await openAcknowledged(server.webSocketUrl);
-    await server.happened('held');
+    const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
+    await server.waitForEvent('waiting for release');
     socket.send(subscribe('1', '{ waitForAbort }'));
-    await server.happened('waiting');
+    await server.waitForEvent('waiting');
     await server.http.close();
     await expect(answer).rejects.toThrow();
     expect((await socket.closed).code).toBe(1006);
-    await server.happened('aborted');
-    server.letGo();
+    await server.waitForEvent('aborted');
+    server.releaseMutation();
   });
 
   it('may be asked for twice, and before it listens on anything', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     await Promise.all([server.http.close(), server.http.close()]);
     await server.http.close();
   });
 
   it('tells a port in use', async () => {
-    server = await startSmallServer();
-    const other = await startSmallServer();
+    server = await startStubServer();
+    const other = await startStubServer();
     const port = Number(new URL(server.url).port);
     await other.close();
     await expect(other.http.listen(port, '127.0.0.1')).rejects.toMatchObject({ code: 'EADDRINUSE' });
@@ -103,23 +103,23 @@ describe('a drain', () => {
 
 describe('a connection kept alive', () => {
   it('is closed once its answer is sent while the server drains', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     await once(socket, 'connect');
-    const body = '{"query":"mutation { hold }"}';
+    const body = '{"query":"mutation { waitForRelease }"}';
     socket.write(
       `POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
-    await server.happened('held');
+    await server.waitForEvent('waiting for release');
     const closed = server.http.close();
     const ended = once(socket, 'close');
     socket.resume();
-    server.letGo();
+    server.releaseMutation();
     await Promise.all([closed, ended]);
   });
 
   it('does not hold up the drain where nothing has come on it', async () => {
-    server = await startSmallServer({ drainTimeoutMs: 60_000 });
+    server = await startStubServer({ drainTimeoutMs: 60_000 });
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     await once(socket, 'connect');
     // An answer on another connection: by then the server has accepted this one.

@@ -2,24 +2,24 @@ import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createWsClient } from 'graphql-ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { type GraphQLAnswer, type GraphQLAnswerError, post } from '../../support/http-client.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { type GraphQLResponseBody, type GraphQLResponseError, post } from '../../support/http-client.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 beforeAll(async () => {
-  server = await startSmallServer();
+  server = await startStubServer();
 });
 afterAll(() => server.close());
 
-type Ask = (query: string, variables?: Record<string, unknown>) => Promise<GraphQLAnswerError[]>;
+type Ask = (query: string, variables?: Record<string, unknown>) => Promise<GraphQLResponseError[]>;
 
-async function collect(stream: AsyncIterable<unknown>): Promise<GraphQLAnswerError[]> {
-  const errors: GraphQLAnswerError[] = [];
+async function collect(stream: AsyncIterable<unknown>): Promise<GraphQLResponseError[]> {
+  const errors: GraphQLResponseError[] = [];
   try {
-    for await (const answer of stream) errors.push(...((answer as GraphQLAnswer).errors ?? []));
+    for await (const answer of stream) errors.push(...((answer as GraphQLResponseBody).errors ?? []));
   } catch (thrown) {
     if (!Array.isArray(thrown)) throw thrown;
-    errors.push(...(thrown as GraphQLAnswerError[]));
+    errors.push(...(thrown as GraphQLResponseError[]));
   }
   return errors;
 }
@@ -126,13 +126,13 @@ describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
   });
 
   it('masks a context that cannot be made', async () => {
-    server.breakContext(new Error('secret'));
+    server.failContext(new Error('secret'));
     try {
       const [error] = await ask('{ hello }');
       expect(error?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
       expect(JSON.stringify(error)).not.toContain('secret');
     } finally {
-      server.breakContext(null);
+      server.failContext(null);
     }
   });
 });
@@ -184,23 +184,23 @@ describe('the HTTP status of an error', () => {
   });
 
   it('is 500 or 503 where there is no answer at all', async () => {
-    server.breakContext(new Error('secret'));
+    server.failContext(new Error('secret'));
     expect((await post(server.url, { query: '{ hello }' })).status).toBe(500);
-    server.breakContext(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
+    server.failContext(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
     expect((await post(server.url, { query: '{ hello }' })).status).toBe(503);
-    server.breakContext(null);
+    server.failContext(null);
   });
 });
 
 describe('a request that takes too long', () => {
   it('is answered with REQUEST_TIMEOUT', async () => {
-    const hasty = await startSmallServer({ limits: { requestTimeoutMs: 50 } });
+    const hasty = await startStubServer({ limits: { requestTimeoutMs: 50 } });
     try {
-      const { status, body } = await post(hasty.url, { query: 'mutation { hold }' });
+      const { status, body } = await post(hasty.url, { query: 'mutation { waitForRelease }' });
       expect(status).toBe(504);
       expect(body.errors?.[0]?.extensions).toMatchObject({ code: 'REQUEST_TIMEOUT', retryable: true });
     } finally {
-      hasty.letGo();
+      hasty.releaseMutation();
       await hasty.close();
     }
   });

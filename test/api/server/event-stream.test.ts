@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { openEventStream, type RawEventStream } from '../../support/raw-event-stream.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
 let app: TestApp;
 beforeAll(async () => {
@@ -10,7 +10,7 @@ beforeAll(async () => {
 
 const streams: RawEventStream[] = [];
 afterEach(() => {
-  for (const stream of streams.splice(0)) stream.cut();
+  for (const stream of streams.splice(0)) stream.abort();
 });
 
 /** As an EventSource asks. */
@@ -74,7 +74,7 @@ describe('an event stream', () => {
     await rename(id, 'third');
     const second = await stream.next();
     const third = await stream.next();
-    stream.cut();
+    stream.abort();
     const [argument, header] = [marked, second.id ?? ''];
     const resumed = await open(app.url, titlesOf(id).replace('(filter', `(after: "${argument}", filter`), { 'last-event-id': header });
     expect((await resumed.next()).id).toBe(third.id);
@@ -84,7 +84,7 @@ describe('an event stream', () => {
     const id = await createSession('first');
     const stream = await open(app.url, titlesOf(id));
     await expect.poll(() => stream.lastEventId()).not.toBeNull();
-    stream.cut();
+    stream.abort();
     await rename(id, 'second');
     await rename(id, 'third');
     const resumed = await open(app.url, titlesOf(id), { 'last-event-id': stream.lastEventId() ?? '' });
@@ -106,11 +106,11 @@ describe('an event stream', () => {
 });
 
 describe('a small server', () => {
-  let server: SmallServer;
+  let server: StubServer;
   afterEach(() => server.close());
 
   it('writes no id for what is no event of a log, and completes a stream that is over', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     const stream = await open(server.url, 'subscription { ticks(upTo: 1) { n } }');
     expect(await stream.next()).toEqual({ event: 'next', data: '{"data":{"ticks":{"n":1}}}' });
     expect(await stream.next()).toEqual({ event: 'complete', data: '' });
@@ -118,7 +118,7 @@ describe('a small server', () => {
   });
 
   it('tells a failure that may be over soon when to come again', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     const stream = await open(server.url, 'subscription { ticks(upTo: 0, fail: "away") { n } }');
     expect(JSON.parse((await stream.next()).data)).toMatchObject({ errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE' } }] });
     expect(await stream.next()).toEqual({ event: 'complete', data: '' });
@@ -126,7 +126,7 @@ describe('a small server', () => {
   });
 
   it('sends a comment every so often', async () => {
-    server = await startSmallServer({ eventStreams: { heartbeatMs: 5 } });
+    server = await startStubServer({ eventStreams: { heartbeatMs: 5 } });
     const stream = await open(server.url, 'subscription { never { n } }');
     await expect.poll(() => stream.comments()).toBeGreaterThan(2);
   });

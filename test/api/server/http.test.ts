@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { post, statusWithHost } from '../../support/http-client.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { getStatusWithHost, post } from '../../support/http-client.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 let root: string;
 beforeAll(async () => {
-  server = await startSmallServer();
+  server = await startStubServer();
   root = new URL('/', server.url).href;
 });
 afterAll(() => server.close());
@@ -39,7 +39,7 @@ describe('the address with a slash behind it', () => {
   });
 
   it('opens WebSockets', async () => {
-    const socket = await openAcknowledged(slashed(server.webSocketUrl));
+    const socket = await openAcknowledgedWebSocket(slashed(server.webSocketUrl));
     socket.send({ id: '1', type: 'subscribe', payload: { query: '{ __typename }' } });
     expect(await socket.next()).toMatchObject({ type: 'next', payload: { data: { __typename: 'Query' } } });
     socket.close();
@@ -128,12 +128,12 @@ describe('a GET', () => {
   });
 
   it('does not run a mutation', async () => {
-    const response = await fetch(`${server.url}?query=${encodeURIComponent('mutation { hold }')}`, {
+    const response = await fetch(`${server.url}?query=${encodeURIComponent('mutation { waitForRelease }')}`, {
       headers: { accept: 'application/json' },
     });
     expect([response.status, response.headers.get('allow')]).toEqual([405, 'POST']);
     expect(await response.text()).toContain('BAD_USER_INPUT');
-    expect(server.events).not.toContain('held');
+    expect(server.events).not.toContain('waiting for release');
   });
 
   it('of / leads to /graphql', async () => {
@@ -169,9 +169,9 @@ describe('strangers', () => {
 
   it('are kept out by the name they give this machine', async () => {
     const url = `${server.url}?query={hello}`;
-    expect(await statusWithHost(url, 'rebound.example.com')).toBe(403);
-    expect(await statusWithHost(url, 'rebound.example.com:4000')).toBe(403);
-    for (const host of ['localhost:4000', '127.0.0.1', '[::1]:4000', 'app.localhost']) expect(await statusWithHost(url, host)).toBe(200);
+    expect(await getStatusWithHost(url, 'rebound.example.com')).toBe(403);
+    expect(await getStatusWithHost(url, 'rebound.example.com:4000')).toBe(403);
+    for (const host of ['localhost:4000', '127.0.0.1', '[::1]:4000', 'app.localhost']) expect(await getStatusWithHost(url, host)).toBe(200);
   });
 
   it('may be pages of this machine', async () => {
@@ -235,7 +235,7 @@ describe('GraphiQL', () => {
   });
 
   it('is not there where it is switched off', async () => {
-    const plain = await startSmallServer({ graphiql: false });
+    const plain = await startStubServer({ graphiql: false });
     try {
       const response = await fetch(plain.url, { headers: { accept: 'text/html' } });
       expect(response.headers.get('content-type') ?? '').not.toContain('text/html');

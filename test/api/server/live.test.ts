@@ -27,7 +27,7 @@ describe.each(['ws', 'sse'] as const)('a subscription over %s', over => {
   });
 
   it('delivers what another process on the same database changed', async () => {
-    const other = await app.second();
+    const other = await app.startSecondServer();
     const id = await createSession('first');
     const stream = await other.subscribe(EVENTS, { ids: [id] }, { over });
     (await app.gql(RENAME, { id, title: 'from afar' })).expectOk();

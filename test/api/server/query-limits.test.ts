@@ -2,18 +2,18 @@ import { getIntrospectionQuery } from 'graphql';
 import { createClient } from 'graphql-ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { type GraphQLAnswer, post } from '../../support/http-client.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { type GraphQLResponseBody, post } from '../../support/http-client.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
-let cheap: SmallServer;
+let server: StubServer;
+let cheap: StubServer;
 beforeAll(async () => {
-  server = await startSmallServer();
-  cheap = await startSmallServer({ limits: { maxQueryCost: 1, maxQueryDepth: 1_000 } });
+  server = await startStubServer();
+  cheap = await startStubServer({ limits: { maxQueryCost: 1, maxQueryDepth: 1_000 } });
 });
 afterAll(() => Promise.all([server.close(), cheap.close()]));
 
-async function errorOf(query: string, variables?: Record<string, unknown>, on: SmallServer = server) {
+async function errorOf(query: string, variables?: Record<string, unknown>, on: StubServer = server) {
   const { body, status } = await post(on.url, { query, variables });
   const error = body.errors?.[0];
   return { status, code: error?.extensions.code, details: error?.extensions.details, data: body.data };
@@ -175,9 +175,9 @@ describe('limits over WebSocket', () => {
     const client = createClient({ url: server.webSocketUrl, webSocketImpl: WebSocket, retryAttempts: 0 });
     const codes: (string | undefined)[] = [];
     try {
-      for await (const answer of client.iterate({ query })) codes.push((answer as GraphQLAnswer).errors?.[0]?.extensions.code);
+      for await (const answer of client.iterate({ query })) codes.push((answer as GraphQLResponseBody).errors?.[0]?.extensions.code);
     } catch (errors) {
-      codes.push((errors as NonNullable<GraphQLAnswer['errors']>)[0]?.extensions.code);
+      codes.push((errors as NonNullable<GraphQLResponseBody['errors']>)[0]?.extensions.code);
     } finally {
       await client.dispose();
     }

@@ -1,15 +1,15 @@
 import { Client } from 'pg';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { PATIENTLY } from '../../support/patience.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 let app: TestApp;
 /** The same database, with little time for a request. */
 let hasty: TestApp;
 beforeAll(async () => {
   app = await startTestApp();
-  hasty = await app.second({ env: { REQUEST_TIMEOUT: '1s' } });
+  hasty = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '1s' } });
 });
 
 async function newSession(): Promise<string> {
@@ -42,7 +42,7 @@ async function codeOverHttp(variables: Record<string, unknown>): Promise<unknown
 }
 
 async function codeOverWebSocket(variables: Record<string, unknown>): Promise<unknown> {
-  const socket = await openAcknowledged(hasty.webSocketUrl);
+  const socket = await openAcknowledgedWebSocket(hasty.webSocketUrl);
   socket.send({ id: '1', type: 'subscribe', payload: { query: SLOW_THEN_WRITE, variables } });
   const { payload } = await socket.next();
   socket.close();
@@ -59,7 +59,7 @@ describe.each([
     expect(await codeOf({ locked, other })).toBe('REQUEST_TIMEOUT');
     // The database ends what was under way.
     const { gauges } = hasty.app.database;
-    await vi.waitUntil(() => gauges().idle === gauges().total, PATIENTLY);
+    await vi.waitUntil(() => gauges().idle === gauges().total, WAIT_OPTIONS);
     await unlock();
     // What would have been begun after the first field stands before this in the session.
     const honest = `mutation ($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "in time" } }) { message { id } } }`;

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 const leftovers: (() => void)[] = [];
 afterEach(async () => {
   for (const dispose of leftovers.splice(0)) dispose();
@@ -69,8 +69,8 @@ async function settled(): Promise<number> {
   await expect
     .poll(
       () => {
-        const same = before === server.taken() && before > 0;
-        before = server.taken();
+        const same = before === server.ticksTaken() && before > 0;
+        before = server.ticksTaken();
         return same;
       },
       { interval: 500, timeout: 60_000 },
@@ -81,7 +81,7 @@ async function settled(): Promise<number> {
 
 describe.each(Object.entries(clients))('a client of a %s that does not read', (_name, open) => {
   it('holds up its own events at their source, and gets every one in order when it reads again', async () => {
-    server = await startSmallServer({ webSockets: { pingMs: 600_000 } });
+    server = await startStubServer({ webSockets: { pingMs: 600_000 } });
     const client = await open();
     const taken = await settled();
     expect(taken).toBeLessThan(EVENTS);
@@ -91,16 +91,16 @@ describe.each(Object.entries(clients))('a client of a %s that does not read', (_
   }, 120_000);
 
   it('is cut after a while, and its subscription is gone', async () => {
-    server = await startSmallServer({ webSockets: { pingMs: 250 }, eventStreams: { heartbeatMs: 250, stallMs: 500 } });
+    server = await startStubServer({ webSockets: { pingMs: 250 }, eventStreams: { heartbeatMs: 250, stallMs: 500 } });
     await open();
-    await server.happened('ticks ended');
-    expect(server.taken()).toBeLessThan(EVENTS);
+    await server.waitForEvent('ticks ended');
+    expect(server.ticksTaken()).toBeLessThan(EVENTS);
   }, 120_000);
 });
 
 describe('a WebSocket client that sends pings and does not read', () => {
   it('is not read from any more', async () => {
-    server = await startSmallServer({ webSockets: { pingMs: 600_000 } });
+    server = await startStubServer({ webSockets: { pingMs: 600_000 } });
     const client = new WebSocket(server.webSocketUrl, 'graphql-transport-ws');
     leftovers.push(() => client.terminate());
     await once(client, 'open');

@@ -132,7 +132,7 @@ describe('sessionList', () => {
   });
 
   it('follows over server-sent events what another process wrote', async () => {
-    const other = await app.second();
+    const other = await app.startSecondServer();
     const category = randomUUID();
     const stream = await other.subscribe<{ sessionList: ListEvent }>(
       listSubscription(),

@@ -2,8 +2,8 @@ import pg from 'pg';
 import { afterAll, beforeAll } from 'vitest';
 import type { ErrorCode } from '../../../src/errors.ts';
 import { startTestApp, type TestApp, type TestAppOptions } from '../../support/app.ts';
-import type { GqlAnswer } from '../../support/client.ts';
-import type { GraphQLAnswerError } from '../../support/http-client.ts';
+import type { GqlResponse } from '../../support/graphql-response.ts';
+import type { GraphQLResponseError } from '../../support/http-client.ts';
 
 /** Fields of a session as the tests of mutations compare them: all but links, clocks and what never changes. */
 export const SESSION = /* GraphQL */ `
@@ -79,11 +79,11 @@ export interface WriteSide {
     name: MutationName,
     input: Input,
     selection?: string,
-  ): Promise<GqlAnswer<Record<string, Payload>>>;
+  ): Promise<GqlResponse<Record<string, Payload>>>;
   /** The payload of a mutation that succeeds. */
   mutate<Payload = Record<string, unknown>>(name: MutationName, input: Input, selection: string): Promise<Payload>;
   /** The one error of a mutation that is refused with this code. */
-  refuse(name: MutationName, input: Input, code: ErrorCode): Promise<GraphQLAnswerError>;
+  refuse(name: MutationName, input: Input, code: ErrorCode): Promise<GraphQLResponseError>;
   create(input?: Input): Promise<SessionView>;
   update(input: Input): Promise<SessionView>;
   append(sessionId: string, message: Input): Promise<MessageView>;
@@ -184,6 +184,6 @@ export function typesOf(events: readonly WrittenEvent[]): string[] {
 }
 
 /** Settles all calls, and gives the codes of those that failed, `OK` for the others, in the order of the calls. */
-export async function outcomesOf(answers: readonly Promise<GqlAnswer<unknown>>[]): Promise<string[]> {
+export async function outcomesOf(answers: readonly Promise<GqlResponse<unknown>>[]): Promise<string[]> {
   return (await Promise.all(answers)).map(answer => answer.errors?.[0]?.extensions.code ?? 'OK');
 }

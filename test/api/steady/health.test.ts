@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { createHealth } from '../../../src/server/http/health.ts';
-import { type SmallServer, startSmallServer } from '../../support/small-server.ts';
+import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
-let server: SmallServer;
+let server: StubServer;
 afterEach(() => server.close());
 
 async function ask(path: string): Promise<{ status: number; text: string }> {
@@ -12,7 +12,7 @@ async function ask(path: string): Promise<{ status: number; text: string }> {
 
 describe('/readyz and /livez', () => {
   it.each(['/readyz', '/health'])('say at %s whether the database answers, which is nothing to being alive', async path => {
-    server = await startSmallServer();
+    server = await startStubServer();
     expect(await ask(path)).toMatchObject({ status: 200, text: 'ready' });
     server.ready = false;
     expect(await ask(path)).toMatchObject({ status: 503, text: 'database away' });
@@ -20,7 +20,7 @@ describe('/readyz and /livez', () => {
   });
 
   it('go first at the end: not ready, while requests are still served', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     server.http.withdraw();
     expect(await ask('/readyz')).toMatchObject({ status: 503, text: 'draining' });
     expect(await ask('/livez')).toMatchObject({ status: 200 });
@@ -33,7 +33,7 @@ describe('/readyz and /livez', () => {
   });
 
   it('ask a database that does not answer once, and for a bounded time', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     let asked = 0;
     const health = createHealth({
       isReachable: () => {
@@ -49,7 +49,7 @@ describe('/readyz and /livez', () => {
   });
 
   it('take a question that fails for a no', async () => {
-    server = await startSmallServer();
+    server = await startStubServer();
     const health = createHealth({ isReachable: () => Promise.reject(new Error('secret')) });
     expect(await health.state()).toBe('database away');
   });

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createMetrics } from '../../../src/server/observe/metrics.ts';
 import type { OperationReport } from '../../../src/server/observe/operation-watch.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { statusWithHost } from '../../support/http-client.ts';
-import { openAcknowledged, openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';
+import { getStatusWithHost } from '../../support/http-client.ts';
+import { openAcknowledgedWebSocket, openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts';
 import { makeKey, type TestKey } from '../security/keys.ts';
 
 let app: TestApp;
@@ -52,7 +52,7 @@ describe('/metrics', () => {
   });
 
   it('counts over WebSocket what is answered and what is refused', async () => {
-    const socket = await openAcknowledged(app.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: 'query OverSocket { serverInfo { version } }' } });
     expect(await socket.next()).toMatchObject({ type: 'next' });
     expect(await socket.next()).toMatchObject({ type: 'complete' });
@@ -88,7 +88,7 @@ describe('/metrics', () => {
 
   it('is for programs on this machine only: not for pages, other names, or what a proxy sends on', async () => {
     expect((await fetch(address, { headers: { origin: 'https://evil.example' } })).status).toBe(403);
-    expect(await statusWithHost(address.href, 'evil.example')).toBe(403);
+    expect(await getStatusWithHost(address.href, 'evil.example')).toBe(403);
     for (const header of ['x-forwarded-for', 'forwarded']) {
       const response = await fetch(address, { headers: { [header]: 'for=10.0.0.1' } });
       expect(response.status).toBe(403);
@@ -198,7 +198,7 @@ describe('limits', () => {
 
   it('request_time is counted, down to the statement that waits', async () => {
     // Only the request that waits for ever is made of the one that waits for nothing.
-    const hasty = await app.second({ env: { REQUEST_TIMEOUT: '300ms' } });
+    const hasty = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '300ms' } });
     const { createSession } = (
       await app.gql<{ createSession: { session: { sessionId: string } } }>(
         'mutation { createSession(input: { title: "a" }) { session { sessionId } } }',
@@ -226,7 +226,7 @@ describe('limits', () => {
     (await limited.gql(create, {}, key)).expectOk();
     (await limited.gql(create, {}, key)).expectError('RATE_LIMIT_EXCEEDED');
     expect(await hits()).toMatchObject({ 'limit="rate"': 1 });
-    const socket = await openAcknowledged(limited.webSocketUrl, key.headers);
+    const socket = await openAcknowledgedWebSocket(limited.webSocketUrl, key.headers);
     socket.send({ id: '1', type: 'subscribe', payload: { query: create } });
     await socket.next();
     socket.close();
@@ -234,7 +234,7 @@ describe('limits', () => {
   });
 
   it('operations of a socket and the size of its messages are counted', { timeout: 120_000 }, async () => {
-    const busy = await openAcknowledged(app.webSocketUrl);
+    const busy = await openAcknowledgedWebSocket(app.webSocketUrl);
     const query = 'subscription { sessionEvents { __typename } }';
     for (let id = 0; id <= 1_000; id += 1) busy.send({ id: String(id), type: 'subscribe', payload: { query } });
     expect(await busy.next()).toMatchObject({ type: 'error', id: '1000' });
@@ -248,7 +248,7 @@ describe('limits', () => {
     const key = await makeKey(keyed, { scope: 'READ' });
     // One after the other: on a busy machine a hundred hellos at once could come later than a server waits for them.
     const sockets: RawWebSocket[] = [];
-    while (sockets.length < 100) sockets.push(await openAcknowledged(keyed.webSocketUrl, key.headers));
+    while (sockets.length < 100) sockets.push(await openAcknowledgedWebSocket(keyed.webSocketUrl, key.headers));
     const oneMore = await openRawWebSocket(keyed.webSocketUrl, undefined, key.headers);
     oneMore.send({ type: 'connection_init' });
     expect((await oneMore.closed).code).toBe(1013);

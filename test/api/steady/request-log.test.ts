@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { post } from '../../support/http-client.ts';
-import { openAcknowledged } from '../../support/raw-websocket.ts';
-import { startSmallServer } from '../../support/small-server.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { startStubServer } from '../../support/stub-server.ts';
 
 let app: TestApp;
 beforeAll(async () => {
@@ -66,15 +66,15 @@ describe('the log of operations', () => {
   it('has a line for a subscription whose client goes without a word', async () => {
     const open = () => app.app.events.gauges().subscriptions;
     await expect.poll(open).toBe(0);
-    const socket = await openAcknowledged(app.webSocketUrl);
+    const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: 'subscription Gone { sessionEvents { __typename } }' } });
     await expect.poll(open).toBe(1);
-    socket.cut();
+    socket.terminate();
     await expect.poll(() => operations(app.log).filter(({ operation }) => operation === 'Gone')).toHaveLength(1);
   });
 
   it('leads from an unexpected error to its cause by the errorId', async () => {
-    const server = await startSmallServer();
+    const server = await startStubServer();
     const { body } = await post(server.url, { query: 'query Fails { fail(how: "plain") }' });
     const errorId = body.errors?.[0]?.extensions.errorId;
     expect(errorId).toBeTypeOf('string');

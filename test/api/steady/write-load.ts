@@ -1,5 +1,5 @@
-import { openAcknowledged } from '../../support/raw-websocket.ts';
-import { query } from '../../support/sql.ts';
+import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
+import { runSql } from '../../support/sql.ts';
 
 /** How one write ended for its client. */
 export interface WriteOutcome {
@@ -54,7 +54,7 @@ async function postTo(url: string, query: string, variables: Record<string, unkn
 
 /** Sends over one socket of its own, one operation at a time. */
 async function socketTo(url: string): Promise<Send> {
-  const socket = await openAcknowledged(url.replace('http', 'ws'));
+  const socket = await openAcknowledgedWebSocket(url.replace('http', 'ws'));
   const closed = socket.closed.then(() => null);
   let id = 0;
   return async variables => {
@@ -122,7 +122,7 @@ export async function startWriteLoad(url: string, writers: { readonly http: numb
 
 /** The contents of all messages in the store. */
 export async function storedContents(databaseUrl: string): Promise<Set<string>> {
-  const rows = await query<{ content: string }>(databaseUrl, 'select content from aria_engine.chat_messages');
+  const rows = await runSql<{ content: string }>(databaseUrl, 'select content from aria_engine.chat_messages');
   return new Set(rows.map(({ content }) => content));
 }
 

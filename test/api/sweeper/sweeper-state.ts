@@ -1,4 +1,4 @@
-import { query } from '../../support/sql.ts';
+import { runSql } from '../../support/sql.ts';
 
 /** The statement that tells which server process of Postgres holds the sweeper's lock of this database. */
 export const HOLDER = `select l.pid from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
@@ -7,12 +7,12 @@ export const HOLDER = `select l.pid from pg_locks l where l.locktype = 'advisory
 
 /** The server processes of Postgres that hold the sweeper's lock of this database: one, or for a moment none. */
 export async function holders(databaseUrl: string): Promise<number[]> {
-  return (await query<{ pid: number }>(databaseUrl, HOLDER)).map(({ pid }) => pid);
+  return (await runSql<{ pid: number }>(databaseUrl, HOLDER)).map(({ pid }) => pid);
 }
 
 /** Ends the connection of whoever sweeps this database, as an accident would. */
 export async function endSweeping(databaseUrl: string): Promise<void> {
-  await query(databaseUrl, `select pg_terminate_backend(pid) from (${HOLDER}) holder`);
+  await runSql(databaseUrl, `select pg_terminate_backend(pid) from (${HOLDER}) holder`);
 }
 
 /** The values of one metric of a server by its labels, as it prints them; `''` where it has none. */

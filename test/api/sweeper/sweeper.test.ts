@@ -5,7 +5,7 @@ import type { BatchOutcome } from '../../../src/sweeper/row-batch.ts';
 import { type SweepTask, startSweeper } from '../../../src/sweeper/sweeper.ts';
 import { startTestApp } from '../../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
-import { query } from '../../support/sql.ts';
+import { runSql } from '../../support/sql.ts';
 import { startRestartablePostgres } from '../steady/restartable-postgres.ts';
 import { endSweeping, HOLDER, holders, readMetric } from './sweeper-state.ts';
 
@@ -174,8 +174,8 @@ describe('servers on one database', () => {
     await first.close();
     await expect.poll(() => active(second.url)).toBe(1);
     await second.gql('mutation { createSession(input: { status: WORKING }) { session { id } } }');
-    await query(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
-    const status = () => query<{ status: string }>(database.url, 'select status::text as status from aria_engine.chat_sessions');
+    await runSql(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
+    const status = () => runSql<{ status: string }>(database.url, 'select status::text as status from aria_engine.chat_sessions');
     await expect.poll(status).toEqual([{ status: 'STALLED' }]);
     await expect.poll(() => readMetric(second.url, 'sessiongraph_swept_total')).toMatchObject({ 'task="stalled_sessions"': 1 });
   });
@@ -197,8 +197,8 @@ describe('servers on one database', () => {
       await expect.poll(() => active(app.url)).toBe(1);
       await expect.poll(() => said('the sweeper reaches the database again').length).toBe(before + 1);
     }
-    await query(postgres.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
-    const status = () => query<{ status: string }>(postgres.url, 'select status::text as status from aria_engine.chat_sessions');
+    await runSql(postgres.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
+    const status = () => runSql<{ status: string }>(postgres.url, 'select status::text as status from aria_engine.chat_sessions');
     await expect.poll(status).toEqual([{ status: 'STALLED' }]);
   });
 });

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import { post } from '../../support/http-client.ts';
-import { PATIENCE_MS } from '../../support/patience.ts';
-import { query } from '../../support/sql.ts';
+import { runSql } from '../../support/sql.ts';
+import { TEST_WAIT_MS } from '../../support/wait-time.ts';
 import type { ChaosServers } from './chaos-servers.ts';
 import { ChaosSubscriber, CUTS } from './chaos-subscriber.ts';
 import { type Acknowledged, ChaosWriter, createSession, nothingAcknowledged, type WriterWorld } from './chaos-writer.ts';
@@ -78,7 +78,7 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
   process.stdout.write(`chaos with seed ${seed}\n`);
   const random = createRandomSource(seed, 0);
   const acknowledged = nothingAcknowledged();
-  await query(databaseUrl, DAWDLE);
+  await runSql(databaseUrl, DAWDLE);
   const known = await createKnownSessions(servers, acknowledged, random);
   const faults = new Faults();
   const subscribers = createSubscribers(plan, known, faults);
@@ -92,12 +92,12 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
     await awaitLogEnd(databaseUrl);
     await awaitDelivery(databaseUrl, subscribers, faults);
     const written = await readLog(databaseUrl);
-    await query(databaseUrl, UNTOLD_EVENTS, [known.common, BURST]);
+    await runSql(databaseUrl, UNTOLD_EVENTS, [known.common, BURST]);
     await awaitLogEnd(databaseUrl);
     await awaitDelivery(databaseUrl, subscribers, faults);
     // Whoever goes on from the very end of the log is told nothing again, and what comes with no wake-up is found by looking.
     for (const subscriber of subscribers) subscriber.cut('destroy');
-    await query(databaseUrl, UNTOLD_EVENTS, [known.common, 1]);
+    await runSql(databaseUrl, UNTOLD_EVENTS, [known.common, 1]);
     await awaitLogEnd(databaseUrl);
     await awaitDelivery(databaseUrl, subscribers, faults);
     faults.none();
@@ -254,7 +254,7 @@ async function holdTransaction(
   subscribers: readonly ChaosSubscriber[],
 ): Promise<void> {
   await besides.at(-1)?.writer.hold(async () => {
-    const [end] = await query<{ seq: string }>(databaseUrl, 'select last_seq as seq from aria_engine.event_log_state');
+    const [end] = await runSql<{ seq: string }>(databaseUrl, 'select last_seq as seq from aria_engine.event_log_state');
     const all = subscribers[0];
     const toldSince = () => all?.told.filter(({ seq }) => seq > BigInt(end?.seq ?? 0)).length ?? 0;
     await Promise.all([delay(holdMs), comesTrue(() => toldSince() > EVENTS_WHILE_HELD)]);
@@ -262,7 +262,7 @@ async function holdTransaction(
 }
 
 async function comesTrue(condition: () => boolean | Promise<boolean>, faults?: Faults): Promise<void> {
-  const deadline = performance.now() + 2 * PATIENCE_MS;
+  const deadline = performance.now() + 2 * TEST_WAIT_MS;
   while (!(await condition())) {
     faults?.none();
     if (performance.now() > deadline) throw new Error(`It did not come true: ${condition}`);
@@ -273,7 +273,7 @@ async function comesTrue(condition: () => boolean | Promise<boolean>, faults?: F
 /** Resolves when all that is committed has its place in the log. Nobody is asked for it: the servers must find it. */
 async function awaitLogEnd(databaseUrl: string): Promise<void> {
   await comesTrue(async () => {
-    const [row] = await query<{ waiting: number }>(
+    const [row] = await runSql<{ waiting: number }>(
       databaseUrl,
       'select count(*)::int as waiting from aria_engine.session_events where seq is null',
     );
@@ -282,7 +282,7 @@ async function awaitLogEnd(databaseUrl: string): Promise<void> {
 }
 
 function expectedSeqs(databaseUrl: string, condition: string): Promise<{ seq: string }[]> {
-  return query(databaseUrl, `select e.seq from aria_engine.session_events e where ${condition} order by e.seq`);
+  return runSql(databaseUrl, `select e.seq from aria_engine.session_events e where ${condition} order by e.seq`);
 }
 
 /** Resolves when each subscriber has been told as much as the log has for it, or nothing has come for long: what is missing is shown later. */
@@ -292,11 +292,11 @@ async function awaitDelivery(databaseUrl: string, subscribers: readonly ChaosSub
   const toldAll = () => subscribers.every(subscriber => subscriber.told.length >= (counts.get(subscriber) ?? 0));
   const deliveries = () => subscribers.reduce((sum, { told }) => sum + told.length, 0);
   let before = deliveries();
-  let deadline = performance.now() + PATIENCE_MS;
+  let deadline = performance.now() + TEST_WAIT_MS;
   while (!toldAll() && performance.now() < deadline) {
     faults.none();
     await delay(POLL_MS);
-    if (deliveries() > before) deadline = performance.now() + PATIENCE_MS;
+    if (deliveries() > before) deadline = performance.now() + TEST_WAIT_MS;
     before = deliveries();
   }
 }
@@ -396,7 +396,7 @@ async function assertSessionsTellTheSame(
 ): Promise<void> {
   const logged = new Map<string, string[]>();
   for (const { sessionId, line } of log) logged.set(sessionId, [...(logged.get(sessionId) ?? []), line]);
-  for (const { id } of await query<{ id: string }>(databaseUrl, 'select id from aria_engine.chat_sessions')) {
+  for (const { id } of await runSql<{ id: string }>(databaseUrl, 'select id from aria_engine.chat_sessions')) {
     const told: string[] = [];
     let after: string | null = null;
     for (let more = true; more; ) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { post } from '../../support/http-client.ts';
-import { PATIENCE_MS } from '../../support/patience.ts';
+import { TEST_WAIT_MS } from '../../support/wait-time.ts';
 import type { ChaosServers } from './chaos-servers.ts';
 
 /** What was acknowledged to writers. */
@@ -42,7 +42,7 @@ type Payload = Readonly<Record<string, unknown>>;
 
 const PAUSE_MS = 50;
 /** How long a write is tried; servers and databases are away for shorter. */
-const KEEP_TRYING_MS = 2 * PATIENCE_MS;
+const KEEP_TRYING_MS = 2 * TEST_WAIT_MS;
 
 /**
  * Sends a mutation until a server has answered it, with the idempotency key it must have unless a second time does no harm.

@@ -1,5 +1,5 @@
 import { decodeEventCursor } from '../../../src/events/event-cursor.ts';
-import { query } from '../../support/sql.ts';
+import { runSql } from '../../support/sql.ts';
 
 /** What all events have in answers. */
 interface AnsweredEvent {
@@ -75,7 +75,7 @@ order by e.seq`;
 
 /** The whole log, from the table. @throws Error where an event has no place in it */
 export async function readLog(databaseUrl: string): Promise<readonly LoggedEvent[]> {
-  const rows = await query<Omit<LoggedEvent, 'seq'> & { seq: string | null }>(databaseUrl, LOG);
+  const rows = await runSql<Omit<LoggedEvent, 'seq'> & { seq: string | null }>(databaseUrl, LOG);
   return rows.map(({ seq, ...row }) => {
     if (seq === null) throw new Error(`An event has no place in the log: ${JSON.stringify(row)}`);
     return { ...row, seq: BigInt(seq) };

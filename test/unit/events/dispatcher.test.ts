@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { EventDispatcher } from '../../../src/events/dispatcher.ts';
 import type { StoredEvent } from '../../../src/events/event-payload.ts';
 import { type EventMatch, type EventSource, EventSubscription } from '../../../src/events/event-subscription.ts';
-import { PATIENTLY } from '../../support/patience.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent => ({
   seq,
@@ -41,7 +41,7 @@ function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, sour
 /** Resolves once the stream waits for the dispatcher; what it waits with comes in a list, else it would be awaited here. */
 async function live(stream: EventSubscription): Promise<Promise<IteratorResult<StoredEvent>>[]> {
   const waiting = stream.next();
-  await vi.waitFor(() => expect(stream.isBehind).toBe(false), PATIENTLY);
+  await vi.waitFor(() => expect(stream.isBehind).toBe(false), WAIT_OPTIONS);
   return [waiting];
 }
 
@@ -115,7 +115,7 @@ describe('EventSubscription', () => {
       const dispatcher = new EventDispatcher();
       const { stream } = subscribe(dispatcher, { sessionIds: ['a'], followChildren }, { ...emptySource(read), position: end });
       const next = stream.next();
-      await vi.waitUntil(() => !stream.isBehind, PATIENTLY);
+      await vi.waitUntil(() => !stream.isBehind, WAIT_OPTIONS);
       expect(read.mock.calls.at(-1)?.[0].through).toBe(end);
       expect(read.mock.calls.length).toBeLessThan(40);
       stream.end();

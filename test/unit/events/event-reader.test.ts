@@ -3,7 +3,7 @@ import type { StoredEvent } from '../../../src/events/event-payload.ts';
 import { EventReader } from '../../../src/events/event-reader.ts';
 import type { EventTable } from '../../../src/events/event-table.ts';
 import { createLog } from '../../../src/log.ts';
-import { PATIENTLY } from '../../support/patience.ts';
+import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const USAGE = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costNanoUsd: 0 };
 
@@ -37,7 +37,7 @@ async function readAll(number: number, characters: number): Promise<EventReader>
     onExpired: () => undefined,
   });
   reader.advance(BigInt(number));
-  await vi.waitFor(() => expect(reader.position).toBe(BigInt(number)), PATIENTLY);
+  await vi.waitFor(() => expect(reader.position).toBe(BigInt(number)), WAIT_OPTIONS);
   return reader;
 }
 

@@ -32,34 +32,35 @@ const SDL = /* GraphQL */ `
     items(first: Int, last: Int, filter: ItemFilter): ItemConnection!
     searchMessages(query: String!, first: Int): ItemConnection!
   }
-  type Mutation { save(input: SaveInput!): String! hold: String! }
+  type Mutation { save(input: SaveInput!): String! waitForRelease: String! }
   type Tick { n: Int! contextNumber: Int! fail: String }
   type Subscription { ticks(upTo: Int, fail: String): Tick! never: Tick! refused: Tick! }
 `;
 
-/** What the resolvers of the small schema see. */
-interface SmallContext {
+/** The context of the stub schema's resolvers. */
+interface StubContext {
   readonly number: number;
   readonly origin: OperationOrigin;
 }
 
-/** A server over a schema that fails in every way there is; no database. */
-export interface SmallServer {
+/** The real HTTP server over a stub schema, without a database. The schema's fields fail in every way that a resolver can. */
+export interface StubServer {
   readonly url: string;
   readonly webSocketUrl: string;
   readonly http: HttpServer;
-  /** Lines of the log, parsed. */
+  /** The parsed lines of the server's log. */
   readonly log: Record<string, unknown>[];
-  /** Names of what happened: `ticks ended`, `never started`, `aborted`, ... */
+  /** What the resolvers did so far: `ticks started`, `ticks ended`, `never started`, `waiting`, `aborted`, ... */
   readonly events: string[];
-  /** Resolves as soon as the event has happened. */
-  happened(event: string): Promise<void>;
-  /** How many ticks have been taken from their source. */
-  taken(): number;
-  /** Lets a `hold` go on. */
-  letGo(): void;
-  /** Makes the context factory fail, or no longer. */
-  breakContext(error: Error | null): void;
+  /** Resolves once `events` contains the event. */
+  waitForEvent(event: string): Promise<void>;
+  /** The number of ticks that the server has pulled from the subscription's source. */
+  ticksTaken(): number;
+  /** Lets the pending `waitForRelease` mutation return. */
+  releaseMutation(): void;
+  /** Makes `createContext` throw this error; null makes it succeed again. */
+  failContext(error: Error | null): void;
+  /** The answer of the readiness check; true at first. */
   ready: boolean;
   close(): Promise<void>;
 }
@@ -75,48 +76,48 @@ const FAILURES: Record<string, () => unknown> = {
   pool: () => new Error('timeout exceeded when trying to connect'),
 };
 
-function fail(how: unknown): never {
-  throw FAILURES[String(how)]?.() ?? new Error('no such failure');
+function throwFailure(how: unknown): never {
+  throw FAILURES[String(how)]?.() ?? new Error(`There is no failure ${String(how)}.`);
 }
 
-/** Starts one on a free port. */
-export async function startSmallServer(
+/** Starts a stub server on a free port of the loopback address. */
+export async function startStubServer(
   options: {
     limits?: Partial<Limits>;
     graphiql?: boolean;
     introspection?: boolean;
     corsOrigins?: readonly string[];
-    /** What the server is told it listens on; it is on loopback all the same. */
+    /** The `HOST` in the server's configuration. The server listens on 127.0.0.1 in any case. */
     host?: string;
     documents?: PersistedDocuments;
     drainTimeoutMs?: number;
     webSockets?: { initTimeoutMs?: number; pingMs?: number };
     eventStreams?: EventStreamPace;
   } = {},
-): Promise<SmallServer> {
+): Promise<StubServer> {
   const events: string[] = [];
-  const waiting = new Map<string, PromiseWithResolvers>();
+  const awaitedEvents = new Map<string, PromiseWithResolvers>();
   const log: Record<string, unknown>[] = [];
   let contexts = 0;
-  let taken = 0;
+  let ticksTaken = 0;
   let contextError: Error | null = null;
-  let go: () => void = () => undefined;
+  let releaseMutation: () => void = () => undefined;
 
-  function note(event: string): void {
+  function record(event: string): void {
     events.push(event);
-    waiting.get(event)?.resolve();
+    awaitedEvents.get(event)?.resolve();
   }
 
   async function* ticks(upTo: number, how: unknown) {
-    note('ticks started');
+    record('ticks started');
     try {
       for (let n = 1; n <= upTo; n += 1) {
-        taken += 1;
+        ticksTaken += 1;
         yield { n };
       }
-      if (how !== undefined) fail(how);
+      if (how !== undefined) throwFailure(how);
     } finally {
-      note('ticks ended');
+      record('ticks ended');
     }
   }
 
@@ -127,18 +128,18 @@ export async function startSmallServer(
     pageInfo: { hasNextPage: false },
     args,
   });
-  const resolvers: Record<string, Record<string, GraphQLFieldResolver<unknown, SmallContext, Record<string, unknown>>>> = {
+  const resolvers: Record<string, Record<string, GraphQLFieldResolver<unknown, StubContext, Record<string, unknown>>>> = {
     Query: {
       hello: (_, { name }) => `hello ${String(name ?? 'world')}`,
       contextNumber: (_, __, { number }) => number,
       even: (_, { of }) => of,
-      fail: (_, { how }) => fail(how),
-      mustFail: (_, { how }) => fail(how),
+      fail: (_, { how }) => throwFailure(how),
+      mustFail: (_, { how }) => throwFailure(how),
       bigInt: () => 2 ** 40,
       waitForAbort: async (_, __, { origin }) => {
-        note('waiting');
+        record('waiting');
         await once(origin.signal, 'abort');
-        note('aborted');
+        record('aborted');
         return 'too late';
       },
       item: () => ({ id: '1' }),
@@ -149,28 +150,28 @@ export async function startSmallServer(
     Item: { children: page },
     Mutation: {
       save: (_, { input }) => JSON.stringify(input),
-      hold: async () => {
-        note('held');
+      waitForRelease: async () => {
+        record('waiting for release');
         await new Promise<void>(resolve => {
-          go = resolve;
+          releaseMutation = resolve;
         });
-        return 'let go';
+        return 'released';
       },
     },
-    Tick: { contextNumber: (_, __, { number }) => number, fail: () => fail('plain') },
+    Tick: { contextNumber: (_, __, { number }) => number, fail: () => throwFailure('plain') },
   };
-  const subscriptions: Record<string, GraphQLFieldResolver<unknown, SmallContext, Record<string, unknown>>> = {
+  const subscriptions: Record<string, GraphQLFieldResolver<unknown, StubContext, Record<string, unknown>>> = {
     ticks: (_, { upTo, fail: how }) => ticks(Number(upTo ?? 3), how ?? undefined),
     never: (_, __, { origin }) => {
-      origin.signal.addEventListener('abort', () => note('never aborted'));
+      origin.signal.addEventListener('abort', () => record('never aborted'));
       return (async function* () {
-        note('never started');
-        // Waits for what does not come, as a generator that cannot be returned meanwhile.
+        record('never started');
+        // A pending await: return() has no effect on the generator until it ends, which is never.
         await new Promise(() => undefined);
         yield { n: 1 };
       })();
     },
-    refused: () => fail('domain'),
+    refused: () => throwFailure('domain'),
   };
 
   const schema = buildSchema(SDL);
@@ -219,21 +220,21 @@ export async function startSmallServer(
     documents: options.documents,
   });
   const url = await http.listen(0, '127.0.0.1');
-  const server: SmallServer = {
+  const server: StubServer = {
     url: `${url}/graphql`,
     webSocketUrl: `${url.replace('http', 'ws')}/graphql`,
     http,
     log,
     events,
-    async happened(event) {
+    async waitForEvent(event) {
       if (events.includes(event)) return;
-      const known = waiting.get(event) ?? withResolvers();
-      waiting.set(event, known);
-      await known.promise;
+      const awaited = awaitedEvents.get(event) ?? withResolvers();
+      awaitedEvents.set(event, awaited);
+      await awaited.promise;
     },
-    taken: () => taken,
-    letGo: () => go(),
-    breakContext: error => {
+    ticksTaken: () => ticksTaken,
+    releaseMutation: () => releaseMutation(),
+    failContext: error => {
       contextError = error;
     },
     ready: true,

@@ -1,20 +1,20 @@
 import type { ErrorCode } from '../../src/errors.ts';
 import type { RecordedStatement } from '../../src/postgres/database.ts';
-import type { GraphQLAnswerError } from './http-client.ts';
+import type { GraphQLResponseError } from './http-client.ts';
 
-/** The answer to one operation. */
-export interface GqlAnswer<Data> {
-  /** Of HTTP. */
+/** The response to one operation, with expectations that print the whole exchange when they fail. */
+export interface GqlResponse<Data> {
+  /** The HTTP status. */
   readonly status: number;
   readonly data: Data | null | undefined;
-  readonly errors: readonly GraphQLAnswerError[] | undefined;
+  readonly errors: readonly GraphQLResponseError[] | undefined;
   readonly extensions: Record<string, unknown> | undefined;
-  /** The statements sent to the database meanwhile. */
+  /** Statements that the application sent to the database between the request and the response. */
   readonly sql: readonly RecordedStatement[];
-  /** The data, where there are no errors. @throws Error that prints query, variables and answer */
+  /** Returns the data. @throws Error if the response has errors or no data */
   expectOk(): Data;
-  /** The first error, where it has this code. @throws Error that prints query, variables and answer */
-  expectError(code: ErrorCode): GraphQLAnswerError;
+  /** Returns the first error. @throws Error if there is none or its code is another one */
+  expectError(code: ErrorCode): GraphQLResponseError;
 }
 
 /** One operation as it was sent. */
@@ -23,25 +23,25 @@ export interface SentOperation {
   readonly variables: Record<string, unknown> | undefined;
 }
 
-/** What came back of it. */
-export interface ReceivedAnswer<Data> {
+/** The parts of the HTTP response, and the statements sent meanwhile. */
+export interface ReceivedResponse<Data> {
   readonly status: number;
   readonly body: {
     readonly data?: Data | null;
-    readonly errors?: readonly GraphQLAnswerError[];
+    readonly errors?: readonly GraphQLResponseError[];
     readonly extensions?: Record<string, unknown>;
   };
   readonly sql: readonly RecordedStatement[];
 }
 
-/** Wraps an answer, so that a failed expectation prints all there is to know. */
-export function toGqlAnswer<Data>({ query, variables }: SentOperation, { status, body, sql }: ReceivedAnswer<Data>): GqlAnswer<Data> {
+/** Adds `expectOk` and `expectError` to a response; their errors print the query, the variables and the response. */
+export function toGqlResponse<Data>({ query, variables }: SentOperation, { status, body, sql }: ReceivedResponse<Data>): GqlResponse<Data> {
   function fail(expectation: string): never {
     const parts = [
       expectation,
       query.trim(),
       `variables: ${JSON.stringify(variables)}`,
-      `answer (${status}): ${JSON.stringify(body, null, 2)}`,
+      `response (${status}): ${JSON.stringify(body, null, 2)}`,
     ];
     throw new Error(parts.join('\n\n'));
   }
