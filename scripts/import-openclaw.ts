@@ -2,9 +2,9 @@
 import { parseArgs } from 'node:util';
 import { ConfigError, readConfig } from '../src/config.ts';
 import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
-import { formatReport, type ImportReport } from '../src/import/import-report.ts';
-import { importOpenClaw } from '../src/import/openclaw/import-openclaw.ts';
 import { NothingToImportError } from '../src/import/openclaw/state-folder.ts';
+import { formatReport, type ImportReport } from '../src/import/report.ts';
+import { importOpenClaw } from '../src/import/run.ts';
 import { createLog } from '../src/log.ts';
 
 const USAGE = `Usage: npm run import:openclaw -- <folder or file> [--agent id] [--dry-run] [--json]

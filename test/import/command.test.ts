@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ImportReport } from '../../src/import/import-report.ts';
+import type { ImportReport } from '../../src/import/report.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { at, header, message, START, transcript, uuid } from './openclaw-folder.ts';
 

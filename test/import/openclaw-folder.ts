@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
-import type { ImportReport } from '../../src/import/import-report.ts';
-import { importOpenClaw } from '../../src/import/openclaw/import-openclaw.ts';
+import type { ImportReport } from '../../src/import/report.ts';
+import { importOpenClaw } from '../../src/import/run.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase } from '../support/database.ts';
 

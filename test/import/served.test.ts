@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importOpenClaw } from '../../src/import/openclaw/import-openclaw.ts';
+import { importOpenClaw } from '../../src/import/run.ts';
 import { createLog } from '../../src/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { at, header, message, START, transcript, uuid } from './openclaw-folder.ts';

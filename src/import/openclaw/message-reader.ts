@@ -2,7 +2,7 @@ import type { MessageRole } from '../../generated/prisma/enums.ts';
 import { contentOf, partsToStore, type StoredPart } from '../../modules/message/message.rules.ts';
 import { isJsonObject } from '../../modules/text/text.input.ts';
 import { nanoUsd, type UsageAmounts } from '../../modules/usage/usage.rules.ts';
-import type { CompactionStart, JsonObject, SourceMessage } from '../import-source.ts';
+import type { CompactionStart, JsonObject, SourceMessage } from '../source.ts';
 
 const ROLES: Readonly<Record<string, MessageRole>> = {
   user: 'USER',

@@ -2,7 +2,7 @@ import { isTerminal, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, statusFromWord } from '.
 import { canonicalKey, type KeyRules, MAX_KEY_LENGTH } from '../../modules/session-key/session-key.rules.ts';
 import { isJsonObject } from '../../modules/text/text.input.ts';
 import { characterCount } from '../../modules/text/text.rules.ts';
-import type { JsonObject, SourceFields, SourceParent, SourceSession, SourceStatus } from '../import-source.ts';
+import type { JsonObject, SourceFields, SourceParent, SourceSession, SourceStatus } from '../source.ts';
 import { toInstant } from './message-reader.ts';
 import { readSettings } from './session-settings.ts';
 import type { StoreEntry } from './store-reader.ts';

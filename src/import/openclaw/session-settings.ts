@@ -1,4 +1,4 @@
-import type { JsonObject } from '../import-source.ts';
+import type { JsonObject } from '../source.ts';
 
 type Read = (value: unknown) => string | number | null | undefined;
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import json5 from 'json5';
 import { canonicalKey, type KeyRules } from '../../modules/session-key/session-key.rules.ts';
 import { isJsonObject } from '../../modules/text/text.input.ts';
-import type { JsonObject } from '../import-source.ts';
+import type { JsonObject } from '../source.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
 
 /** One entry of a store: all that it says of one session id. */

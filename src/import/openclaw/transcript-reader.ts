@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { isJsonObject } from '../../modules/text/text.input.ts';
-import type { JsonObject, LineFacts, SourceLine, SourceTranscript } from '../import-source.ts';
-import { type FileLine, readLines } from '../line-reader.ts';
+import { type FileLine, readLines } from '../lines/line-reader.ts';
+import type { JsonObject, LineFacts, SourceLine, SourceTranscript } from '../source.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
 import { canonicalJson } from '../writer/field-merge.ts';
 import { readMessage, toInstant } from './message-reader.ts';

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { SourceSession } from '../import-source.ts';
+import type { SourceSession } from '../source.ts';
 import type { FieldHashes } from './field-merge.ts';
 
 /** Entries of the recorded hashes that are no field of the session. */

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { SourceMessage } from '../import-source.ts';
+import type { SourceMessage } from '../source.ts';
 
 /** A line as import_lines keeps it. */
 export interface LineRow {

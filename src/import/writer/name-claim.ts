@@ -1,7 +1,7 @@
 import { isTerminal } from '../../modules/session/session.rules.ts';
-import type { ImportContext } from '../import-context.ts';
-import type { SourceFields } from '../import-source.ts';
+import type { SourceFields } from '../source.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
+import type { ImportContext } from './import-context.ts';
 import { statusChanged, writeEvents } from './import-events.ts';
 import { RECORD, readRecord, updateRecord } from './import-record.ts';
 import { ChangedMeanwhileError } from './import-retry.ts';

@@ -1,8 +1,8 @@
 import type { ClientBase } from 'pg';
 import { canonicalKey } from '../../modules/session-key/session-key.rules.ts';
-import type { ImportContext, ImportWriterOptions } from '../import-context.ts';
-import type { SourceFields, SourceSession } from '../import-source.ts';
+import type { SourceFields, SourceSession } from '../source.ts';
 import { decideField, hashValue } from './field-merge.ts';
+import type { ImportContext, ImportWriterOptions } from './import-context.ts';
 import type { SessionRow } from './session-row.ts';
 
 /** A session with its parent, and the source's fields with the name of one that is not linked in `extra`. */

@@ -1,8 +1,8 @@
 import { deriveTitle } from '../../modules/session/session.rules.ts';
-import type { SourceFields, SourceSession } from '../import-source.ts';
+import type { SourceFields, SourceSession } from '../source.ts';
 import { decideField, hashValue } from './field-merge.ts';
+import type { TranscriptGain } from './record-import.ts';
 import type { SessionRow } from './session-row.ts';
-import type { TranscriptGain } from './transcript-import.ts';
 
 /** The session with the new messages counted in, and for a new one with its times. */
 export function withGain(

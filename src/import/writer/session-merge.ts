@@ -1,6 +1,6 @@
 import { effectiveTitle, isTerminal, type SessionStatus } from '../../modules/session/session.rules.ts';
 import { type KeyRules, sessionKind } from '../../modules/session-key/session-key.rules.ts';
-import type { JsonObject, SourceFields, SourceStatus } from '../import-source.ts';
+import type { JsonObject, SourceFields, SourceStatus } from '../source.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
 import type { SessionColumn, SessionRow } from './session-row.ts';
 

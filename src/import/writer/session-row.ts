@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg';
 import type { SessionStatus } from '../../modules/session/session.rules.ts';
 import type { SessionKind } from '../../modules/session-key/session-key.rules.ts';
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
-import type { JsonObject } from '../import-source.ts';
+import type { JsonObject } from '../source.ts';
 import { hashValue } from './field-merge.ts';
 
 /** What of a session an import reads and may change. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readLines } from '../../../src/import/line-reader.ts';
+import { readLines } from '../../../src/import/lines/line-reader.ts';
 
 let folder: string;
 

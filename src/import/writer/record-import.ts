@@ -1,14 +1,14 @@
 import type { ClientBase } from 'pg';
 import { moveBranch } from '../../modules/message/message-branch.rules.ts';
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
-import type { ImportProblem } from '../import-report.ts';
-import type { JsonObject, LineFacts, SourceMessage, SourceTranscript } from '../import-source.ts';
-import { LineTree } from '../line-tree.ts';
-import type { NumberedLine, TranscriptCursor } from '../transcript-cursor.ts';
-import { importedMessageId } from './import-id.ts';
+import { importedMessageId } from '../import-id.ts';
+import type { NumberedLine, TranscriptCursor } from '../lines/line-records.ts';
+import type { ImportProblem } from '../report.ts';
+import type { JsonObject, LineFacts, SourceMessage, SourceTranscript } from '../source.ts';
+import { LineTree } from './entry-tree.ts';
 import { addUsage, NO_USAGE } from './imported-usage.ts';
-import { LineMatcher } from './line-matcher.ts';
 import { type LineRow, LineWriter, type MessageRow } from './line-writer.ts';
+import { LineMatcher } from './record-matcher.ts';
 import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 

@@ -1,4 +1,4 @@
-import type { CompactionStart } from './import-source.ts';
+import type { CompactionStart } from '../source.ts';
 
 /** Where an entry hangs. */
 export interface EntryPlace {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SourceLine } from '../import-source.ts';
+import type { SourceLine } from '../source.ts';
 
 /**
  * Knows the lines already imported again in a file that was rewritten: lines taken out, put in order, or given ids they did not have.

@@ -2,7 +2,7 @@ import type { MessageRole } from '../generated/prisma/enums.ts';
 import type { StoredPart } from '../modules/message/message.rules.ts';
 import type { SessionStatus } from '../modules/session/session.rules.ts';
 import type { UsageAmounts } from '../modules/usage/usage.rules.ts';
-import type { FileLine } from './line-reader.ts';
+import type { FileLine } from './lines/line-reader.ts';
 
 /** An object of JSON values. */
 export type JsonObject = Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
-import type { KeyRules } from '../modules/session-key/session-key.rules.ts';
-import type { SourceSession } from './import-source.ts';
+import type { KeyRules } from '../../modules/session-key/session-key.rules.ts';
+import type { SourceSession } from '../source.ts';
 
 /** How sessions are written. */
 export interface ImportWriterOptions {

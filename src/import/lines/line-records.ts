@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SourceLine, SourceTranscript } from './import-source.ts';
+import type { SourceLine, SourceTranscript } from '../source.ts';
 import type { FileLine } from './line-reader.ts';
 
 /** A line and its number in the file. */

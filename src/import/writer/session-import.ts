@@ -1,17 +1,18 @@
 import type { ClientBase } from 'pg';
 import type { EventToWrite } from '../../events/event-write.ts';
 import { parseUuid } from '../../modules/global-id/global-id.rules.ts';
-import type { ImportContext, ImportWriterOptions } from '../import-context.ts';
-import type { ImportProblem, SessionOutcome } from '../import-report.ts';
-import type { SourceSession } from '../import-source.ts';
-import { TranscriptCursor } from '../transcript-cursor.ts';
+import { TranscriptCursor } from '../lines/line-records.ts';
+import type { ImportProblem, SessionOutcome } from '../report.ts';
+import type { SourceSession } from '../source.ts';
 import { canonicalJson, type FieldHashes, hashValue } from './field-merge.ts';
+import type { ImportContext, ImportWriterOptions } from './import-context.ts';
 import { statusChanged, writeEvents } from './import-events.ts';
 import { type KnownImport, RECORD, readKnownImport, saveRecord } from './import-record.ts';
 import { ChangedMeanwhileError, retryPassing } from './import-retry.ts';
 import { importUsage } from './imported-usage.ts';
 import { claimNames } from './name-claim.ts';
 import { findParent, linkParent } from './parent-link.ts';
+import { importTranscript, type TranscriptGain, type TranscriptState } from './record-import.ts';
 import { withCompaction, withFacts, withGain } from './session-gain.ts';
 import { type MergedSession, mergeSession } from './session-merge.ts';
 import {
@@ -25,7 +26,6 @@ import {
   updateActivityRow,
   updateSessionRow,
 } from './session-row.ts';
-import { importTranscript, type TranscriptGain, type TranscriptState } from './transcript-import.ts';
 
 /** What one attempt works on. */
 interface SessionJob {

@@ -1,14 +1,14 @@
 import { resolve } from 'node:path';
 import { Pool, type PoolClient } from 'pg';
-import type { Config } from '../../config.ts';
-import type { Logger } from '../../log.ts';
-import { normalizeAgentId } from '../../modules/session-key/session-key.rules.ts';
-import { parseConnectionUrl } from '../../postgres/connection-url.ts';
-import type { ImportWriterOptions } from '../import-context.ts';
-import { type ImportReport, ImportReportBuilder } from '../import-report.ts';
-import { writeSession } from '../writer/import-writer.ts';
-import { planImport } from './import-plan.ts';
-import { findState } from './state-folder.ts';
+import type { Config } from '../config.ts';
+import type { Logger } from '../log.ts';
+import { normalizeAgentId } from '../modules/session-key/session-key.rules.ts';
+import { parseConnectionUrl } from '../postgres/connection-url.ts';
+import { planImport } from './openclaw/openclaw-source.ts';
+import { findState } from './openclaw/state-folder.ts';
+import { type ImportReport, ImportReportBuilder } from './report.ts';
+import type { ImportWriterOptions } from './writer/import-context.ts';
+import { writeSession } from './writer/session-import.ts';
 
 /** What to import, and where to. */
 export interface OpenClawImport {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LineTree } from '../../../src/import/line-tree.ts';
+import { LineTree } from '../../../src/import/writer/entry-tree.ts';
 
 /** Adds entries as [id, parent id, is a message] and gives the parents' positions. */
 function grow(tree: LineTree, entries: readonly (readonly [string | null, string | null | undefined, boolean])[]) {
