@@ -12,7 +12,7 @@ const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute));
 const AGENTS = '{ agents { totalCount nodes { agentId sessionCount openSessionCount lastActivityAt usage { totalTokens } } } }';
 
 describe('agents', () => {
-  it('are those with a session in a list, by their id, with what their sessions come to', async () => {
+  it('returns agents that have a listed session, ordered by id, with counts, last activity and usage', async () => {
     await store(
       { agentId: 'ops', status: 'ACTIVE', totalTokens: 5, lastActivityAt: at(1) },
       { agentId: 'ops', status: 'STALLED', totalTokens: 2 ** 40, lastActivityAt: at(3) },
@@ -23,8 +23,8 @@ describe('agents', () => {
       { agentId: 'trashed', deletedAt: at(1) },
       { agentId: 'superseded', supersededAt: at(1) },
     );
-    const answer = await app.gql(AGENTS);
-    expect(answer.expectOk()).toEqual({
+    const response = await app.gql(AGENTS);
+    expect(response.expectOk()).toEqual({
       agents: {
         totalCount: 2,
         nodes: [
@@ -39,34 +39,34 @@ describe('agents', () => {
         ],
       },
     });
-    expect(answer.sql).toHaveLength(3);
+    expect(response.sql).toHaveLength(3);
   });
 
-  it('are none where there is no session', async () => {
+  it('returns no agents when there are no sessions', async () => {
     expect((await app.gql(AGENTS)).expectOk()).toEqual({ agents: { totalCount: 0, nodes: [] } });
   });
 
-  it('come and go with their sessions', async () => {
+  it('includes an agent when its first session is created, drops it on deletion and includes it again on restore', async () => {
     const { createSession } = (
       await app.gql<{ createSession: { session: { sessionId: string } } }>(
         'mutation { createSession(input: { agentId: "fresh" }) { session { sessionId } } }',
       )
     ).expectOk();
     const { sessionId: id } = createSession.session;
-    const names = async () =>
+    const listAgents = async () =>
       (await app.gql<{ agents: { nodes: { agentId: string }[] } }>('{ agents { nodes { agentId } } }')).expectOk().agents.nodes;
-    expect(await names()).toEqual([{ agentId: 'fresh' }]);
+    expect(await listAgents()).toEqual([{ agentId: 'fresh' }]);
     (await app.gql('mutation($id: ID!) { deleteSession(input: { id: $id }) { deletedId } }', { id })).expectOk();
-    expect(await names()).toEqual([]);
+    expect(await listAgents()).toEqual([]);
     (await app.gql('mutation($id: ID!) { restoreSession(input: { id: $id }) { session { id } } }', { id })).expectOk();
-    expect(await names()).toEqual([{ agentId: 'fresh' }]);
+    expect(await listAgents()).toEqual([{ agentId: 'fresh' }]);
   });
 });
 
-describe('agent', () => {
+describe('agent(agentId)', () => {
   const AGENT = 'query($agentId: String!) { agent(agentId: $agentId) { agentId sessions { totalCount nodes { title } } } }';
 
-  it('is found by its id as it is normalised, null where it has no session that may be seen', async () => {
+  it('normalizes the id and returns null if the agent has no listed session', async () => {
     await store({ agentId: 'coder', title: 'a' }, { agentId: 'gone', deletedAt: at(1) });
     for (const agentId of ['coder', ' Coder ', 'CODER']) {
       expect((await app.gql(AGENT, { agentId })).expectOk()).toEqual({
@@ -77,8 +77,10 @@ describe('agent', () => {
       expect((await app.gql(AGENT, { agentId })).expectOk()).toEqual({ agent: null });
     }
   });
+});
 
-  it('lists its own sessions alone, filtered and ordered as asked', async () => {
+describe('Agent.sessions', () => {
+  it('lists only the sessions of the agent and applies filter and orderBy', async () => {
     await store(
       { agentId: 'coder', title: 'a', lastActivityAt: at(1) },
       { agentId: 'coder', title: 'b', lastActivityAt: at(2) },
@@ -101,8 +103,10 @@ describe('agent', () => {
     expect(await titles('(filter: { agentId: { eq: "ops" } })')).toEqual([]);
     expect(await titles('(filter: { or: [{ agentId: { eq: "ops" } }, { title: { eq: "b" } }] })')).toEqual(['b']);
   });
+});
 
-  it('stands behind each of its sessions, those in the trash too, and then comes to nothing', async () => {
+describe('Session.agent', () => {
+  it('returns the agent with zero counts when its only session is in the trash', async () => {
     const session = storedSession({ agentId: 'gone', deletedAt: at(1) });
     await storeSessions(app.databaseUrl, [session]);
     const query =

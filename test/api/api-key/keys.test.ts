@@ -31,7 +31,7 @@ interface Listed {
 
 let app: TestApp;
 let admin: TestKey;
-/** May deal with the keys of agent `a`. */
+/** An ADMIN key bound to agent `a`. */
 let bound: TestKey;
 beforeAll(async () => {
   app = await startTestApp({ env: { AUTH: 'required' } });
@@ -48,7 +48,7 @@ const revoke = (id: string, { headers } = admin) =>
   app.gql<{ revokeApiKey: { apiKey: { revokedAt: string } } }>(REVOKE, { id }, { headers });
 
 describe('createApiKey', () => {
-  it('gives the key and, this once, its secret', async () => {
+  it('returns the new key with its secret', async () => {
     const expiresAt = '2999-01-01T00:00:00.000Z';
     const input = { name: ' nightly ', scopes: ['WRITE', 'READ'], agentIds: ['Main', 'b'], expiresAt };
     const { secret, apiKey } = (await create(input)).expectOk().createApiKey;
@@ -66,7 +66,7 @@ describe('createApiKey', () => {
     });
   });
 
-  it('stores no secret, and logs none', async () => {
+  it('neither stores nor logs the secret', async () => {
     const { secret } = (await create({})).expectOk().createApiKey;
     (await app.gql('{ viewer { name } }', undefined, { headers: { authorization: `Bearer ${secret}` } })).expectOk();
     const stored = JSON.stringify(app.sql.filter(({ sql }) => sql.includes('api_keys')));
@@ -79,23 +79,23 @@ describe('createApiKey', () => {
     [{ name: ' ' }, 'input.name'],
     [{ scopes: [] }, 'input.scopes'],
     [{ agentIds: [] }, 'input.agentIds'],
-    // Normalised it would be `main`, another agent than was meant.
+    // '研究' would normalize to `main`, which is not the agent the caller named.
     [{ agentIds: ['a', '研究'] }, 'input.agentIds.1'],
     [{ expiresAt: '2020-01-01T00:00:00Z' }, 'input.expiresAt'],
-  ])('refuses %j', async (input, field) => {
+  ])('rejects the input %j and names the field', async (input, field) => {
     expect((await create(input)).expectError('BAD_USER_INPUT').extensions.details.field).toBe(field);
   });
 
-  it('gives no agents that its caller may not see', async () => {
+  it('returns FORBIDDEN for agents the caller may not see and defaults to the agents of the caller', async () => {
     (await create({ agentIds: ['a', 'b'] }, bound)).expectError('FORBIDDEN');
     expect((await create({}, bound)).expectOk().createApiKey.apiKey.agentIds).toEqual(['a']);
   });
 });
 
 describe('apiKeys', () => {
-  it('lists all keys, newest first, page by page', async () => {
-    const whole = (await list({ first: 100 })).expectOk().apiKeys;
-    expect(whole.totalCount).toBe(whole.nodes.length);
+  it('returns all keys, newest first, across pages', async () => {
+    const all = (await list({ first: 100 })).expectOk().apiKeys;
+    expect(all.totalCount).toBe(all.nodes.length);
     const walked: string[] = [];
     for (let after: string | null = null; ; ) {
       const { nodes, pageInfo }: Listed['apiKeys'] = (await list({ first: 2, after })).expectOk().apiKeys;
@@ -103,41 +103,41 @@ describe('apiKeys', () => {
       if (!pageInfo.hasNextPage) break;
       after = pageInfo.endCursor;
     }
-    expect(walked).toEqual(whole.nodes.map(node => node.id));
+    expect(walked).toEqual(all.nodes.map(node => node.id));
     expect(walked.at(-1)).toBe(admin.id);
   });
 
-  it('shows a caller bound to agents only keys bound to no others', async () => {
+  it('returns only keys bound to the agents of a caller who is bound to agents', async () => {
     const { totalCount, nodes } = (await list({ first: 100 }, bound)).expectOk().apiKeys;
     expect(totalCount).toBe(nodes.length);
     expect(new Set(nodes.map(node => node.agentIds?.join()))).toEqual(new Set(['a']));
   });
 });
 
-describe('node', () => {
-  it('finds a key for those who may deal with it', async () => {
-    const read = await makeKey(app, { scope: 'MANAGE', by: admin.secret });
+describe('node of an ApiKey', () => {
+  it('returns the key to an ADMIN that may see its agents and null to other callers', async () => {
+    const manage = await makeKey(app, { scope: 'MANAGE', by: admin.secret });
     const find = async (key: TestKey, id: string) => (await app.gql(NODE, { id }, { headers: key.headers })).expectOk().node;
     expect(await find(admin, bound.id)).toEqual({ __typename: 'ApiKey', name: 'ADMIN a' });
     expect(await find(bound, bound.id)).not.toBeNull();
     expect(await find(bound, admin.id)).toBeNull();
-    expect(await find(read, read.id)).toBeNull();
+    expect(await find(manage, manage.id)).toBeNull();
   });
 });
 
 describe('revokeApiKey', () => {
-  it('revokes for good, once', async () => {
+  it('keeps the first revokedAt when the key is revoked again', async () => {
     const { id } = (await create({})).expectOk().createApiKey.apiKey;
     const { revokedAt } = (await revoke(id)).expectOk().revokeApiKey.apiKey;
     expect((await revoke(id)).expectOk().revokeApiKey.apiKey.revokedAt).toBe(revokedAt);
   });
 
-  it('takes the bare id too', async () => {
+  it('accepts a bare UUID', async () => {
     const { id } = (await create({})).expectOk().createApiKey.apiKey;
     (await revoke(Buffer.from(id, 'base64').toString().slice('ApiKey:'.length))).expectOk();
   });
 
-  it('knows no key that may not be seen, and none that is not there', async () => {
+  it('returns API_KEY_NOT_FOUND for keys the caller may not see and for unknown or malformed ids', async () => {
     (await revoke(admin.id, bound)).expectError('API_KEY_NOT_FOUND');
     for (const id of ['nonsense', '01a1fc10-3f55-77df-984b-9c35f092922f', Buffer.from('Session:x').toString('base64')]) {
       (await revoke(id)).expectError('API_KEY_NOT_FOUND');
@@ -145,22 +145,22 @@ describe('revokeApiKey', () => {
   });
 });
 
-describe('a session', () => {
-  it('is removed for good with ADMIN only', async () => {
+describe('deleteSession with permanent: true', () => {
+  it('requires the scope ADMIN', async () => {
     const manage = await makeKey(app, { scope: 'MANAGE', by: admin.secret });
     const { createSession } = (
       await app.gql<{ createSession: { session: { id: string } } }>('mutation { createSession(input: {}) { session { id } } }', undefined, {
         headers: manage.headers,
       })
     ).expectOk();
-    const remove = ({ headers }: TestKey, permanent: boolean) =>
+    const deleteSession = ({ headers }: TestKey, permanent: boolean) =>
       app.gql(
         'mutation ($id: ID!, $permanent: Boolean) { deleteSession(input: { id: $id, permanent: $permanent }) { deletedId } }',
         { id: createSession.session.id, permanent },
         { headers },
       );
-    expect((await remove(manage, true)).expectError('FORBIDDEN').extensions.details.requiredScope).toBe('ADMIN');
-    (await remove(manage, false)).expectOk();
-    (await remove(admin, true)).expectOk();
+    expect((await deleteSession(manage, true)).expectError('FORBIDDEN').extensions.details.requiredScope).toBe('ADMIN');
+    (await deleteSession(manage, false)).expectOk();
+    (await deleteSession(admin, true)).expectOk();
   });
 });

@@ -6,10 +6,10 @@ import { startTestApp, type TestApp } from '../../support/app.ts';
 
 const DAY_MS = 86_400_000;
 const WEEK_MS = 7 * DAY_MS;
-/** More than a stream holds for its consumer. */
+/** More events than the server buffers for one stream. */
 const OLD_EVENTS = 1_000;
 
-interface Told {
+interface EventData {
   readonly sessionEvents: { readonly cursor: string; readonly session: { readonly title: string } };
 }
 
@@ -48,8 +48,8 @@ async function rename(title: string): Promise<void> {
   (await app.gql(RENAME, { id: sessionId, title })).expectOk();
 }
 
-/** Resolves once a statement of a request waits for a lock on a table. */
-async function waitsForLock(): Promise<void> {
+/** Resolves when a statement of the server waits for the lock on chat_sessions. */
+async function serverToWaitForLock(): Promise<void> {
   await expect
     .poll(async () => {
       const { rows } = await client.query(
@@ -61,17 +61,17 @@ async function waitsForLock(): Promise<void> {
     .toBeGreaterThan(0);
 }
 
-describe.each(['ws', 'sse'] as const)('a partition dropped under a stream over %s that is behind', over => {
-  it('ends it with CURSOR_EXPIRED behind what it held; without the cursor it begins anew', async () => {
+describe.each(['ws', 'sse'] as const)('sessionEvents over %s when a partition is dropped before the stream has read it', over => {
+  it('delivers the buffered events, ends with CURSOR_EXPIRED and allows a new subscription without the cursor', async () => {
     const filter = { sessionIds: [sessionId], types: ['UPDATED'] };
     const locker = new pg.Client(app.databaseUrl);
     await locker.connect();
-    // The answer to its first event cannot be given: it stays where it is.
+    // The lock keeps the server from resolving the first event, so the stream stays behind.
     await locker.query('begin; lock table aria_engine.chat_sessions in access exclusive mode');
-    const stream = await app.subscribe<Told>(EVENTS, { filter, after: encodeEventCursor(1n) }, { over });
+    const stream = await app.subscribe<EventData>(EVENTS, { filter, after: encodeEventCursor(1n) }, { over });
     const first = stream.next();
-    await waitsForLock();
-    // What vacuum looks at just then is left for the next time.
+    await serverToWaitForLock();
+    // A call skips a partition that vacuum is reading, so it is repeated.
     await expect.poll(() => dropExpiredPartitions(client, new Date(), WEEK_MS)).toContain(partitionNameOf(oldDay));
     await locker.end();
 
@@ -86,13 +86,13 @@ describe.each(['ws', 'sse'] as const)('a partition dropped under a stream over %
 
     const refused = await app.subscribe(EVENTS, { filter, after: cursors.at(-1) }, { over });
     expect(await refused.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'CURSOR_EXPIRED' } }] });
-    const anew = await app.subscribe<Told>(EVENTS, { filter }, { over });
+    const fresh = await app.subscribe<EventData>(EVENTS, { filter }, { over });
     await rename('new');
-    const { sessionEvents: event } = await anew.next();
+    const { sessionEvents: event } = await fresh.next();
     expect(event.session.title).toBe('new');
     await rename('newer');
-    const resumed = await app.subscribe<Told>(EVENTS, { filter, after: event.cursor }, { over });
+    const resumed = await app.subscribe<EventData>(EVENTS, { filter, after: event.cursor }, { over });
     expect((await resumed.next()).sessionEvents.session.title).toBe('newer');
-    await Promise.all([anew.close(), resumed.close()]);
+    await Promise.all([fresh.close(), resumed.close()]);
   });
 });

@@ -10,7 +10,7 @@ beforeAll(async () => {
   app = await startTestApp();
 });
 
-interface Told {
+interface EventData {
   readonly __typename: string;
   readonly cursor: string;
   readonly sessionId: string;
@@ -41,14 +41,14 @@ async function append(sessionId: string, count = 1): Promise<void> {
   }
 }
 
-async function remove(id: string): Promise<void> {
+async function deletePermanently(id: string): Promise<void> {
   (await app.gql('mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }', { id })).expectOk();
 }
 
-/** The cursor of the last event of a session. */
-async function endOf(sessionId: string, after = encodeEventCursor(0n)): Promise<string> {
+/** Returns the cursor of the session's last event. */
+async function lastCursorOf(sessionId: string, after = encodeEventCursor(0n)): Promise<string> {
   const marker = await createSession();
-  const stream = await app.subscribe<{ sessionEvents: Told }>(EVENTS, { filter: { sessionIds: [sessionId, marker] }, after });
+  const stream = await app.subscribe<{ sessionEvents: EventData }>(EVENTS, { filter: { sessionIds: [sessionId, marker] }, after });
   let cursor = after;
   for (;;) {
     const { sessionEvents: event } = await stream.next();
@@ -59,22 +59,22 @@ async function endOf(sessionId: string, after = encodeEventCursor(0n)): Promise<
   return cursor;
 }
 
-describe.each(TRANSPORTS)('with after, over %s,', over => {
-  it('sessionEvents gives what happened since, then what happens', async () => {
+describe.each(TRANSPORTS)('a subscription with after over %s', over => {
+  it('delivers the events since the cursor, then new events', async () => {
     const id = await createSession();
-    const after = await endOf(id);
+    const after = await lastCursorOf(id);
     await append(id, 2);
-    const stream = await app.subscribe<{ sessionEvents: Told }>(EVENTS, { filter: { sessionIds: [id] }, after }, { over });
+    const stream = await app.subscribe<{ sessionEvents: EventData }>(EVENTS, { filter: { sessionIds: [id] }, after }, { over });
     const missed = [await stream.next(), await stream.next()];
     await append(id);
-    const told = [...missed, await stream.next()].map(({ sessionEvents }) => sessionEvents.__typename);
-    expect(told).toEqual(['MessageAddedEvent', 'MessageAddedEvent', 'MessageAddedEvent']);
+    const types = [...missed, await stream.next()].map(({ sessionEvents }) => sessionEvents.__typename);
+    expect(types).toEqual(['MessageAddedEvent', 'MessageAddedEvent', 'MessageAddedEvent']);
     await stream.close();
   });
 
-  it('a cursor of any filter continues messageAdded and sessionStatusChanged', async () => {
+  it('resumes messageAdded and sessionStatusChanged at a cursor from another subscription', async () => {
     const id = await createSession();
-    const after = await endOf(id);
+    const after = await lastCursorOf(id);
     await append(id, 2);
     (await app.gql('mutation($id: ID!) { endSession(input: { id: $id }) { session { id } } }', { id })).expectOk();
     const messages = await app.subscribe<{ messageAdded: { cursor: string; message: { position: number } } }>(
@@ -95,11 +95,11 @@ describe.each(TRANSPORTS)('with after, over %s,', over => {
     for (const stream of [messages, rest, statuses]) await stream.close();
   });
 
-  it('a session removed for good since still gives its events', async () => {
+  it('delivers the missed events of a permanently deleted session', async () => {
     const id = await createSession();
-    const after = await endOf(id);
+    const after = await lastCursorOf(id);
     await append(id);
-    await remove(id);
+    await deletePermanently(id);
     const messages = await app.subscribe(ADDED, { id, after }, { over });
     expect(await messages.next()).toMatchObject({ messageAdded: { message: null } });
     await messages.close();
@@ -108,7 +108,7 @@ describe.each(TRANSPORTS)('with after, over %s,', over => {
     });
   });
 
-  it('an unknown session is SESSION_NOT_FOUND, whatever the cursor', async () => {
+  it('returns SESSION_NOT_FOUND for an unknown session, with a valid or a malformed cursor', async () => {
     for (const query of [ADDED, STATUS]) {
       for (const after of [encodeEventCursor(0n), 'nonsense']) {
         const stream = await app.subscribe(query, { id: randomUUID(), after }, { over });
@@ -117,7 +117,7 @@ describe.each(TRANSPORTS)('with after, over %s,', over => {
     }
   });
 
-  it('what is no cursor of this log is BAD_CURSOR', async () => {
+  it('returns BAD_CURSOR for a malformed cursor and for one beyond the end of the log', async () => {
     const id = await createSession();
     for (const after of ['', 'nonsense', encodeEventCursor(2n ** 62n), 'WzEsImFiYyJd']) {
       for (const query of [EVENTS, ADDED, STATUS]) {
@@ -128,15 +128,15 @@ describe.each(TRANSPORTS)('with after, over %s,', over => {
   });
 });
 
-describe('a log that no longer reaches back', () => {
-  it.each(TRANSPORTS)('is CURSOR_EXPIRED at once over %s', async over => {
+describe('a subscription whose cursor is older than the retained log', () => {
+  it.each(TRANSPORTS)('returns CURSOR_EXPIRED and ends over %s', async over => {
     const { databaseUrl, subscribe } = await startTestApp();
     await runSql(databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10');
-    const [gone, kept] = [9n, 10n].map(seq => ({ after: encodeEventCursor(seq) }));
-    const refused = await subscribe(EVENTS, gone, { over });
+    const [expired, oldestRetained] = [9n, 10n].map(seq => ({ after: encodeEventCursor(seq) }));
+    const refused = await subscribe(EVENTS, expired, { over });
     expect(await refused.nextResult()).toMatchObject({ errors: [{ extensions: { code: 'CURSOR_EXPIRED', retryable: false } }] });
     expect(await refused.nextResult().catch(() => null)).toBeNull();
-    const open = await subscribe(EVENTS, kept, { over });
+    const open = await subscribe(EVENTS, oldestRetained, { over });
     await open.close();
   });
 });

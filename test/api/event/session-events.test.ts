@@ -15,7 +15,7 @@ beforeEach(async () => {
   id = await createSession();
 });
 
-interface ToldEvent {
+interface EventData {
   readonly __typename: string;
   readonly cursor: string;
 }
@@ -33,28 +33,28 @@ async function createSession(on = app): Promise<string> {
   return answer.expectOk().createSession.session.sessionId;
 }
 
-async function change(mutation: string, variables: Record<string, unknown> = { id }): Promise<void> {
+async function mutate(mutation: string, variables: Record<string, unknown> = { id }): Promise<void> {
   (await app.gql(`mutation($id: ID!) { ${mutation} { __typename } }`, variables)).expectOk();
 }
 
-async function eventsOf(variables: Record<string, unknown>): Promise<readonly ToldEvent[]> {
-  const answer = await app.gql<{ session: { events: { nodes: readonly ToldEvent[] } } }>(EVENTS, variables);
+async function eventsOf(variables: Record<string, unknown>): Promise<readonly EventData[]> {
+  const answer = await app.gql<{ session: { events: { nodes: readonly EventData[] } } }>(EVENTS, variables);
   return answer.expectOk().session.events.nodes;
 }
 
 describe('Session.events', () => {
-  it('gives the events of the session as a subscription does, oldest first', async () => {
+  it('returns the same events as a subscription to the session, oldest first', async () => {
     const other = await createSession();
-    const stream = await app.subscribe<{ sessionEvents: ToldEvent }>(
+    const stream = await app.subscribe<{ sessionEvents: EventData }>(
       `subscription($filter: SessionEventFilter, $after: String) { sessionEvents(filter: $filter, after: $after) { ${FIELDS} } }`,
       { filter: { sessionIds: [id] }, after: encodeEventCursor(0n) },
     );
-    await change('appendMessage(input: { sessionId: $id, message: { role: USER, content: "hello" } })');
-    await change('updateSession(input: { id: $id, title: "Planning" })');
-    await change('appendMessage(input: { sessionId: $id, message: { role: USER, content: "elsewhere" } })', { id: other });
-    await change('endSession(input: { id: $id, status: FAILED, reason: "no idea" })');
-    await change('deleteSession(input: { id: $id })');
-    await change('restoreSession(input: { id: $id })');
+    await mutate('appendMessage(input: { sessionId: $id, message: { role: USER, content: "hello" } })');
+    await mutate('updateSession(input: { id: $id, title: "Planning" })');
+    await mutate('appendMessage(input: { sessionId: $id, message: { role: USER, content: "elsewhere" } })', { id: other });
+    await mutate('endSession(input: { id: $id, status: FAILED, reason: "no idea" })');
+    await mutate('deleteSession(input: { id: $id })');
+    await mutate('restoreSession(input: { id: $id })');
     const events = await eventsOf({ id });
     expect(events.map(event => event.__typename)).toEqual([
       'SessionCreatedEvent',
@@ -64,19 +64,19 @@ describe('Session.events', () => {
       'SessionDeletedEvent',
       'SessionRestoredEvent',
     ]);
-    const streamed: ToldEvent[] = [];
+    const streamed: EventData[] = [];
     while (streamed.length < events.length) streamed.push((await stream.next()).sessionEvents);
     await stream.close();
-    // What is as of delivery was another state then.
-    const asOfTheChange = (event: ToldEvent) => ({ ...event, session: null });
-    expect(events.map(asOfTheChange)).toEqual(streamed.map(asOfTheChange));
+    // `session` shows the state at delivery, which differs between the two.
+    const withoutSession = (event: EventData) => ({ ...event, session: null });
+    expect(events.map(withoutSession)).toEqual(streamed.map(withoutSession));
     expect(events.at(-1)).toMatchObject({ sessionId: id, agentId: 'main', session: { sessionId: id, messageCount: 1 } });
   });
 
-  it('has at once what was written before, by whichever server', async () => {
+  it('includes an event as soon as the write on another server has returned', async () => {
     const second = await app.startSecondServer();
     for (let number = 1; number <= 10; number += 1) {
-      await change('appendMessage(input: { sessionId: $id, message: { role: USER, content: "hello" } })');
+      await mutate('appendMessage(input: { sessionId: $id, message: { role: USER, content: "hello" } })');
       const answer = await second.gql<{ session: { events: { totalCount: number; nodes: unknown[] } } }>(
         'query($id: ID!) { session(id: $id) { events { totalCount nodes { cursor } } } }',
         { id },
@@ -87,30 +87,30 @@ describe('Session.events', () => {
     await second.close();
   });
 
-  it('takes the cursors of subscriptions, whatever their filter, and gives cursors that subscriptions take', async () => {
-    const stream = await app.subscribe<{ sessionEvents: ToldEvent }>('subscription { sessionEvents { __typename cursor } }');
-    await change('updateSession(input: { id: $id, title: "one" })');
+  it('exchanges cursors with subscriptions, including cursors of events of other sessions', async () => {
+    const stream = await app.subscribe<{ sessionEvents: EventData }>('subscription { sessionEvents { __typename cursor } }');
+    await mutate('updateSession(input: { id: $id, title: "one" })');
     await createSession();
     const cursor = (await stream.next()).sessionEvents.cursor;
-    const elsewhere = (await stream.next()).sessionEvents.cursor;
-    await change('updateSession(input: { id: $id, title: "two" })');
+    const otherCursor = (await stream.next()).sessionEvents.cursor;
+    await mutate('updateSession(input: { id: $id, title: "two" })');
     await stream.close();
     const rest = await eventsOf({ id, after: cursor });
     expect(rest.map(event => event.__typename)).toEqual(['SessionUpdatedEvent']);
-    expect(await eventsOf({ id, after: elsewhere })).toEqual(rest);
-    expect((await eventsOf({ id, last: 1, before: elsewhere })).map(event => event.cursor)).toEqual([cursor]);
-    const resumed = await app.subscribe('subscription($after: String) { sessionEvents(after: $after) { cursor } }', { after: elsewhere });
+    expect(await eventsOf({ id, after: otherCursor })).toEqual(rest);
+    expect((await eventsOf({ id, last: 1, before: otherCursor })).map(event => event.cursor)).toEqual([cursor]);
+    const resumed = await app.subscribe('subscription($after: String) { sessionEvents(after: $after) { cursor } }', { after: otherCursor });
     expect(await resumed.next()).toEqual({ sessionEvents: { cursor: rest[0]?.cursor } });
     await resumed.close();
   });
 
-  it('shows a viewer only the events of agents it may see, in pages and totals', async () => {
-    const guarded = await startTestApp();
-    const sessionId = await createSession(guarded);
+  it('leaves events of agents that the viewer may not see out of pages and totalCount', async () => {
+    const secured = await startTestApp();
+    const sessionId = await createSession(secured);
     const write = 'insert into aria_engine.session_events (session_id, agent_id, type) values ($1, $2, $3)';
-    for (const agentId of ['main', 'foreign', 'main']) await execute(guarded.databaseUrl, write, [sessionId, agentId, 'RESTORED']);
-    const { headers } = await makeKey(guarded, { scope: 'READ', agentIds: ['main'] });
-    const answer = await guarded.gql<{ session: { events: { totalCount: number; nodes: { agentId: string }[] } } }>(
+    for (const agentId of ['main', 'foreign', 'main']) await execute(secured.databaseUrl, write, [sessionId, agentId, 'RESTORED']);
+    const { headers } = await makeKey(secured, { scope: 'READ', agentIds: ['main'] });
+    const answer = await secured.gql<{ session: { events: { totalCount: number; nodes: { agentId: string }[] } } }>(
       'query($id: ID!) { session(id: $id) { events { totalCount nodes { agentId } } } }',
       { id: sessionId },
       { headers },
@@ -121,7 +121,7 @@ describe('Session.events', () => {
     });
   });
 
-  it('leaves out types of a newer server, in pages and totals', async () => {
+  it('leaves events whose type this server does not know out of pages and totalCount', async () => {
     await execute(app.databaseUrl, "insert into aria_engine.session_events (session_id, agent_id, type) values ($1, 'main', 'COMPACTED')", [
       id,
     ]);
@@ -133,8 +133,8 @@ describe('Session.events', () => {
   });
 });
 
-describe('a cursor of Session.events', () => {
-  it('is BAD_CURSOR where it is malformed or ahead of the log', async () => {
+describe('cursors of Session.events', () => {
+  it('return BAD_CURSOR when they are malformed or beyond the end of the log', async () => {
     for (const cursor of ['', 'nonsense', 'ZTE6MDE', encodeEventCursor(2n ** 62n)]) {
       for (const [field, size] of [
         ['after', 'first'],
@@ -146,19 +146,19 @@ describe('a cursor of Session.events', () => {
     }
   });
 
-  it('is CURSOR_EXPIRED as after, where the log no longer reaches back, also for a session without events', async () => {
-    const short = await startTestApp();
-    await execute(short.databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10', []);
-    const sessionId = await createSession(short);
-    const ask = (after: bigint, field = 'after') => short.gql(EVENTS, { id: sessionId, [field]: encodeEventCursor(after) });
-    (await ask(9n)).expectError('CURSOR_EXPIRED');
-    (await ask(10n)).expectOk();
-    expect((await ask(9n, 'before')).expectOk()).toEqual({ session: { events: { nodes: [] } } });
-    await execute(short.databaseUrl, 'delete from aria_engine.session_events', []);
-    (await ask(9n)).expectError('CURSOR_EXPIRED');
+  it('return CURSOR_EXPIRED as after, but not as before, when the log has been trimmed past them, even if the session has no events', async () => {
+    const trimmed = await startTestApp();
+    await execute(trimmed.databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10', []);
+    const sessionId = await createSession(trimmed);
+    const eventsOfSession = (after: bigint, field = 'after') => trimmed.gql(EVENTS, { id: sessionId, [field]: encodeEventCursor(after) });
+    (await eventsOfSession(9n)).expectError('CURSOR_EXPIRED');
+    (await eventsOfSession(10n)).expectOk();
+    expect((await eventsOfSession(9n, 'before')).expectOk()).toEqual({ session: { events: { nodes: [] } } });
+    await execute(trimmed.databaseUrl, 'delete from aria_engine.session_events', []);
+    (await eventsOfSession(9n)).expectError('CURSOR_EXPIRED');
   });
 
-  it('is the place of the event in the log', async () => {
+  it('encode the position of the event in the log of all sessions', async () => {
     const [created] = await eventsOf({ id });
     const marker = (await eventsOf({ id: await createSession() }))[0];
     expect(decodeEventCursor(marker?.cursor ?? '')).toBeGreaterThan(decodeEventCursor(created?.cursor ?? '') ?? -1n);

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { TestApp } from '../../support/app.ts';
-import { useWriteSide } from '../session/write-side.ts';
+import { useMutationApi } from '../session/mutation-api.ts';
 
-const side = useWriteSide();
-const { create } = side;
+const api = useMutationApi();
+const { create } = api;
 
 let servers: readonly TestApp[];
 beforeAll(async () => {
-  servers = [side.app, await side.app.startSecondServer()];
+  servers = [api.app, await api.app.startSecondServer()];
 });
 
 const MUTATIONS = {
@@ -21,10 +21,10 @@ describe.each(['updateSession', 'endSession', 'deleteSession'] as const)('expect
   const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}Input`;
   const query = `mutation ($input: ${type}!) { ${name}(input: $input) { session { version } } }`;
 
-  it('lets one of twenty write that race on two servers, and tells the others the version they lost to', async () => {
+  it('accepts one of twenty concurrent writes on two servers and reports the current version to the others', async () => {
     const { id } = await create();
     const calls = Array.from({ length: 20 }, (_, index) =>
-      (servers[index % 2] ?? side.app).gql<Record<string, { session: { version: number } }>>(query, {
+      (servers[index % 2] ?? api.app).gql<Record<string, { session: { version: number } }>>(query, {
         input: { id, expectedVersion: 1, ...MUTATIONS[name](index) },
       }),
     );
@@ -34,7 +34,7 @@ describe.each(['updateSession', 'endSession', 'deleteSession'] as const)('expect
     expect(others).toEqual([]);
     for (const answer of answers) {
       if (answer === winner) continue;
-      // What lies in the trash has no version to expect.
+      // The winner moved the session to the trash, where writes do not find it.
       if (name === 'deleteSession') answer.expectError('SESSION_NOT_FOUND');
       else
         expect(answer.expectError('VERSION_CONFLICT').extensions).toMatchObject({
@@ -44,24 +44,24 @@ describe.each(['updateSession', 'endSession', 'deleteSession'] as const)('expect
     }
   });
 
-  it('is a conflict before anything is written, of a version to come as of one gone by', async () => {
+  it('returns VERSION_CONFLICT for older and newer versions and writes nothing', async () => {
     const { id, sessionId } = await create();
-    await side.update({ id, label: randomUUID() });
-    const before = await side.session(id);
+    await api.update({ id, label: randomUUID() });
+    const before = await api.session(id);
     for (const expectedVersion of [-1, 0, 1, 3, 2_147_483_647]) {
-      const answer = await side.app.gql(query, { input: { id, expectedVersion, ...MUTATIONS[name](0) } });
+      const answer = await api.app.gql(query, { input: { id, expectedVersion, ...MUTATIONS[name](0) } });
       expect(answer.expectError('VERSION_CONFLICT').extensions.details).toEqual({ expectedVersion, currentVersion: 2 });
     }
-    expect(await side.session(id)).toEqual(before);
-    expect(await side.events(sessionId)).toHaveLength(2);
+    expect(await api.session(id)).toEqual(before);
+    expect(await api.events(sessionId)).toHaveLength(2);
   });
 });
 
-describe('a label', () => {
-  it('goes to one of twenty sessions begun with it at once on two servers', async () => {
+describe('createSession with a label', () => {
+  it('returns LABEL_TAKEN to all but one of twenty concurrent calls on two servers', async () => {
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
-        (servers[index % 2] ?? side.app).gql('mutation { createSession(input: { label: "scarce" }) { created } }'),
+        (servers[index % 2] ?? api.app).gql('mutation { createSession(input: { label: "scarce" }) { created } }'),
       ),
     );
     const refused = answers.filter(answer => answer.errors !== undefined);

@@ -1,25 +1,22 @@
 import { Client } from 'pg';
 import { describe, expect, it } from 'vitest';
 import { explain } from '../../performance/query-plan.ts';
-import { SESSION, type SessionView, typesOf, useWriteSide } from '../session/write-side.ts';
+import { SESSION, type SessionView, typesOf, useMutationApi } from '../session/mutation-api.ts';
 
-const side = useWriteSide();
-const { append, create, refuse } = side;
+const api = useMutationApi();
+const { append, create, expectError } = api;
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const NOBODY = '00000000-0000-7000-8000-000000000000';
 
 async function sessionIn(status: string, input: Record<string, unknown> = {}): Promise<SessionView> {
   const session = await create(input);
-  await side.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [
-    session.sessionId,
-    status,
-  ]);
+  await api.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [session.sessionId, status]);
   return session;
 }
 
 async function bySession(sessionId: string): Promise<SessionView> {
-  const session = await side.session(sessionId);
+  const session = await api.session(sessionId);
   if (session === null) throw new Error(`The session ${sessionId} is gone.`);
   return session;
 }
@@ -57,7 +54,7 @@ describe('appendMessage', () => {
       status: 'ACTIVE',
       version: 1,
     });
-    expect((await side.events(sessionId)).slice(1)).toEqual([{ type: 'MESSAGE_ADDED', payload: { messageId, position: 1 } }]);
+    expect((await api.events(sessionId)).slice(1)).toEqual([{ type: 'MESSAGE_ADDED', payload: { messageId, position: 1 } }]);
   });
 
   it('keeps every field', async () => {
@@ -87,20 +84,20 @@ describe('appendMessage', () => {
   it('is one statement where only id, position and other core fields are asked for', async () => {
     const { id } = await create();
     const input = { sessionId: id, message: { role: 'USER', content: 'hello', usage: { inputTokens: 1 }, metadata: { a: 1 } } };
-    const core = await side.send('appendMessage', input, 'message { id messageId position role active createdAt }');
+    const core = await api.send('appendMessage', input, 'message { id messageId position role active createdAt }');
     expect(core.sql).toHaveLength(1);
-    expect((await side.send('appendMessage', input, 'message { content parts { type } usage { totalTokens } }')).sql).toHaveLength(2);
-    expect((await side.send('appendMessage', input, 'message { id } session { status usage { totalTokens } }')).sql).toHaveLength(2);
+    expect((await api.send('appendMessage', input, 'message { content parts { type } usage { totalTokens } }')).sql).toHaveLength(2);
+    expect((await api.send('appendMessage', input, 'message { id } session { status usage { totalTokens } }')).sql).toHaveLength(2);
   });
 
   it('answers with the session as it stands after the write', async () => {
     const { id } = await create();
-    const { session } = await side.mutate<{ session: SessionView }>(
+    const { session } = await api.mutate<{ session: SessionView }>(
       'appendMessage',
       { sessionId: id, message: { role: 'USER', content: 'hello', usage: { outputTokens: 5 } } },
       `session { ${SESSION} }`,
     );
-    expect(session).toEqual(await side.session(id));
+    expect(session).toEqual(await api.session(id));
     expect(session).toMatchObject({ messageCount: 1, usage: { outputTokens: 5, totalTokens: 5 } });
   });
 
@@ -118,7 +115,7 @@ describe('appendMessage', () => {
     const session = await create();
     const message = await append(session.id, { content: 'hello' });
     for (const sessionId of [NOBODY, 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
-      const error = await refuse('appendMessage', { sessionId, message: { role: 'USER', content: 'lost' } }, 'SESSION_NOT_FOUND');
+      const error = await expectError('appendMessage', { sessionId, message: { role: 'USER', content: 'lost' } }, 'SESSION_NOT_FOUND');
       expect(error.extensions.details).toEqual({ id: sessionId });
     }
   });
@@ -126,14 +123,18 @@ describe('appendMessage', () => {
   it.each(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'])('is SESSION_ENDED where the session is %s', async status => {
     const { id, sessionId } = await create();
     const first = await append(id, { content: 'hello' });
-    await side.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [sessionId, status]);
+    await api.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [sessionId, status]);
     const before = await bySession(id);
     for (const parentId of [undefined, first.id]) {
-      const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: 'late', parentId } }, 'SESSION_ENDED');
+      const error = await expectError(
+        'appendMessage',
+        { sessionId: id, message: { role: 'USER', content: 'late', parentId } },
+        'SESSION_ENDED',
+      );
       expect(error.extensions.details).toEqual({ status });
     }
     expect(await bySession(id)).toEqual(before);
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED']);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED']);
   });
 });
 
@@ -148,7 +149,7 @@ describe('activity', () => {
     const moved = from !== to;
     await append(id, { content: 'hello' });
     expect(await bySession(id)).toMatchObject({ status: to, version: moved ? 2 : 1, endedAt: null, statusReason: null });
-    expect((await side.events(sessionId)).slice(1)).toEqual([
+    expect((await api.events(sessionId)).slice(1)).toEqual([
       expect.objectContaining({ type: 'MESSAGE_ADDED' }),
       ...(moved ? [{ type: 'STATUS_CHANGED', payload: expect.objectContaining({ from, to, reason: null }) }] : []),
     ]);
@@ -158,7 +159,7 @@ describe('activity', () => {
 
   it('never moves lastActivityAt back', async () => {
     const { id, sessionId } = await create();
-    await side.rows(`update aria_engine.chat_session_activity set last_activity_at = '2100-01-01T00:00:00Z' where session_id = $1`, [
+    await api.rows(`update aria_engine.chat_session_activity set last_activity_at = '2100-01-01T00:00:00Z' where session_id = $1`, [
       sessionId,
     ]);
     await append(id, { content: 'hello' });
@@ -169,11 +170,11 @@ describe('activity', () => {
 describe('what an append tells', () => {
   it('is how long the session had been idle, where it changes the status', async () => {
     const { id, sessionId } = await sessionIn('STALLED');
-    await side.rows(`update aria_engine.chat_session_activity set last_activity_at = now() - interval '7 minutes' where session_id = $1`, [
+    await api.rows(`update aria_engine.chat_session_activity set last_activity_at = now() - interval '7 minutes' where session_id = $1`, [
       sessionId,
     ]);
     await append(id, { content: 'awake' });
-    const told = (await side.events(sessionId)).find(event => event.type === 'STATUS_CHANGED');
+    const told = (await api.events(sessionId)).find(event => event.type === 'STATUS_CHANGED');
     expect(Number(told?.payload.idleMs)).toBeGreaterThanOrEqual(7 * 60_000);
   });
 
@@ -182,7 +183,7 @@ describe('what an append tells', () => {
     await append(id, { content: 'late', createdAt: '2030-01-01T00:00:00.000Z' });
     const early = await append(id, { content: 'early', createdAt: '2001-01-01T00:00:00.000Z' });
     expect(await bySession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
-    await side.mutate('deleteMessage', { id: early.id, sessionId: id }, 'deletedId');
+    await api.mutate('deleteMessage', { id: early.id, sessionId: id }, 'deletedId');
     expect(await bySession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
   });
 });
@@ -190,17 +191,17 @@ describe('what an append tells', () => {
 describe('a parent that is named', () => {
   it('costs no more in a long session than in a short one where it is the leaf', async () => {
     const { id, sessionId } = await create();
-    await side.rows(
+    await api.rows(
       `with grown as (
          insert into aria_engine.chat_messages (session_id, position, id, role, content, parent_position)
          select $1::uuid, n, gen_random_uuid(), 'USER', 'm' || n, nullif(n - 1, 0) from generate_series(1, 20000) n
        ) update aria_engine.chat_session_activity set message_count = 20000, next_position = 20001, leaf_position = 20000 where session_id = $1`,
       [sessionId],
     );
-    const [leaf] = await side.rows<{ id: string }>('select id from aria_engine.chat_messages where session_id = $1 and position = 20000', [
+    const [leaf] = await api.rows<{ id: string }>('select id from aria_engine.chat_messages where session_id = $1 and position = 20000', [
       sessionId,
     ]);
-    const answer = await side.send(
+    const answer = await api.send(
       'appendMessage',
       { sessionId: id, message: { role: 'USER', content: 'next', parentId: leaf?.id } },
       'message { active position parent { position } }',
@@ -208,7 +209,7 @@ describe('a parent that is named', () => {
     expect(answer.expectOk()).toMatchObject({ appendMessage: { message: { active: true, position: 20001, parent: { position: 20000 } } } });
     const marking = answer.sql.filter(({ sql }) => sql.includes('with recursive path'));
     expect(marking).toHaveLength(1);
-    const client = new Client({ connectionString: side.app.databaseUrl });
+    const client = new Client({ connectionString: api.app.databaseUrl });
     await client.connect();
     try {
       for (const statement of marking) expect((await explain(client, statement)).rowsRead).toBeLessThan(10);
@@ -227,7 +228,7 @@ describe('the token limit', () => {
     const session = await bySession(id);
     expect(session).toMatchObject({ status: 'FAILED', statusReason: 'Token limit exceeded', version: 2, messageCount: 2 });
     expect(session.endedAt).toBe(message.createdAt);
-    expect((await side.events(sessionId)).slice(2)).toEqual([
+    expect((await api.events(sessionId)).slice(2)).toEqual([
       { type: 'MESSAGE_ADDED', payload: { messageId: message.messageId, position: 2 } },
       {
         type: 'STATUS_CHANGED',
@@ -240,7 +241,7 @@ describe('the token limit', () => {
         },
       },
     ]);
-    await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: 'late' } }, 'SESSION_ENDED');
+    await expectError('appendMessage', { sessionId: id, message: { role: 'USER', content: 'late' } }, 'SESSION_ENDED');
   });
 
   it('fails one that is revived by the same write in one step, from the old status', async () => {
@@ -248,7 +249,7 @@ describe('the token limit', () => {
       const { id, sessionId } = await sessionIn(from, { tokenLimit: 10 });
       await append(id, { content: 'all at once', usage: { totalTokens: 10 } });
       expect(await bySession(id)).toMatchObject({ status: 'FAILED', version: 2 });
-      expect((await side.events(sessionId)).slice(1)).toMatchObject([
+      expect((await api.events(sessionId)).slice(1)).toMatchObject([
         { type: 'MESSAGE_ADDED' },
         { type: 'STATUS_CHANGED', payload: { from, to: 'FAILED' } },
       ]);
@@ -267,7 +268,7 @@ describe('the token limit', () => {
 
   it('is not reached by a message without usage where an import left the session over it', async () => {
     const { id, sessionId } = await create({ tokenLimit: 100 });
-    await side.rows('update aria_engine.chat_session_activity set total_tokens = 500 where session_id = $1', [sessionId]);
+    await api.rows('update aria_engine.chat_session_activity set total_tokens = 500 where session_id = $1', [sessionId]);
     await append(id, { content: 'no usage' });
     expect(await bySession(id)).toMatchObject({ status: 'ACTIVE' });
   });
@@ -299,7 +300,7 @@ describe('the usage of a message', () => {
       totalTokens: 4_328,
       costUsd: 0.3,
     });
-    const usages = (await side.messages(id)).map(({ usage }) => usage);
+    const usages = (await api.messages(id)).map(({ usage }) => usage);
     expect(usages.slice(2)).toEqual([
       { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costUsd: 0 },
       null,
@@ -321,7 +322,7 @@ describe('the usage of a message', () => {
     await append(id, { content: 'a', usage });
     await append(id, { content: 'b', usage });
     await append((await create({ agentId: 'glutton', parentId: id })).id, { content: 'c', usage });
-    const answer = await side.app.gql(
+    const answer = await api.app.gql(
       `query ($id: ID!) { session(id: $id) { agent { usage { totalTokens } } usage { inputTokens totalTokens } tree: usage(scope: TREE) { inputTokens }
         messages { nodes { usage { totalTokens } } } } }`,
       { id: sessionId },
@@ -339,10 +340,10 @@ describe('the usage of a message', () => {
     const counts = ['inputTokens', 'outputTokens', 'cacheReadTokens', 'cacheWriteTokens', 'totalTokens'];
     for (const [field, value] of [...counts.map(count => [count, -1] as const), ['costUsd', -0.01], ['costUsd', 1e7]] as const) {
       const input = { sessionId: id, message: { role: 'USER', content: 'x', usage: { [field]: value } } };
-      const error = await refuse('appendMessage', input, 'BAD_USER_INPUT');
+      const error = await expectError('appendMessage', input, 'BAD_USER_INPUT');
       expect(error.extensions.details).toEqual({ field: `input.message.usage.${field}` });
     }
-    const error = await refuse(
+    const error = await expectError(
       'appendMessage',
       { sessionId: id, message: { role: 'USER', content: 'x', latencyMs: -1 } },
       'BAD_USER_INPUT',
@@ -361,7 +362,7 @@ describe('the derived title', () => {
     await append(id, { role: 'USER', content: '  Please\n\n write   a poem ' });
     await append(id, { role: 'USER', content: 'Another.' });
     expect(await bySession(id)).toMatchObject({ title: 'Please write a poem', givenTitle: null, version: 1 });
-    expect(new Set(typesOf(await side.events(sessionId)))).toEqual(new Set(['CREATED', 'MESSAGE_ADDED']));
+    expect(new Set(typesOf(await api.events(sessionId)))).toEqual(new Set(['CREATED', 'MESSAGE_ADDED']));
   });
 
   it('is cut at a word behind 36 characters, else at 59', async () => {
@@ -446,7 +447,7 @@ describe('the parts of a message', () => {
     ['a model name of 201 characters', { content: 'a', model: 'x'.repeat(201) }, 'input.message.model'],
   ])('are refused: %s', async (_what, message, field) => {
     const { id } = await create();
-    const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', ...message } }, 'BAD_USER_INPUT');
+    const error = await expectError('appendMessage', { sessionId: id, message: { role: 'USER', ...message } }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toMatchObject({ field });
   });
 
@@ -457,7 +458,7 @@ describe('the parts of a message', () => {
     ['null arguments', [{ toolCall: { callId: 'c', name: 'n', arguments: null } }]],
   ])('are exactly one kind each: not %s', async (_what, parts) => {
     const { id } = await create();
-    const answer = await side.send('appendMessage', { sessionId: id, message: { role: 'USER', parts } });
+    const answer = await api.send('appendMessage', { sessionId: id, message: { role: 'USER', parts } });
     expect(answer.expectError('BAD_USER_INPUT').extensions.details).toMatchObject({
       field: expect.stringMatching(/^input\.message\.parts\.0/),
     });
@@ -483,11 +484,11 @@ describe('the parts of a message', () => {
     ];
     for (const [field, message] of places) {
       for (const text of ['\0', '\ud800', 'a\udc00b']) {
-        const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', ...message(text) } }, 'BAD_USER_INPUT');
+        const error = await expectError('appendMessage', { sessionId: id, message: { role: 'USER', ...message(text) } }, 'BAD_USER_INPUT');
         expect(error.extensions.details).toEqual({ field: `input.message.${field}` });
       }
     }
-    expect(await side.messages(id)).toEqual([]);
+    expect(await api.messages(id)).toEqual([]);
   });
 });
 
@@ -500,7 +501,11 @@ describe('the length of a message', () => {
     const { id } = await create();
     const content = text.repeat(times);
     expect((await append(id, { content })).content === content).toBe(true);
-    const error = await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: `${content}x` } }, 'MESSAGE_TOO_LARGE');
+    const error = await expectError(
+      'appendMessage',
+      { sessionId: id, message: { role: 'USER', content: `${content}x` } },
+      'MESSAGE_TOO_LARGE',
+    );
     expect(error.extensions).toMatchObject({
       details: { field: 'input.message.content', length: 100_001, maxLength: 100_000 },
       retryable: false,
@@ -530,7 +535,7 @@ describe('the length of a message', () => {
       parts: [{ image: { mimeType: 'image/png', data: 'A'.repeat(length - 99_990 - 'image/png'.length) } }],
     });
     expect((await append(id, message(1_000_000))).position).toBe(1);
-    const error = await refuse('appendMessage', { sessionId: id, message: message(1_000_001) }, 'MESSAGE_TOO_LARGE');
+    const error = await expectError('appendMessage', { sessionId: id, message: message(1_000_001) }, 'MESSAGE_TOO_LARGE');
     expect(error.extensions.details).toEqual({ field: 'input.message', length: 1_000_001, maxLength: 1_000_000 });
   });
 
@@ -539,7 +544,7 @@ describe('the length of a message', () => {
     const metadata = { text: 'x'.repeat(65_536 - '{"text":""}'.length) };
     expect(await append(id, { content: 'a', metadata })).toMatchObject({ metadata });
     const input = { sessionId: id, message: { role: 'USER', content: 'a', metadata: { text: `${metadata.text}x` } } };
-    await refuse('appendMessage', input, 'BAD_USER_INPUT');
+    await expectError('appendMessage', input, 'BAD_USER_INPUT');
   });
 });
 
@@ -547,7 +552,7 @@ describe('the parent of a message', () => {
   it('is the one before where none is named', async () => {
     const { id } = await create();
     for (const content of ['a', 'b', 'c']) await append(id, { content });
-    expect((await side.messages(id)).map(({ parent }) => parent?.position ?? null)).toEqual([null, 1, 2]);
+    expect((await api.messages(id)).map(({ parent }) => parent?.position ?? null)).toEqual([null, 1, 2]);
   });
 
   it('that is older starts a branch, which is the active one from then on', async () => {
@@ -557,13 +562,13 @@ describe('the parent of a message', () => {
     const right = await append(id, { content: 'right', parentId: first.id });
     expect(right).toMatchObject({ position: 4, parent: { position: 1 }, active: true });
     expect(await append(id, { content: 'right leaf' })).toMatchObject({ position: 5, parent: { position: 4 } });
-    const active = async () => (await side.messages(id)).filter(message => message.active).map(({ position }) => position);
+    const active = async () => (await api.messages(id)).filter(message => message.active).map(({ position }) => position);
     expect(await active()).toEqual([1, 4, 5]);
     expect(await append(id, { content: 'left again', parentId: second.messageId })).toMatchObject({ position: 6, parent: { position: 2 } });
     expect(await active()).toEqual([1, 2, 6]);
     expect(await append(id, { content: 'behind the leaf', parentId: second.id })).toMatchObject({ position: 7, parent: { position: 2 } });
     expect(await active()).toEqual([1, 2, 7]);
-    const view = await side.app.gql('query ($id: ID!) { session(id: $id) { lastMessage { position } messages { nodes { position } } } }', {
+    const view = await api.app.gql('query ($id: ID!) { session(id: $id) { lastMessage { position } messages { nodes { position } } } }', {
       id,
     });
     expect(view.expectOk()).toEqual({
@@ -578,24 +583,24 @@ describe('the parent of a message', () => {
       parent: { position: 1 },
       active: true,
     });
-    expect((await side.messages(id)).map(({ active }) => active)).toEqual([true, true]);
+    expect((await api.messages(id)).map(({ active }) => active)).toEqual([true, true]);
   });
 
   it('is a handful of statements, however long the branch', async () => {
     const { id } = await create();
     const first = await append(id, { content: 'root' });
     const messages = Array.from({ length: 100 }, (_, index) => ({ role: 'USER', content: `${index}` }));
-    await side.mutate('appendMessages', { sessionId: id, messages }, '__typename');
+    await api.mutate('appendMessages', { sessionId: id, messages }, '__typename');
     const input = { sessionId: id, message: { role: 'USER', content: 'other', parentId: first.id } };
-    expect((await side.send('appendMessage', input, 'message { id position active }')).sql).toHaveLength(5);
+    expect((await api.send('appendMessage', input, 'message { id position active }')).sql).toHaveLength(5);
   });
 
   it('is MESSAGE_NOT_FOUND where it is not of this session, malformed, of another type or gone', async () => {
     const [{ id }, other] = [await create(), await create()];
     const [own, foreign] = [await append(id, { content: 'own' }), await append(other.id, { content: 'foreign' })];
-    await side.mutate('deleteMessage', { sessionId: id, id: own.id }, 'deletedId');
+    await api.mutate('deleteMessage', { sessionId: id, id: own.id }, 'deletedId');
     for (const parentId of [foreign.id, foreign.messageId, own.id, NOBODY, 'nonsense', '', id, 'a\0', '\ud800']) {
-      const error = await refuse(
+      const error = await expectError(
         'appendMessage',
         { sessionId: id, message: { role: 'USER', content: 'x', parentId } },
         'MESSAGE_NOT_FOUND',

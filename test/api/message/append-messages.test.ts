@@ -1,20 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { MESSAGE, type MessageView, typesOf, useWriteSide } from '../session/write-side.ts';
+import { MESSAGE, type MessageView, typesOf, useMutationApi } from '../session/mutation-api.ts';
 
-const side = useWriteSide();
-const { create, refuse } = side;
+const api = useMutationApi();
+const { create, expectError } = api;
 
 const user = (content: string, more: object = {}) => ({ role: 'USER', content, ...more });
 const numbered = (length: number) => Array.from({ length }, (_, index) => user(`message ${index + 1}`));
 
 async function appendAll(sessionId: string, messages: readonly object[]): Promise<readonly MessageView[]> {
-  return (await side.mutate<{ messages: MessageView[] }>('appendMessages', { sessionId, messages }, `messages { ${MESSAGE} }`)).messages;
+  return (await api.mutate<{ messages: MessageView[] }>('appendMessages', { sessionId, messages }, `messages { ${MESSAGE} }`)).messages;
 }
 
 describe('appendMessages', () => {
   it('appends all in their order, each behind the one before', async () => {
     const { id, sessionId } = await create();
-    await side.append(id, { content: 'before' });
+    await api.append(id, { content: 'before' });
     const messages = await appendAll(id, numbered(5));
     expect(messages.map(({ position, content, parent }) => [position, content, parent?.position])).toEqual([
       [2, 'message 1', 1],
@@ -23,19 +23,19 @@ describe('appendMessages', () => {
       [5, 'message 4', 4],
       [6, 'message 5', 5],
     ]);
-    expect(await side.messages(id)).toEqual([expect.objectContaining({ position: 1 }), ...messages]);
-    expect(await side.session(id)).toMatchObject({ messageCount: 6, version: 1, title: 'before' });
-    expect((await side.events(sessionId)).slice(2)).toEqual(
+    expect(await api.messages(id)).toEqual([expect.objectContaining({ position: 1 }), ...messages]);
+    expect(await api.session(id)).toMatchObject({ messageCount: 6, version: 1, title: 'before' });
+    expect((await api.events(sessionId)).slice(2)).toEqual(
       messages.map(({ messageId, position }) => ({ type: 'MESSAGE_ADDED', payload: { messageId, position } })),
     );
-    expect((await side.append(id, { content: 'after' })).parent).toEqual({ position: 6 });
+    expect((await api.append(id, { content: 'after' })).parent).toEqual({ position: 6 });
   });
 
   it('takes 1 to 100 messages', async () => {
     const { id } = await create();
     expect(await appendAll(id, numbered(1))).toHaveLength(1);
     for (const messages of [[], numbered(101)]) {
-      const error = await refuse('appendMessages', { sessionId: id, messages }, 'BAD_USER_INPUT');
+      const error = await expectError('appendMessages', { sessionId: id, messages }, 'BAD_USER_INPUT');
       expect(error.extensions.details).toEqual({ field: 'input.messages' });
     }
   });
@@ -43,35 +43,35 @@ describe('appendMessages', () => {
   it('is one statement for a hundred, and one more each for messages and session', async () => {
     const { id } = await create();
     const input = { sessionId: id, messages: numbered(100) };
-    expect((await side.send('appendMessages', input, 'messages { id position }')).sql).toHaveLength(1);
-    expect((await side.send('appendMessages', input, `messages { ${MESSAGE} } session { id messageCount }`)).sql).toHaveLength(4);
-    const [first] = await side.messages(id);
+    expect((await api.send('appendMessages', input, 'messages { id position }')).sql).toHaveLength(1);
+    expect((await api.send('appendMessages', input, `messages { ${MESSAGE} } session { id messageCount }`)).sql).toHaveLength(4);
+    const [first] = await api.messages(id);
     const branching = { sessionId: id, messages: [user('branch', { parentId: first?.id }), ...numbered(99)] };
-    expect((await side.send('appendMessages', branching, 'messages { id position }')).sql).toHaveLength(5);
-    const positions = (await side.messages(id)).map(({ position }) => position);
+    expect((await api.send('appendMessages', branching, 'messages { id position }')).sql).toHaveLength(5);
+    const positions = (await api.messages(id)).map(({ position }) => position);
     expect(positions).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
   });
 
   it('writes all or none', async () => {
     const { id, sessionId } = await create();
-    const before = await side.session(id);
+    const before = await api.session(id);
     const good = numbered(3);
-    await refuse('appendMessages', { sessionId: id, messages: [...good, { role: 'USER' }] }, 'BAD_USER_INPUT');
-    await refuse('appendMessages', { sessionId: id, messages: [...good, user('x'.repeat(100_001))] }, 'MESSAGE_TOO_LARGE');
-    await refuse('appendMessages', { sessionId: id, messages: [...good, user('x', { parentId: 'nonsense' })] }, 'MESSAGE_NOT_FOUND');
-    expect(await side.session(id)).toEqual(before);
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED']);
+    await expectError('appendMessages', { sessionId: id, messages: [...good, { role: 'USER' }] }, 'BAD_USER_INPUT');
+    await expectError('appendMessages', { sessionId: id, messages: [...good, user('x'.repeat(100_001))] }, 'MESSAGE_TOO_LARGE');
+    await expectError('appendMessages', { sessionId: id, messages: [...good, user('x', { parentId: 'nonsense' })] }, 'MESSAGE_NOT_FOUND');
+    expect(await api.session(id)).toEqual(before);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED']);
   });
 
   it('names the message at fault', async () => {
     const { id } = await create();
-    const faults: [object, Parameters<typeof refuse>[2], string][] = [
+    const faults: [object, Parameters<typeof expectError>[2], string][] = [
       [user('a\0'), 'BAD_USER_INPUT', 'input.messages.2.content'],
       [user('a', { usage: { inputTokens: -1 } }), 'BAD_USER_INPUT', 'input.messages.2.usage.inputTokens'],
       [user('x'.repeat(100_001)), 'MESSAGE_TOO_LARGE', 'input.messages.2.content'],
     ];
     for (const [message, code, field] of faults) {
-      const error = await refuse('appendMessages', { sessionId: id, messages: [...numbered(2), message, ...numbered(1)] }, code);
+      const error = await expectError('appendMessages', { sessionId: id, messages: [...numbered(2), message, ...numbered(1)] }, code);
       expect(error.extensions.details).toMatchObject({ field });
     }
   });
@@ -80,7 +80,7 @@ describe('appendMessages', () => {
     const { id } = await create();
     const full = Array.from({ length: 10 }, () => user('é'.repeat(100_000)));
     expect(await appendAll(id, full)).toHaveLength(10);
-    const error = await refuse('appendMessages', { sessionId: id, messages: [...full, user('x')] }, 'MESSAGE_TOO_LARGE');
+    const error = await expectError('appendMessages', { sessionId: id, messages: [...full, user('x')] }, 'MESSAGE_TOO_LARGE');
     expect(error.extensions.details).toEqual({ field: 'input.messages', length: 1_000_001, maxLength: 1_000_000 });
   });
 
@@ -92,14 +92,14 @@ describe('appendMessages', () => {
       Array.from({ length: 12 }, () => user('x', { usage })),
     );
     expect(messages).toHaveLength(12);
-    expect(await side.session(id)).toMatchObject({
+    expect(await api.session(id)).toMatchObject({
       status: 'FAILED',
       statusReason: 'Token limit exceeded',
       version: 2,
       messageCount: 12,
       usage: { inputTokens: 1_200, totalTokens: 1_200, costUsd: 1.2 },
     });
-    const events = await side.events(sessionId);
+    const events = await api.events(sessionId);
     expect(typesOf(events)).toEqual(['CREATED', ...Array(12).fill('MESSAGE_ADDED'), 'STATUS_CHANGED']);
     expect(events.at(-1)?.payload).toMatchObject({
       from: 'SPAWNING',
@@ -112,13 +112,13 @@ describe('appendMessages', () => {
     const { id } = await create({ tokenLimit: 1_000 });
     const messages = Array.from({ length: 20 }, () => user('x', { usage: { totalTokens: Number.MAX_SAFE_INTEGER } }));
     expect(await appendAll(id, messages)).toHaveLength(20);
-    expect(await side.session(id)).toMatchObject({ status: 'FAILED', usage: { totalTokens: Number.MAX_SAFE_INTEGER } });
+    expect(await api.session(id)).toMatchObject({ status: 'FAILED', usage: { totalTokens: Number.MAX_SAFE_INTEGER } });
   });
 
   it('takes the title from the first user message with text', async () => {
     const { id } = await create();
     await appendAll(id, [{ role: 'ASSISTANT', content: 'Hello!' }, user(' '), user('The task'), user('Another')]);
-    expect(await side.session(id)).toMatchObject({ title: 'The task' });
+    expect(await api.session(id)).toMatchObject({ title: 'The task' });
   });
 
   it('may branch in the middle: what follows goes behind the branch', async () => {
@@ -130,7 +130,7 @@ describe('appendMessages', () => {
       [5, 1, true],
       [6, 5, true],
     ]);
-    expect((await side.messages(id)).filter(({ active }) => active).map(({ position }) => position)).toEqual([1, 5, 6]);
+    expect((await api.messages(id)).filter(({ active }) => active).map(({ position }) => position)).toEqual([1, 5, 6]);
   });
 
   it('may have several branches of one call', async () => {

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { type MessageView, outcomesOf, useWriteSide } from '../session/write-side.ts';
+import { type MessageView, outcomesOf, useMutationApi } from '../session/mutation-api.ts';
 
-const side = useWriteSide();
-const { append, create, refuse } = side;
+const api = useMutationApi();
+const { append, create, expectError } = api;
 
 const NOBODY = '00000000-0000-7000-8000-000000000000';
 
 const remove = (sessionId: string, id: string) =>
-  side.mutate<{ deletedId: string; session: { messageCount: number } }>(
+  api.mutate<{ deletedId: string; session: { messageCount: number } }>(
     'deleteMessage',
     { sessionId, id },
     'deletedId session { messageCount }',
@@ -30,7 +30,7 @@ async function treeOf(
 
 /** Position, parent and whether it is active, of every message. */
 async function shapeOf(id: string): Promise<readonly (readonly [number, number | null, boolean])[]> {
-  return (await side.messages(id)).map(({ position, parent, active }) => [position, parent?.position ?? null, active] as const);
+  return (await api.messages(id)).map(({ position, parent, active }) => [position, parent?.position ?? null, active] as const);
 }
 
 describe('deleteMessage', () => {
@@ -38,16 +38,16 @@ describe('deleteMessage', () => {
     const { id, sessionId } = await create();
     const usage = { inputTokens: 10, outputTokens: 5, costUsd: 0.5 };
     const [first, second] = [await append(id, { content: 'title of it', usage }), await append(id, { content: 'b', usage })];
-    const before = await side.session(id);
+    const before = await api.session(id);
     expect(await remove(id, second.id)).toEqual({ deletedId: second.id, session: { messageCount: 1 } });
-    const after = await side.session(id);
+    const after = await api.session(id);
     expect(after).toEqual({ ...before, messageCount: 1, lastMessageAt: first.createdAt, updatedAt: after?.updatedAt });
-    expect((await side.events(sessionId)).at(-1)).toEqual({
+    expect((await api.events(sessionId)).at(-1)).toEqual({
       type: 'MESSAGE_DELETED',
       payload: { messageId: second.messageId, position: 2 },
     });
     await remove(id, first.messageId);
-    expect(await side.session(id)).toMatchObject({
+    expect(await api.session(id)).toMatchObject({
       messageCount: 0,
       lastMessageAt: null,
       title: 'title of it',
@@ -60,7 +60,7 @@ describe('deleteMessage', () => {
     const { id, at } = await treeOf([null, 1, 2]);
     await remove(id, at(3).id);
     expect(await append(id, { content: 'x' })).toMatchObject({ position: 4, parent: { position: 2 } });
-    for (const message of await side.messages(id)) await remove(id, message.id);
+    for (const message of await api.messages(id)) await remove(id, message.id);
     expect(await append(id, { content: 'x' })).toMatchObject({ position: 5, parent: null, active: true });
   });
 
@@ -142,13 +142,13 @@ describe('deleteMessage', () => {
 
   it('is a handful of statements, however many answer the message', async () => {
     const { id, at } = await treeOf([null, 1, 1, 1, 1, 1, 1]);
-    expect((await side.send('deleteMessage', { sessionId: id, id: at(2).id }, 'deletedId')).sql).toHaveLength(4);
-    expect((await side.send('deleteMessage', { sessionId: id, id: at(1).id }, 'deletedId')).sql).toHaveLength(5);
+    expect((await api.send('deleteMessage', { sessionId: id, id: at(2).id }, 'deletedId')).sql).toHaveLength(4);
+    expect((await api.send('deleteMessage', { sessionId: id, id: at(1).id }, 'deletedId')).sql).toHaveLength(5);
   });
 
   it('is possible in a session that has ended', async () => {
     const { id, at } = await treeOf([null]);
-    await side.mutate('endSession', { id }, '__typename');
+    await api.mutate('endSession', { id }, '__typename');
     expect(await remove(id, at(1).id)).toMatchObject({ session: { messageCount: 0 } });
   });
 
@@ -156,24 +156,25 @@ describe('deleteMessage', () => {
     const { id, at } = await treeOf([null]);
     const other = await treeOf([null]);
     for (const wrong of [NOBODY, 'nonsense', '', id, other.at(1).id, other.at(1).messageId, 'a\0']) {
-      const error = await refuse('deleteMessage', { sessionId: id, id: wrong }, 'MESSAGE_NOT_FOUND');
+      const error = await expectError('deleteMessage', { sessionId: id, id: wrong }, 'MESSAGE_NOT_FOUND');
       expect(error.extensions.details).toEqual({ id: wrong });
     }
     await remove(id, at(1).id);
-    await refuse('deleteMessage', { sessionId: id, id: at(1).id }, 'MESSAGE_NOT_FOUND');
-    expect(await side.messages(other.id)).toHaveLength(1);
+    await expectError('deleteMessage', { sessionId: id, id: at(1).id }, 'MESSAGE_NOT_FOUND');
+    expect(await api.messages(other.id)).toHaveLength(1);
   });
 
   it('is SESSION_NOT_FOUND for what is no session', async () => {
     const { at } = await treeOf([null]);
-    for (const sessionId of [NOBODY, 'nonsense', at(1).id]) await refuse('deleteMessage', { sessionId, id: at(1).id }, 'SESSION_NOT_FOUND');
+    for (const sessionId of [NOBODY, 'nonsense', at(1).id])
+      await expectError('deleteMessage', { sessionId, id: at(1).id }, 'SESSION_NOT_FOUND');
   });
 
   it('happens once, however many ask for it at once', async () => {
     const { id, sessionId, at } = await treeOf([null, 1]);
-    const outcomes = await outcomesOf(Array.from({ length: 10 }, () => side.send('deleteMessage', { sessionId: id, id: at(2).id })));
+    const outcomes = await outcomesOf(Array.from({ length: 10 }, () => api.send('deleteMessage', { sessionId: id, id: at(2).id })));
     expect(outcomes.sort()).toEqual([...Array(9).fill('MESSAGE_NOT_FOUND'), 'OK']);
-    expect(await side.session(id)).toMatchObject({ messageCount: 1 });
-    expect((await side.events(sessionId)).filter(({ type }) => type === 'MESSAGE_DELETED')).toHaveLength(1);
+    expect(await api.session(id)).toMatchObject({ messageCount: 1 });
+    expect((await api.events(sessionId)).filter(({ type }) => type === 'MESSAGE_DELETED')).toHaveLength(1);
   });
 });

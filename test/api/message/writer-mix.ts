@@ -1,13 +1,13 @@
 import { expect } from 'vitest';
 import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
-import { type MutationName, outcomesOf, type WriteSide } from '../session/write-side.ts';
+import { type MutationApi, type MutationName, outcomesOf } from '../session/mutation-api.ts';
 
 /** Writers append to one session at once, singly and in batches; nothing is lost, doubled or out of order. */
 export async function appendAtOnce(
-  side: WriteSide,
+  api: MutationApi,
   { writers, calls, seed }: { writers: number; calls: number; seed: number },
 ): Promise<void> {
-  const { id, sessionId } = await side.create({ status: 'SPAWNING' });
+  const { id, sessionId } = await api.create({ status: 'SPAWNING' });
   const written = await Promise.all(
     Array.from({ length: writers }, async (_, writer) => {
       const random = createRandomSource(seed, writer);
@@ -18,8 +18,8 @@ export async function appendAtOnce(
           return { role: 'USER', content: `${writer}/${count}`, usage: { inputTokens: 1, costUsd: 0.000_000_001 } };
         };
         const input = random.chance(0.7)
-          ? side.send('appendMessage', { sessionId: id, message: message() }, 'message { id }')
-          : side.send(
+          ? api.send('appendMessage', { sessionId: id, message: message() }, 'message { id }')
+          : api.send(
               'appendMessages',
               { sessionId: id, messages: Array.from({ length: random.integer(1, 5) }, message) },
               'messages { id }',
@@ -30,7 +30,7 @@ export async function appendAtOnce(
     }),
   );
   const total = written.reduce((sum, count) => sum + count, 0);
-  const rows = await side.rows<{ position: number; parent: number | null; content: string; active: boolean }>(
+  const rows = await api.rows<{ position: number; parent: number | null; content: string; active: boolean }>(
     `select position::int, parent_position::int as parent, content, on_branch as active
     from aria_engine.chat_messages where session_id = $1 order by position`,
     [sessionId],
@@ -42,7 +42,7 @@ export async function appendAtOnce(
     const own = rows.flatMap(({ content }) => (content.startsWith(`${writer}/`) ? [Number(content.split('/')[1])] : []));
     expect(own).toEqual(Array.from({ length: written[writer] ?? 0 }, (_, index) => index + 1));
   }
-  expect(await side.session(id)).toMatchObject({
+  expect(await api.session(id)).toMatchObject({
     messageCount: total,
     status: 'WORKING',
     version: 2,
@@ -51,42 +51,42 @@ export async function appendAtOnce(
 }
 
 /** Rounds of appends that race the end of their session: what was answered is there, and nothing is written once it has ended. */
-export async function appendWhileEnding(side: WriteSide, { rounds, appends }: { rounds: number; appends: number }): Promise<void> {
+export async function appendWhileEnding(api: MutationApi, { rounds, appends }: { rounds: number; appends: number }): Promise<void> {
   const seen = new Set<string>();
   for (let round = 0; round < rounds; round += 1) {
-    const { id } = await side.create();
-    const root = await side.append(id, { content: 'root' });
+    const { id } = await api.create();
+    const root = await api.append(id, { content: 'root' });
     const append = (index: number) =>
       // Every fourth names its parent, and so takes the way of branches.
-      side.send('appendMessage', {
+      api.send('appendMessage', {
         sessionId: id,
         message: { role: 'USER', content: 'x', ...(index % 4 === 0 ? { parentId: root.id } : {}) },
       });
     const first = Math.floor(appends / 2);
     const before = Array.from({ length: first }, (_, index) => append(index));
-    const ending = round % 2 === 0 ? side.send('endSession', { id }) : side.send('updateSession', { id, status: 'COMPLETED' });
+    const ending = round % 2 === 0 ? api.send('endSession', { id }) : api.send('updateSession', { id, status: 'COMPLETED' });
     const after = Array.from({ length: appends - first }, (_, index) => append(index));
     const outcomes = await outcomesOf([...before, ...after]);
     (await ending).expectOk();
     for (const outcome of outcomes) seen.add(outcome);
     (await append(0)).expectError('SESSION_ENDED');
     (await append(1)).expectError('SESSION_ENDED');
-    expect(await side.session(id)).toMatchObject({ messageCount: 1 + outcomes.filter(outcome => outcome === 'OK').length });
+    expect(await api.session(id)).toMatchObject({ messageCount: 1 + outcomes.filter(outcome => outcome === 'OK').length });
   }
   expect([...seen].filter(outcome => !['OK', 'SESSION_ENDED'].includes(outcome))).toEqual([]);
-  await expectConsistent(side);
+  await expectConsistent(api);
 }
 
 /** Rounds of appends that race the removal of their session for good: all or nothing of it stays. */
-export async function appendWhileRemoving(side: WriteSide, { rounds, appends }: { rounds: number; appends: number }): Promise<void> {
+export async function appendWhileRemoving(api: MutationApi, { rounds, appends }: { rounds: number; appends: number }): Promise<void> {
   const seen = new Set<string>();
   for (let round = 0; round < rounds; round += 1) {
-    const { id } = await side.create();
+    const { id } = await api.create();
     const input = { sessionId: id, message: { role: 'USER', content: 'x' } };
     const append = (index: number) =>
-      side.send('appendMessage', input, index % 2 === 0 ? 'message { id }' : 'message { content } session { id }');
+      api.send('appendMessage', input, index % 2 === 0 ? 'message { id }' : 'message { content } session { id }');
     const before = Array.from({ length: Math.floor(appends / 2) }, (_, index) => append(index));
-    const removal = side.send('deleteSession', { id, permanent: true }, 'deletedId session { id }');
+    const removal = api.send('deleteSession', { id, permanent: true }, 'deletedId session { id }');
     const after = Array.from({ length: appends - before.length }, (_, index) => append(index));
     for (const outcome of await outcomesOf([...before, ...after])) seen.add(outcome);
     expect((await removal).expectOk()).toEqual({ deleteSession: { deletedId: id, session: null } });
@@ -94,33 +94,33 @@ export async function appendWhileRemoving(side: WriteSide, { rounds, appends }: 
   }
   // MESSAGE_NOT_FOUND: written, then gone before its content was read for the answer.
   expect([...seen].filter(outcome => !['OK', 'SESSION_NOT_FOUND', 'MESSAGE_NOT_FOUND'].includes(outcome))).toEqual([]);
-  await expectConsistent(side);
+  await expectConsistent(api);
 }
 
 /** Rounds of branches begun at once, some behind a message that is deleted meanwhile: the tree stays one, with one active path. */
-export async function branchAtOnce(side: WriteSide, { rounds, seed }: { rounds: number; seed: number }): Promise<void> {
+export async function branchAtOnce(api: MutationApi, { rounds, seed }: { rounds: number; seed: number }): Promise<void> {
   const random = createRandomSource(seed, 0);
   const seen = new Set<string>();
   for (let round = 0; round < rounds; round += 1) {
-    const { id } = await side.create();
+    const { id } = await api.create();
     const texts = Array.from({ length: 4 }, (_, index) => ({ role: 'USER', content: `${index}` }));
-    const { messages } = await side.mutate<{ messages: { id: string }[] }>(
+    const { messages } = await api.mutate<{ messages: { id: string }[] }>(
       'appendMessages',
       { sessionId: id, messages: texts },
       'messages { id }',
     );
     const victim = random.integer(0, 3);
     const parents = [victim, victim, random.integer(0, 3), victim].map(index => messages[index]?.id);
-    const append = (parentId?: string) => side.send('appendMessage', { sessionId: id, message: { role: 'USER', content: 'x', parentId } });
+    const append = (parentId?: string) => api.send('appendMessage', { sessionId: id, message: { role: 'USER', content: 'x', parentId } });
     const before = parents.slice(0, random.integer(0, 4)).map(append);
-    const removal = side.send('deleteMessage', { sessionId: id, id: messages[victim]?.id });
+    const removal = api.send('deleteMessage', { sessionId: id, id: messages[victim]?.id });
     const after = [...parents.slice(before.length), undefined].map(append);
     for (const outcome of await outcomesOf([...before, ...after])) seen.add(outcome);
     (await removal).expectOk();
     (await append(messages[victim]?.id)).expectError('MESSAGE_NOT_FOUND');
   }
   expect([...seen].filter(outcome => !['OK', 'MESSAGE_NOT_FOUND'].includes(outcome))).toEqual([]);
-  await expectConsistent(side);
+  await expectConsistent(api);
 }
 
 /** What a caller of the mix may be told; anything else is a fault. */
@@ -151,20 +151,20 @@ interface WrittenMessage {
  * of those calls, so each writer also takes a session of its own, amid the mix, through every mutation, and each of these must succeed.
  */
 export async function mixWrites(
-  side: WriteSide,
+  api: MutationApi,
   { writers, calls, seed }: { writers: number; calls: number; seed: number },
 ): Promise<void> {
-  const sessions: [string, ...string[]] = [(await side.create()).id];
+  const sessions: [string, ...string[]] = [(await api.create()).id];
   const messages: WrittenMessage[] = [];
   await Promise.all(
     Array.from({ length: writers }, async (_, writer) => {
       const random = createRandomSource(seed, writer);
       const ownTurn = random.integer(0, calls - 1);
       for (let call = 0; call < calls; call += 1) {
-        if (call === ownTurn) await callEveryMutation(side, random);
+        if (call === ownTurn) await callEveryMutation(api, random);
         const [name, input] = nextCall(random, sessions, messages);
         const selection = name === 'appendMessage' ? 'message { id }' : name === 'createSession' ? 'session { id }' : '__typename';
-        const answer = await side.send<{ message?: { id: string }; session?: { id: string } }>(name, input, selection);
+        const answer = await api.send<{ message?: { id: string }; session?: { id: string } }>(name, input, selection);
         const outcome = answer.errors?.[0]?.extensions.code ?? 'OK';
         if (!EXPECTED.includes(outcome)) throw new Error(`${name} ${JSON.stringify(input)}: ${JSON.stringify(answer.errors)}`);
         const { message, session } = answer.data?.[name] ?? {};
@@ -173,26 +173,26 @@ export async function mixWrites(
       }
     }),
   );
-  await expectConsistent(side);
+  await expectConsistent(api);
 }
 
 /** Takes a session that nobody else knows through every mutation. */
-async function callEveryMutation(side: WriteSide, random: RandomSource): Promise<void> {
-  const { id } = await side.create({ status: 'SPAWNING' });
-  const root = await side.append(id, { content: 'root' });
+async function callEveryMutation(api: MutationApi, random: RandomSource): Promise<void> {
+  const { id } = await api.create({ status: 'SPAWNING' });
+  const root = await api.append(id, { content: 'root' });
   const texts = ['one', 'two', 'three'].map(content => ({ role: 'USER', content }));
-  const { messages } = await side.mutate<{ messages: { id: string }[] }>(
+  const { messages } = await api.mutate<{ messages: { id: string }[] }>(
     'appendMessages',
     { sessionId: id, messages: texts },
     'messages { id }',
   );
-  const branch = await side.append(id, { content: 'branch', parentId: root.id });
-  await side.update({ id, title: 'own' });
-  await side.mutate('deleteMessage', { sessionId: id, id: random.pick([root, branch, ...messages]).id }, '__typename');
-  await side.mutate('endSession', { id, status: 'COMPLETED' }, '__typename');
-  await side.mutate('deleteSession', { id }, '__typename');
-  await side.mutate('restoreSession', { id }, '__typename');
-  expect(await side.session(id)).toMatchObject({ title: 'own', status: 'COMPLETED', messageCount: 4, deletedAt: null });
+  const branch = await api.append(id, { content: 'branch', parentId: root.id });
+  await api.update({ id, title: 'own' });
+  await api.mutate('deleteMessage', { sessionId: id, id: random.pick([root, branch, ...messages]).id }, '__typename');
+  await api.mutate('endSession', { id, status: 'COMPLETED' }, '__typename');
+  await api.mutate('deleteSession', { id }, '__typename');
+  await api.mutate('restoreSession', { id }, '__typename');
+  expect(await api.session(id)).toMatchObject({ title: 'own', status: 'COMPLETED', messageCount: 4, deletedAt: null });
 }
 
 function replaceOne<Item>(random: RandomSource, items: Item[], item: Item, most: number): void {
@@ -348,6 +348,6 @@ const FAULTS: Readonly<Record<string, string>> = {
 };
 
 /** Looks through the whole database for what contradicts the rules. */
-export async function expectConsistent(side: WriteSide): Promise<void> {
-  for (const [fault, statement] of Object.entries(FAULTS)) expect(await side.rows(statement), fault).toEqual([]);
+export async function expectConsistent(api: MutationApi): Promise<void> {
+  for (const [fault, statement] of Object.entries(FAULTS)) expect(await api.rows(statement), fault).toEqual([]);
 }

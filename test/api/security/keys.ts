@@ -3,27 +3,27 @@ import type { ApiScope } from '../../../src/modules/viewer/viewer.rules.ts';
 import type { TestApp } from '../../support/app.ts';
 import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
-/** What a test's key may do. */
+/** The options of a key to create. */
 interface KeyOptions {
   readonly scope: ApiScope;
   readonly agentIds?: readonly string[];
   readonly expiresAt?: Date;
-  /** The key that creates it; none for the first one of a server, or one without authentication. */
+  /** The secret of the ADMIN key that creates it. Omitted for a server's first key, or if authentication is off. */
   readonly by?: string;
-  /** Whether the server stays open to everyone, keys or no keys. */
+  /** True if authentication is off (AUTH=off), so that the server stays open even with keys. */
   readonly open?: boolean;
 }
 
-/** A key made through the API. */
+/** An API key that a test created. */
 export interface TestKey {
   /** Global id. */
   readonly id: string;
   readonly secret: string;
-  /** As requests carry it. */
+  /** Request headers that carry the key. */
   readonly headers: { readonly authorization: string };
 }
 
-/** Creates a key through the API; once it resolves, the server knows that there are keys. */
+/** Creates a key through the API. Resolves when the server requires authentication because it has keys. */
 export async function makeKey(app: TestApp, { scope, by, open = false, ...input }: KeyOptions): Promise<TestKey> {
   const answer = await app.gql<{ createApiKey: { apiKey: { id: string }; secret: string } }>(
     /* GraphQL */ `mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } secret } }`,

@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { SessionPriority, SessionStatus } from '../../../src/modules/session/session.rules.ts';
 import type { SessionKind } from '../../../src/modules/session-key/session-key.rules.ts';
 
-/** A session as the tables hold it, with all that lists filter and order by. */
+/** A session row with the columns that lists filter and order by. */
 export interface StoredSession {
   readonly id: string;
   readonly externalId: string | null;
@@ -12,7 +12,7 @@ export interface StoredSession {
   readonly kind: SessionKind;
   readonly type: string;
   readonly status: SessionStatus;
-  /** Given, so that messages do not change it. */
+  /** Stored as the given title, which messages do not change. */
   readonly title: string;
   readonly label: string | null;
   readonly displayName: string | null;
@@ -36,11 +36,11 @@ export interface StoredSession {
   readonly supersededAt: Date | null;
   readonly deletedAt: Date | null;
   readonly totalTokens: number;
-  /** The contents of its messages, in order, all of them active. */
+  /** The contents of its messages in order. All are active. */
   readonly messages: readonly string[];
 }
 
-/** A plain session of the agent `main`, with these differences. */
+/** Builds a session of the agent `main` with default values, except for the given changes. */
 export function storedSession(changes: Partial<StoredSession> = {}): StoredSession {
   const at = changes.createdAt ?? new Date('2026-01-01T00:00:00.000Z');
   return {
@@ -79,7 +79,7 @@ export function storedSession(changes: Partial<StoredSession> = {}): StoredSessi
   };
 }
 
-/** Writes sessions with their activity and messages, parents before their children, in one transaction and past the API. */
+/** Inserts sessions with their activity and messages directly into the database, in one transaction. Parents must precede their children. */
 export async function storeSessions(url: string, sessions: readonly StoredSession[]): Promise<void> {
   await withClient(url, async client => {
     await client.query('begin');
@@ -120,12 +120,12 @@ export async function storeSessions(url: string, sessions: readonly StoredSessio
   });
 }
 
-/** Removes all sessions and messages. */
+/** Deletes all sessions and messages directly in the database. */
 export function clearSessions(url: string): Promise<void> {
   return execute(url, 'truncate aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
 }
 
-/** Runs one statement past the API. */
+/** Runs one SQL statement directly on the database. */
 export function execute(url: string, sql: string, values: readonly unknown[] = []): Promise<void> {
   return withClient(url, async client => void (await client.query(sql, [...values])));
 }

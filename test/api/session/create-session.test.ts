@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { outcomesOf, SESSION, type SessionView, typesOf, useWriteSide } from './write-side.ts';
+import { outcomesOf, SESSION, type SessionView, typesOf, useMutationApi } from './mutation-api.ts';
 
-const side = useWriteSide({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', MAX_TOKEN_LIMIT: '5000' } });
-const { create, refuse } = side;
+const api = useMutationApi({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', MAX_TOKEN_LIMIT: '5000' } });
+const { create, expectError } = api;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const ASTRAL = '𝒜';
@@ -61,7 +61,7 @@ describe('createSession', () => {
       deletedAt: null,
       purgeAt: null,
     });
-    expect(await side.events(sessionId)).toEqual([{ type: 'CREATED', payload: {} }]);
+    expect(await api.events(sessionId)).toEqual([{ type: 'CREATED', payload: {} }]);
   });
 
   it('takes explicit nulls for left out', async () => {
@@ -164,13 +164,13 @@ describe('createSession', () => {
       startedAt: '2026-02-12T20:25:00.500Z',
       expectedCompletionAt: '2026-02-12T20:26:00.500Z',
     });
-    expect(await side.events(session.sessionId)).toEqual([{ type: 'CREATED', payload: { parentId: parent.sessionId } }]);
+    expect(await api.events(session.sessionId)).toEqual([{ type: 'CREATED', payload: { parentId: parent.sessionId } }]);
   });
 
   it('is one statement, and one more for the session asked for', async () => {
-    const bare = await side.send('createSession', { key: 'counted' }, 'created');
+    const bare = await api.send('createSession', { key: 'counted' }, 'created');
     expect(bare.sql).toHaveLength(1);
-    const whole = await side.send('createSession', {}, `created session { ${SESSION.replace('parent { sessionId }', '')} }`);
+    const whole = await api.send('createSession', {}, `created session { ${SESSION.replace('parent { sessionId }', '')} }`);
     expect(whole.sql).toHaveLength(2);
   });
 
@@ -180,7 +180,7 @@ describe('createSession', () => {
       ['STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'].map(status => [status, 'BAD_USER_INPUT']),
     ].flat(),
   )('begins %s: %s', async (status, outcome) => {
-    expect(await outcomesOf([side.send('createSession', { status })])).toEqual([outcome]);
+    expect(await outcomesOf([api.send('createSession', { status })])).toEqual([outcome]);
   });
 
   it('shows the title given, else the display name, else the subject', async () => {
@@ -211,21 +211,23 @@ describe('the key of createSession', () => {
   });
 
   it('must not disagree with the agent', async () => {
-    const error = await refuse('createSession', { key: 'agent:work:x', agentId: 'aria' }, 'BAD_USER_INPUT');
+    const error = await expectError('createSession', { key: 'agent:work:x', agentId: 'aria' }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.agentId' });
   });
 
   it('has at most 512 characters in its canonical form', async () => {
     const rest = 'x'.repeat(512 - 'agent:aria:'.length);
     expect((await create({ key: rest })).key).toHaveLength(512);
-    expect((await refuse('createSession', { key: `${rest}x` }, 'BAD_USER_INPUT')).extensions.details).toMatchObject({ field: 'input.key' });
-    await refuse('createSession', { key: ' ' }, 'BAD_USER_INPUT');
+    expect((await expectError('createSession', { key: `${rest}x` }, 'BAD_USER_INPUT')).extensions.details).toMatchObject({
+      field: 'input.key',
+    });
+    await expectError('createSession', { key: ' ' }, 'BAD_USER_INPUT');
   });
 
   it('is taken under any spelling of it, but by each agent for itself', async () => {
     await create({ key: 'spelled' });
     for (const key of ['spelled', ' spelled', 'agent:aria:spelled', 'agent:ARIA:spelled']) {
-      const error = await refuse('createSession', { key }, 'KEY_TAKEN');
+      const error = await expectError('createSession', { key }, 'KEY_TAKEN');
       expect(error.extensions).toMatchObject({ details: { field: 'key', value: 'agent:aria:spelled' }, retryable: false });
     }
     expect((await create({ key: 'spelled', agentId: 'work' })).key).toBe('agent:work:spelled');
@@ -233,37 +235,37 @@ describe('the key of createSession', () => {
 
   it('finds its session where ifExists is RETURN, and leaves it as it is', async () => {
     const first = await create({ key: 'kept', title: 'first', label: 'kept' });
-    const again = await side.mutate<{ created: boolean; session: SessionView }>(
+    const again = await api.mutate<{ created: boolean; session: SessionView }>(
       'createSession',
       { key: 'agent:aria:kept', ifExists: 'RETURN', title: 'second', label: 'kept' },
       `created session { ${SESSION} }`,
     );
     expect(again).toEqual({ created: false, session: first });
-    expect(typesOf(await side.events(first.sessionId))).toEqual(['CREATED']);
+    expect(typesOf(await api.events(first.sessionId))).toEqual(['CREATED']);
   });
 
   it('creates where ifExists is RETURN and there is none', async () => {
     const input = { key: 'fresh', ifExists: 'RETURN' };
-    expect(await side.mutate('createSession', input, 'created')).toEqual({ created: true });
-    expect(await side.mutate('createSession', { ifExists: 'RETURN' }, 'created')).toEqual({ created: true });
+    expect(await api.mutate('createSession', input, 'created')).toEqual({ created: true });
+    expect(await api.mutate('createSession', { ifExists: 'RETURN' }, 'created')).toEqual({ created: true });
   });
 
   it('still tells of a taken label where ifExists is RETURN', async () => {
     await create({ label: 'of another' });
-    await refuse('createSession', { key: 'new one', label: 'of another', ifExists: 'RETURN' }, 'LABEL_TAKEN');
+    await expectError('createSession', { key: 'new one', label: 'of another', ifExists: 'RETURN' }, 'LABEL_TAKEN');
   });
 
   it('is free again once its session lies in the trash or is superseded', async () => {
     const first = await create({ key: 'reused', label: 'reused' });
-    await side.mutate('deleteSession', { id: first.id }, 'deletedId');
+    await api.mutate('deleteSession', { id: first.id }, 'deletedId');
     const second = await create({ key: 'reused', label: 'reused' });
-    await side.rows('update aria_engine.chat_sessions set superseded_at = now() where id = $1', [second.sessionId]);
+    await api.rows('update aria_engine.chat_sessions set superseded_at = now() where id = $1', [second.sessionId]);
     await create({ key: 'reused', label: 'reused' });
-    await refuse('createSession', { key: 'reused' }, 'KEY_TAKEN');
+    await expectError('createSession', { key: 'reused' }, 'KEY_TAKEN');
   });
 
   it('goes to exactly one of twenty that want it at once', async () => {
-    const outcomes = await outcomesOf(Array.from({ length: 20 }, () => side.send('createSession', { key: 'wanted' })));
+    const outcomes = await outcomesOf(Array.from({ length: 20 }, () => api.send('createSession', { key: 'wanted' })));
     expect(outcomes.sort()).toEqual([...Array(19).fill('KEY_TAKEN'), 'OK']);
   });
 
@@ -273,11 +275,11 @@ describe('the key of createSession', () => {
       const input = { key: `shared ${round}`, label: `shared ${round}`, ifExists: 'RETURN' };
       const selection = 'created session { sessionId }';
       const payloads = await Promise.all(
-        Array.from({ length: 20 }, () => side.mutate<{ created: boolean; session: SessionView }>('createSession', input, selection)),
+        Array.from({ length: 20 }, () => api.mutate<{ created: boolean; session: SessionView }>('createSession', input, selection)),
       );
       expect(new Set(payloads.map(({ session }) => session.sessionId)).size).toBe(1);
       expect(payloads.filter(({ created }) => created)).toHaveLength(1);
-      expect(typesOf(await side.events(payloads[0]?.session.sessionId ?? ''))).toEqual(['CREATED']);
+      expect(typesOf(await api.events(payloads[0]?.session.sessionId ?? ''))).toEqual(['CREATED']);
     }
   });
 });
@@ -285,14 +287,14 @@ describe('the key of createSession', () => {
 describe('the label of createSession', () => {
   it('is unique per agent, case and all', async () => {
     await create({ label: 'Report' });
-    const error = await refuse('createSession', { label: ' Report ' }, 'LABEL_TAKEN');
+    const error = await expectError('createSession', { label: ' Report ' }, 'LABEL_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'label', value: 'Report' });
     expect((await create({ label: 'report' })).label).toBe('report');
     expect((await create({ label: 'Report', agentId: 'work' })).label).toBe('Report');
   });
 
   it('goes to exactly one of twenty that want it at once', async () => {
-    const outcomes = await outcomesOf(Array.from({ length: 20 }, () => side.send('createSession', { label: 'wanted' })));
+    const outcomes = await outcomesOf(Array.from({ length: 20 }, () => api.send('createSession', { label: 'wanted' })));
     expect(outcomes.sort()).toEqual([...Array(19).fill('LABEL_TAKEN'), 'OK']);
   });
 });
@@ -305,18 +307,18 @@ describe('the parent of createSession', () => {
 
   it('is SESSION_NOT_FOUND where there is none, or the id is malformed or of another type', async () => {
     const session = await create();
-    const message = await side.append(session.id, { content: 'hello' });
+    const message = await api.append(session.id, { content: 'hello' });
     const agent = Buffer.from('Agent:aria').toString('base64');
     for (const parentId of ['00000000-0000-7000-8000-000000000000', 'nonsense', '', message.id, agent, 'a\0', '\ud800']) {
-      const error = await refuse('createSession', { parentId }, 'SESSION_NOT_FOUND');
+      const error = await expectError('createSession', { parentId }, 'SESSION_NOT_FOUND');
       expect(error.extensions.details).toEqual({ id: parentId });
     }
   });
 
   it('must not lie in the trash', async () => {
     const parent = await create();
-    await side.mutate('deleteSession', { id: parent.id }, 'deletedId');
-    const error = await refuse('createSession', { parentId: parent.id }, 'SESSION_NOT_FOUND');
+    await api.mutate('deleteSession', { id: parent.id }, 'deletedId');
+    const error = await expectError('createSession', { parentId: parent.id }, 'SESSION_NOT_FOUND');
     expect(error.extensions.details).toEqual({ id: parent.id, trashed: true });
   });
 });
@@ -338,7 +340,7 @@ describe('the limits of createSession', () => {
     ['modelProvider', 200, 'BAD_USER_INPUT'],
   ] as const)('let %s have %i characters, each a code point', async (field, length, code) => {
     await create({ [field]: ASTRAL.repeat(length) });
-    const error = await refuse('createSession', { [field]: ASTRAL.repeat(length + 1) }, code);
+    const error = await expectError('createSession', { [field]: ASTRAL.repeat(length + 1) }, code);
     expect(error.extensions.details).toMatchObject({ field: `input.${field}`, maxLength: length });
   });
 
@@ -346,7 +348,7 @@ describe('the limits of createSession', () => {
     'refuse a blank %s',
     async field => {
       for (const blank of ['', ' \n']) {
-        const error = await refuse('createSession', { [field]: blank }, 'BAD_USER_INPUT');
+        const error = await expectError('createSession', { [field]: blank }, 'BAD_USER_INPUT');
         expect(error.extensions.details).toMatchObject({ field: `input.${field}` });
       }
     },
@@ -355,23 +357,23 @@ describe('the limits of createSession', () => {
   it('let a session have 50 tags of 64 characters', async () => {
     const tags = Array.from({ length: 50 }, (_, index) => String(index).padEnd(64, 'x'));
     expect((await create({ tags })).tags).toEqual(tags);
-    await refuse('createSession', { tags: [...tags, 'one more'] }, 'BAD_USER_INPUT');
-    const error = await refuse('createSession', { tags: ['fine', 'x'.repeat(65)] }, 'BAD_USER_INPUT');
+    await expectError('createSession', { tags: [...tags, 'one more'] }, 'BAD_USER_INPUT');
+    const error = await expectError('createSession', { tags: ['fine', 'x'.repeat(65)] }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toMatchObject({ field: 'input.tags.1' });
-    await refuse('createSession', { tags: [' '] }, 'BAD_USER_INPUT');
+    await expectError('createSession', { tags: [' '] }, 'BAD_USER_INPUT');
   });
 
   it('bind the token limit', async () => {
     expect((await create({ tokenLimit: 1 })).tokenLimit).toBe(1);
     for (const tokenLimit of [0, -1, 5_001]) {
-      const error = await refuse('createSession', { tokenLimit }, 'INVALID_TOKEN_LIMIT');
+      const error = await expectError('createSession', { tokenLimit }, 'INVALID_TOKEN_LIMIT');
       expect(error.extensions.details).toMatchObject({ field: 'input.tokenLimit', max: 5_000 });
     }
   });
 
   it('bind the expected duration', async () => {
-    for (const expectedDurationMs of [0, -1, 2 ** 53 - 1]) await refuse('createSession', { expectedDurationMs }, 'BAD_USER_INPUT');
-    await refuse('createSession', { startedAt: '9999-12-31T23:59:59Z', expectedDurationMs: 1_000 }, 'BAD_USER_INPUT');
+    for (const expectedDurationMs of [0, -1, 2 ** 53 - 1]) await expectError('createSession', { expectedDurationMs }, 'BAD_USER_INPUT');
+    await expectError('createSession', { startedAt: '9999-12-31T23:59:59Z', expectedDurationMs: 1_000 }, 'BAD_USER_INPUT');
   });
 
   it('let metadata have 64 KiB of JSON, which must be an object', async () => {
@@ -379,15 +381,15 @@ describe('the limits of createSession', () => {
     const fits = { text: `${metadata.text}x` };
     expect(Buffer.byteLength(JSON.stringify(fits))).toBe(65_536);
     expect((await create({ metadata: fits })).metadata).toEqual(fits);
-    const error = await refuse('createSession', { metadata: { text: `${fits.text}x` } }, 'BAD_USER_INPUT');
+    const error = await expectError('createSession', { metadata: { text: `${fits.text}x` } }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.metadata', bytes: 65_537 });
-    for (const other of [[], 'text', 1, true]) await refuse('createSession', { metadata: other }, 'BAD_USER_INPUT');
+    for (const other of [[], 'text', 1, true]) await expectError('createSession', { metadata: other }, 'BAD_USER_INPUT');
   });
 
   it('keep metadata as it is, whatever its keys', async () => {
     const metadata = JSON.parse('{"__proto__": {"a": 1}, "constructor": null, "": 0, "é💡": [[], {}], "1": -1.5e-7, "\\u0001": "\\u001f"}');
     const { sessionId } = await create({ metadata });
-    const [row] = await side.rows<{ same: boolean }>('select metadata = $2::jsonb as same from aria_engine.chat_sessions where id = $1', [
+    const [row] = await api.rows<{ same: boolean }>('select metadata = $2::jsonb as same from aria_engine.chat_sessions where id = $1', [
       sessionId,
       JSON.stringify(metadata),
     ]);
@@ -412,7 +414,7 @@ describe('the limits of createSession', () => {
     ];
     for (const [field, input] of places) {
       for (const text of ['a\0b', 'a\ud800b', '\udc00']) {
-        const error = await refuse('createSession', { ...input(text) }, 'BAD_USER_INPUT');
+        const error = await expectError('createSession', { ...input(text) }, 'BAD_USER_INPUT');
         expect(error.extensions.details).toEqual({ field });
       }
     }
@@ -420,8 +422,8 @@ describe('the limits of createSession', () => {
 
   it('refuse JSON that cannot be kept as it is', async () => {
     const deep = JSON.parse(`${'{"a":'.repeat(120)}1${'}'.repeat(120)}`);
-    await refuse('createSession', { metadata: deep }, 'BAD_USER_INPUT');
-    const response = await fetch(side.app.url, {
+    await expectError('createSession', { metadata: deep }, 'BAD_USER_INPUT');
+    const response = await fetch(api.app.url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: '{"query":"mutation ($m: JSON!) { createSession(input: { metadata: $m }) { created } }","variables":{"m":{"a":{"b":1e999}}}}',
@@ -433,9 +435,9 @@ describe('the limits of createSession', () => {
 
   it('write nothing where anything is refused', async () => {
     const count = 'select count(*)::int as count from aria_engine.chat_sessions';
-    const before = await side.rows(count);
-    await refuse('createSession', { key: 'all-or-nothing', metadata: [] }, 'BAD_USER_INPUT');
-    await refuse('createSession', { key: 'all-or-nothing', parentId: 'nonsense' }, 'SESSION_NOT_FOUND');
-    expect(await side.rows(count)).toEqual(before);
+    const before = await api.rows(count);
+    await expectError('createSession', { key: 'all-or-nothing', metadata: [] }, 'BAD_USER_INPUT');
+    await expectError('createSession', { key: 'all-or-nothing', parentId: 'nonsense' }, 'SESSION_NOT_FOUND');
+    expect(await api.rows(count)).toEqual(before);
   });
 });

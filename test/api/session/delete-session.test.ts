@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { outcomesOf, SESSION, type SessionView, typesOf, useWriteSide } from './write-side.ts';
+import { outcomesOf, SESSION, type SessionView, typesOf, useMutationApi } from './mutation-api.ts';
 
-const side = useWriteSide({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', TRASH_DAYS: '2' } });
-const { create, refuse } = side;
+const api = useMutationApi({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', TRASH_DAYS: '2' } });
+const { create, expectError } = api;
 
 interface Deleted {
   readonly deletedId: string;
   readonly session: SessionView | null;
 }
 
-const remove = (input: Record<string, unknown>) => side.mutate<Deleted>('deleteSession', input, `deletedId session { ${SESSION} }`);
+const remove = (input: Record<string, unknown>) => api.mutate<Deleted>('deleteSession', input, `deletedId session { ${SESSION} }`);
 
 const DAY_MS = 86_400_000;
 
@@ -21,14 +21,14 @@ describe('deleteSession', () => {
     expect(deletedId).toBe(id);
     expect(session).toMatchObject({ key: before.key, label: 'trash me', status: 'ACTIVE', version: 2, deletedAt: expect.any(String) });
     expect(Date.parse(String(session?.purgeAt)) - Date.parse(session?.deletedAt ?? '')).toBe(2 * DAY_MS);
-    expect(await side.session(id)).toEqual(session);
-    expect((await side.events(sessionId)).slice(1)).toEqual([{ type: 'DELETED', payload: { permanent: false } }]);
+    expect(await api.session(id)).toEqual(session);
+    expect((await api.events(sessionId)).slice(1)).toEqual([{ type: 'DELETED', payload: { permanent: false } }]);
   });
 
   it('takes it from lists, and shows it with `trashed: true`', async () => {
     const { id, sessionId } = await create({ agentId: 'lister' });
     await remove({ id });
-    const lists = await side.app.gql(`{
+    const lists = await api.app.gql(`{
       plain: sessions(filter: { agentId: { eq: "lister" } }) { nodes { sessionId } }
       trashed: sessions(filter: { agentId: { eq: "lister" }, trashed: true }) { nodes { sessionId } }
     }`);
@@ -37,9 +37,9 @@ describe('deleteSession', () => {
 
   it('lets no other write through', async () => {
     const { id, sessionId } = await create();
-    const message = await side.append(id, { content: 'hello' });
+    const message = await api.append(id, { content: 'hello' });
     const { session } = await remove({ id });
-    const writes: [Parameters<typeof refuse>[0], Record<string, unknown>][] = [
+    const writes: [Parameters<typeof expectError>[0], Record<string, unknown>][] = [
       ['updateSession', { id, title: 'new' }],
       ['endSession', { id }],
       ['deleteSession', { id }],
@@ -49,23 +49,23 @@ describe('deleteSession', () => {
       ['deleteMessage', { sessionId: id, id: message.id }],
     ];
     for (const [name, input] of writes) {
-      const error = await refuse(name, input, 'SESSION_NOT_FOUND');
+      const error = await expectError(name, input, 'SESSION_NOT_FOUND');
       expect(error.extensions.details, name).toEqual({ id, trashed: true });
     }
-    expect(await side.session(id)).toEqual(session);
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED', 'DELETED']);
+    expect(await api.session(id)).toEqual(session);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED', 'DELETED']);
   });
 
   it('is one statement to lock and one to write', async () => {
     const [first, second] = await Promise.all([create(), create()]);
-    expect((await side.send('deleteSession', { id: first.id }, 'deletedId')).sql).toHaveLength(2);
-    expect((await side.send('deleteSession', { id: second.id, permanent: true }, 'deletedId session { id }')).sql).toHaveLength(2);
+    expect((await api.send('deleteSession', { id: first.id }, 'deletedId')).sql).toHaveLength(2);
+    expect((await api.send('deleteSession', { id: second.id, permanent: true }, 'deletedId session { id }')).sql).toHaveLength(2);
   });
 
   it('protects the main session of the default agent, and no other', async () => {
     const main = await create({ key: 'main' });
     for (const permanent of [false, true]) {
-      const error = await refuse('deleteSession', { id: main.id, permanent }, 'MAIN_SESSION_PROTECTED');
+      const error = await expectError('deleteSession', { id: main.id, permanent }, 'MAIN_SESSION_PROTECTED');
       expect(error.extensions.details).toEqual({ key: 'agent:aria:home' });
     }
     const other = await create({ key: 'main', agentId: 'work' });
@@ -75,7 +75,7 @@ describe('deleteSession', () => {
   it('refuses a version that is over', async () => {
     const { id } = await create();
     for (const permanent of [false, true]) {
-      const error = await refuse('deleteSession', { id, permanent, expectedVersion: 2 }, 'VERSION_CONFLICT');
+      const error = await expectError('deleteSession', { id, permanent, expectedVersion: 2 }, 'VERSION_CONFLICT');
       expect(error.extensions.details).toEqual({ expectedVersion: 2, currentVersion: 1 });
     }
     expect((await remove({ id, expectedVersion: 1, permanent: null })).session).toMatchObject({ version: 2 });
@@ -83,52 +83,52 @@ describe('deleteSession', () => {
 
   it('is SESSION_NOT_FOUND for what is no session', async () => {
     for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', 'a\0']) {
-      await refuse('deleteSession', { id }, 'SESSION_NOT_FOUND');
-      await refuse('deleteSession', { id, permanent: true }, 'SESSION_NOT_FOUND');
+      await expectError('deleteSession', { id }, 'SESSION_NOT_FOUND');
+      await expectError('deleteSession', { id, permanent: true }, 'SESSION_NOT_FOUND');
     }
   });
 
   it('happens once, however many ask for it at once', async () => {
     const { id, sessionId } = await create();
-    const outcomes = await outcomesOf(Array.from({ length: 10 }, () => side.send('deleteSession', { id })));
+    const outcomes = await outcomesOf(Array.from({ length: 10 }, () => api.send('deleteSession', { id })));
     expect(outcomes.sort()).toEqual(['OK', ...Array(9).fill('SESSION_NOT_FOUND')]);
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED']);
-    expect(await side.session(id)).toMatchObject({ version: 2 });
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'DELETED']);
+    expect(await api.session(id)).toMatchObject({ version: 2 });
   });
 });
 
 describe('deleteSession for good', () => {
   it('removes the session, its messages and what its import left, and leaves a tombstone', async () => {
     const { id, sessionId } = await create();
-    const message = await side.append(id, { content: 'hello' });
-    await side.rows(
+    const message = await api.append(id, { content: 'hello' });
+    await api.rows(
       `insert into aria_engine.import_sources (session_id, system, agent_id, external_id) values ($1, 'openclaw', 'aria', 'x')`,
       [sessionId],
     );
-    await side.rows(`insert into aria_engine.import_lines (session_id, line, raw) values ($1, 1, '{}')`, [sessionId]);
+    await api.rows(`insert into aria_engine.import_lines (session_id, line, raw) values ($1, 1, '{}')`, [sessionId]);
     expect(await remove({ id, permanent: true })).toEqual({ deletedId: id, session: null });
-    expect(await side.session(id)).toBeNull();
-    const nodes = await side.app.gql('query ($ids: [ID!]!, $message: ID!) { nodes(ids: $ids) { id } message(id: $message) { id } }', {
+    expect(await api.session(id)).toBeNull();
+    const nodes = await api.app.gql('query ($ids: [ID!]!, $message: ID!) { nodes(ids: $ids) { id } message(id: $message) { id } }', {
       ids: [id, message.id],
       message: message.messageId,
     });
     expect(nodes.expectOk()).toEqual({ nodes: [null, null], message: null });
     for (const table of ['chat_messages', 'chat_session_activity', 'import_sources', 'import_lines']) {
-      expect(await side.rows(`select 1 from aria_engine.${table} where session_id = $1`, [sessionId]), table).toEqual([]);
+      expect(await api.rows(`select 1 from aria_engine.${table} where session_id = $1`, [sessionId]), table).toEqual([]);
     }
-    expect(await side.rows('select agent_id from aria_engine.session_tombstones where session_id = $1', [sessionId])).toEqual([
+    expect(await api.rows('select agent_id from aria_engine.session_tombstones where session_id = $1', [sessionId])).toEqual([
       { agent_id: 'aria' },
     ]);
-    expect((await side.events(sessionId)).at(-1)).toEqual({ type: 'DELETED', payload: { permanent: true } });
-    await refuse('deleteSession', { id, permanent: true }, 'SESSION_NOT_FOUND');
-    await refuse('restoreSession', { id }, 'SESSION_NOT_FOUND');
+    expect((await api.events(sessionId)).at(-1)).toEqual({ type: 'DELETED', payload: { permanent: true } });
+    await expectError('deleteSession', { id, permanent: true }, 'SESSION_NOT_FOUND');
+    await expectError('restoreSession', { id }, 'SESSION_NOT_FOUND');
   });
 
   it('also takes one from the trash', async () => {
     const { id, sessionId } = await create();
     await remove({ id });
     expect(await remove({ id, permanent: true, expectedVersion: 2 })).toEqual({ deletedId: id, session: null });
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED', 'DELETED']);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'DELETED', 'DELETED']);
   });
 
   it('tells of its children that they have changed', async () => {
@@ -136,10 +136,10 @@ describe('deleteSession for good', () => {
     const parent = await create({ parentId: grandparent.id });
     const child = await create({ parentId: parent.id });
     await remove({ id: parent.id, permanent: true });
-    expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0, version: 2 });
+    expect(await api.session(child.id)).toMatchObject({ parent: null, depth: 0, version: 2 });
     const payload = { changed: ['parent', 'depth'], formerParentId: parent.sessionId };
-    expect((await side.events(child.sessionId)).slice(1)).toEqual([{ type: 'UPDATED', payload }]);
-    expect((await side.events(parent.sessionId)).slice(1)).toEqual([
+    expect((await api.events(child.sessionId)).slice(1)).toEqual([{ type: 'UPDATED', payload }]);
+    expect((await api.events(parent.sessionId)).slice(1)).toEqual([
       { type: 'DELETED', payload: { permanent: true, parentId: grandparent.sessionId } },
     ]);
   });
@@ -149,8 +149,8 @@ describe('deleteSession for good', () => {
     const child = await create({ parentId: parent.id });
     const grandchild = await create({ parentId: child.id });
     await remove({ id: parent.id, permanent: true });
-    expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0 });
-    expect(await side.session(grandchild.id)).toMatchObject({ parent: { sessionId: child.sessionId }, depth: 1 });
+    expect(await api.session(child.id)).toMatchObject({ parent: null, depth: 0 });
+    expect(await api.session(grandchild.id)).toMatchObject({ parent: { sessionId: child.sessionId }, depth: 1 });
   });
 
   it('leaves no child behind that is begun at the same time', async () => {
@@ -158,14 +158,14 @@ describe('deleteSession for good', () => {
     for (let round = 0; round < 10; round += 1) {
       const parent = await create();
       const children = Array.from({ length: 6 }, (_, index) => {
-        const child = side.send<{ session: SessionView }>('createSession', { parentId: parent.id }, 'session { id sessionId }');
-        return index === 2 ? [child, side.send('deleteSession', { id: parent.id, permanent: true })] : [child];
+        const child = api.send<{ session: SessionView }>('createSession', { parentId: parent.id }, 'session { id sessionId }');
+        return index === 2 ? [child, api.send('deleteSession', { id: parent.id, permanent: true })] : [child];
       }).flat();
       for (const outcome of await outcomesOf(children)) outcomes.add(outcome);
-      expect(await side.session(parent.id)).toBeNull();
+      expect(await api.session(parent.id)).toBeNull();
     }
     expect([...outcomes].filter(outcome => outcome !== 'OK' && outcome !== 'SESSION_NOT_FOUND')).toEqual([]);
-    const dangling = await side.rows(`select c.id from aria_engine.chat_sessions c where c.parent_id is not null
+    const dangling = await api.rows(`select c.id from aria_engine.chat_sessions c where c.parent_id is not null
       and not exists (select from aria_engine.chat_sessions p where p.id = c.parent_id)`);
     expect(dangling).toEqual([]);
   });
@@ -174,6 +174,6 @@ describe('deleteSession for good', () => {
     const parent = await create();
     const child = await create({ parentId: parent.id });
     await remove({ id: parent.id });
-    expect(await side.session(child.id)).toMatchObject({ parent: { sessionId: parent.sessionId }, depth: 1, deletedAt: null });
+    expect(await api.session(child.id)).toMatchObject({ parent: { sessionId: parent.sessionId }, depth: 1, deletedAt: null });
   });
 });

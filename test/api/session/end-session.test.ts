@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { SESSION, type SessionView, typesOf, useWriteSide } from './write-side.ts';
+import { SESSION, type SessionView, typesOf, useMutationApi } from './mutation-api.ts';
 
-const side = useWriteSide();
-const { create, refuse } = side;
+const api = useMutationApi();
+const { create, expectError } = api;
 
 const end = async (input: Record<string, unknown>) =>
-  (await side.mutate<{ session: SessionView }>('endSession', input, `session { ${SESSION} }`)).session;
+  (await api.mutate<{ session: SessionView }>('endSession', input, `session { ${SESSION} }`)).session;
 
 const OPEN = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'];
 
@@ -15,7 +15,7 @@ describe('endSession', () => {
     const session = await end({ id, reason: ' all said ' });
     expect(session).toMatchObject({ status: 'ENDED', statusReason: 'all said', version: 2 });
     expect(Date.parse(session.endedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(startedAt));
-    expect((await side.events(sessionId)).slice(1)).toEqual([
+    expect((await api.events(sessionId)).slice(1)).toEqual([
       {
         type: 'STATUS_CHANGED',
         payload: {
@@ -31,7 +31,7 @@ describe('endSession', () => {
 
   it('is one statement to lock, one to write, and one for the session asked for', async () => {
     const { id } = await create();
-    expect((await side.send('endSession', { id }, 'session { id status }')).sql).toHaveLength(3);
+    expect((await api.send('endSession', { id }, 'session { id status }')).sql).toHaveLength(3);
   });
 
   it('takes null for the default, and a blank reason for none', async () => {
@@ -42,50 +42,51 @@ describe('endSession', () => {
   it.each(OPEN)('ends one that is %s as COMPLETED, FAILED or ENDED', async from => {
     for (const status of ['COMPLETED', 'FAILED', 'ENDED']) {
       const { id, sessionId } = await create();
-      await side.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [sessionId, from]);
+      await api.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [sessionId, from]);
       expect(await end({ id, status })).toMatchObject({ status, version: 2, endedAt: expect.any(String) });
-      expect((await side.events(sessionId)).at(-1)).toMatchObject({ type: 'STATUS_CHANGED', payload: { from, to: status } });
+      expect((await api.events(sessionId)).at(-1)).toMatchObject({ type: 'STATUS_CHANGED', payload: { from, to: status } });
     }
   });
 
   it.each(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'])('changes nothing of one that is %s already', async from => {
     const { id, sessionId } = await create();
-    await side.rows(
+    await api.rows(
       `update aria_engine.chat_sessions set status = $2::aria_engine.session_status, status_reason = 'first', ended_at = now() where id = $1`,
       [sessionId, from],
     );
-    const before = await side.session(id);
+    const before = await api.session(id);
     for (const status of ['COMPLETED', 'FAILED', 'ENDED']) {
       if (status === from) expect(await end({ id, status, reason: 'second' })).toEqual(before);
-      else await refuse('endSession', { id, status }, 'INVALID_STATUS_TRANSITION');
+      else await expectError('endSession', { id, status }, 'INVALID_STATUS_TRANSITION');
     }
-    expect(await side.session(id)).toEqual(before);
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED']);
+    expect(await api.session(id)).toEqual(before);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED']);
   });
 
   it.each([...OPEN, 'TERMINATED'])('does not end a session as %s', async status => {
     const { id } = await create();
-    const error = await refuse('endSession', { id, status }, 'BAD_USER_INPUT');
+    const error = await expectError('endSession', { id, status }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.status' });
   });
 
   it('refuses a version that is over, and a reason that cannot be kept', async () => {
     const { id } = await create();
-    const error = await refuse('endSession', { id, expectedVersion: 2 }, 'VERSION_CONFLICT');
+    const error = await expectError('endSession', { id, expectedVersion: 2 }, 'VERSION_CONFLICT');
     expect(error.extensions.details).toEqual({ expectedVersion: 2, currentVersion: 1 });
     for (const reason of ['a\0', '\ud800', 'x'.repeat(2_001)]) {
-      const refused = await refuse('endSession', { id, reason }, 'BAD_USER_INPUT');
+      const refused = await expectError('endSession', { id, reason }, 'BAD_USER_INPUT');
       expect(refused.extensions.details).toMatchObject({ field: 'input.reason' });
     }
     expect(await end({ id, expectedVersion: 1, reason: 'x'.repeat(2_000) })).toMatchObject({ version: 2 });
-    await refuse('endSession', { id, expectedVersion: 1 }, 'VERSION_CONFLICT');
+    await expectError('endSession', { id, expectedVersion: 1 }, 'VERSION_CONFLICT');
   });
 
   it('is SESSION_NOT_FOUND for what is no session, and in the trash', async () => {
-    for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', 'a\0']) await refuse('endSession', { id }, 'SESSION_NOT_FOUND');
+    for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', 'a\0'])
+      await expectError('endSession', { id }, 'SESSION_NOT_FOUND');
     const { id } = await create();
-    await side.mutate('deleteSession', { id }, 'deletedId');
-    const error = await refuse('endSession', { id }, 'SESSION_NOT_FOUND');
+    await api.mutate('deleteSession', { id }, 'deletedId');
+    const error = await expectError('endSession', { id }, 'SESSION_NOT_FOUND');
     expect(error.extensions.details).toEqual({ id, trashed: true });
   });
 });

@@ -1,51 +1,51 @@
 import { describe, expect, it } from 'vitest';
-import { outcomesOf, SESSION, type SessionView, typesOf, useWriteSide } from './write-side.ts';
+import { outcomesOf, SESSION, type SessionView, typesOf, useMutationApi } from './mutation-api.ts';
 
-const side = useWriteSide();
-const { create, refuse } = side;
+const api = useMutationApi();
+const { create, expectError } = api;
 
 const restore = async (input: Record<string, unknown>) =>
-  (await side.mutate<{ session: SessionView }>('restoreSession', input, `session { ${SESSION} }`)).session;
+  (await api.mutate<{ session: SessionView }>('restoreSession', input, `session { ${SESSION} }`)).session;
 
 async function trashed(input: Record<string, unknown> = {}): Promise<SessionView> {
   const { id } = await create(input);
-  return (await side.mutate<{ session: SessionView }>('deleteSession', { id }, `session { ${SESSION} }`)).session;
+  return (await api.mutate<{ session: SessionView }>('deleteSession', { id }, `session { ${SESSION} }`)).session;
 }
 
 describe('restoreSession', () => {
   it('takes a session out of the trash as it was', async () => {
     const before = await create({ key: 'restored', label: 'restored', status: 'WORKING', metadata: { a: 1 } });
     const { id, sessionId } = before;
-    await side.mutate('deleteSession', { id }, 'deletedId');
+    await api.mutate('deleteSession', { id }, 'deletedId');
     const session = await restore({ id });
     expect(session).toEqual({ ...before, version: 3, updatedAt: session.updatedAt });
-    expect((await side.events(sessionId)).slice(1)).toEqual([
+    expect((await api.events(sessionId)).slice(1)).toEqual([
       { type: 'DELETED', payload: { permanent: false } },
       { type: 'RESTORED', payload: {} },
     ]);
-    const list = await side.app.gql('{ sessions(filter: { key: { eq: "agent:main:restored" } }) { nodes { sessionId } } }');
+    const list = await api.app.gql('{ sessions(filter: { key: { eq: "agent:main:restored" } }) { nodes { sessionId } } }');
     expect(list.expectOk()).toEqual({ sessions: { nodes: [{ sessionId }] } });
-    expect((await side.append(id, { content: 'again' })).position).toBe(1);
+    expect((await api.append(id, { content: 'again' })).position).toBe(1);
   });
 
   it('is one statement to lock, one to write, and one for the session asked for', async () => {
     const { id } = await trashed();
-    expect((await side.send('restoreSession', { id }, 'session { id deletedAt purgeAt }')).sql).toHaveLength(3);
+    expect((await api.send('restoreSession', { id }, 'session { id deletedAt purgeAt }')).sql).toHaveLength(3);
   });
 
   it('changes nothing of a session that is not in the trash', async () => {
     const session = await create({ key: 'never-deleted', label: 'never deleted' });
     expect(await restore({ id: session.id, dropKey: true, dropLabel: true })).toEqual(session);
-    expect(typesOf(await side.events(session.sessionId))).toEqual(['CREATED']);
+    expect(typesOf(await api.events(session.sessionId))).toEqual(['CREATED']);
   });
 
   it('is KEY_TAKEN where another took the key, unless it is dropped', async () => {
     const { id } = await trashed({ key: 'contested', label: 'kept label' });
     const holder = await create({ key: 'contested' });
-    const error = await refuse('restoreSession', { id }, 'KEY_TAKEN');
+    const error = await expectError('restoreSession', { id }, 'KEY_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'key', value: 'agent:main:contested' });
-    await refuse('restoreSession', { id, dropLabel: true, dropKey: null }, 'KEY_TAKEN');
-    expect(await side.session(id)).toMatchObject({ deletedAt: expect.any(String), version: 2, label: 'kept label' });
+    await expectError('restoreSession', { id, dropLabel: true, dropKey: null }, 'KEY_TAKEN');
+    expect(await api.session(id)).toMatchObject({ deletedAt: expect.any(String), version: 2, label: 'kept label' });
     expect(await restore({ id, dropKey: true })).toMatchObject({
       key: null,
       kind: 'OTHER',
@@ -53,13 +53,13 @@ describe('restoreSession', () => {
       deletedAt: null,
       version: 3,
     });
-    expect(await side.session(holder.id)).toEqual(holder);
+    expect(await api.session(holder.id)).toEqual(holder);
   });
 
   it('is LABEL_TAKEN where another took the label, unless it is dropped', async () => {
     const { id } = await trashed({ key: 'kept-key', label: 'contested' });
     await create({ label: 'contested' });
-    const error = await refuse('restoreSession', { id }, 'LABEL_TAKEN');
+    const error = await expectError('restoreSession', { id }, 'LABEL_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'label', value: 'contested' });
     expect(await restore({ id, dropLabel: true })).toMatchObject({
       key: 'agent:main:kept-key',
@@ -71,20 +71,20 @@ describe('restoreSession', () => {
 
   it('is SESSION_NOT_FOUND for what is no session', async () => {
     for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', 'a\0'])
-      await refuse('restoreSession', { id }, 'SESSION_NOT_FOUND');
+      await expectError('restoreSession', { id }, 'SESSION_NOT_FOUND');
   });
 
   it('lets exactly one of ten have the key they all had, and all of them in turn', async () => {
     const sessions: SessionView[] = [];
     for (let index = 0; index < 10; index += 1) sessions.push(await trashed({ key: 'in-turn' }));
-    const outcomes = await outcomesOf(sessions.map(({ id }) => side.send('restoreSession', { id })));
+    const outcomes = await outcomesOf(sessions.map(({ id }) => api.send('restoreSession', { id })));
     expect(outcomes.sort()).toEqual([...Array(9).fill('KEY_TAKEN'), 'OK']);
   });
 
   it('happens once, however many ask for it at once', async () => {
     const { id, sessionId } = await trashed();
     await Promise.all(Array.from({ length: 10 }, () => restore({ id })));
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED', 'RESTORED']);
-    expect(await side.session(id)).toMatchObject({ version: 3 });
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'DELETED', 'RESTORED']);
+    expect(await api.session(id)).toMatchObject({ version: 3 });
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { outcomesOf, type SessionView, typesOf, useWriteSide, type WrittenEvent } from './write-side.ts';
+import { outcomesOf, type SessionView, typesOf, useMutationApi, type WrittenEvent } from './mutation-api.ts';
 
-const side = useWriteSide({ env: { MAX_TOKEN_LIMIT: '5000' } });
-const { create, refuse, update } = side;
+const api = useMutationApi({ env: { MAX_TOKEN_LIMIT: '5000' } });
+const { create, expectError, update } = api;
 
 const OPEN = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'];
 const TERMINAL = ['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'];
@@ -49,20 +49,20 @@ const FIELDS: readonly [field: string, value: unknown, shownAs: string, shown: u
 ];
 
 async function changedBy(id: string, work: () => Promise<unknown>): Promise<readonly WrittenEvent[]> {
-  const before = await side.events(id);
+  const before = await api.events(id);
   await work();
-  return (await side.events(id)).slice(before.length);
+  return (await api.events(id)).slice(before.length);
 }
 
 /** A session in this status, put there past the API. */
 async function sessionIn(status: string): Promise<SessionView> {
   const { sessionId } = await create();
   const ended = TERMINAL.includes(status) ? '2026-01-01T00:00:00Z' : null;
-  await side.rows(
+  await api.rows(
     'update aria_engine.chat_sessions set status = $2::aria_engine.session_status, ended_at = $3, status_reason = $4 where id = $1',
     [sessionId, status, ended, 'as it was'],
   );
-  const session = await side.session(sessionId);
+  const session = await api.session(sessionId);
   if (session === null) throw new Error(`The session ${sessionId} is gone.`);
   return session;
 }
@@ -74,7 +74,7 @@ describe('updateSession', () => {
     expect(set).toMatchObject({ [shownAs]: shown, version: 2 });
     const names = (events: readonly WrittenEvent[]) => events.map(({ type, payload }) => [type, payload.changed]);
     const titled = ['title', 'displayName', 'subject'].includes(field) ? ['title'] : [];
-    expect(names((await side.events(sessionId)).slice(1))).toEqual([['UPDATED', [shownAs, ...titled]]]);
+    expect(names((await api.events(sessionId)).slice(1))).toEqual([['UPDATED', [shownAs, ...titled]]]);
 
     const same = await changedBy(sessionId, async () => expect(await update({ id, [field]: value })).toEqual(set));
     expect(same).toEqual([]);
@@ -107,7 +107,7 @@ describe('updateSession', () => {
       statusReason: 'busy',
       version: 2,
     });
-    expect((await side.events(sessionId)).slice(1)).toEqual([
+    expect((await api.events(sessionId)).slice(1)).toEqual([
       { type: 'UPDATED', payload: { changed: ['givenTitle', 'priority', 'title', 'pinnedAt', 'metadata'] } },
       { type: 'STATUS_CHANGED', payload: expect.objectContaining({ from: 'ACTIVE', to: 'WORKING', reason: 'busy' }) },
     ]);
@@ -123,27 +123,23 @@ describe('updateSession', () => {
 
   it('is one statement to lock, one to write, and one for the session asked for', async () => {
     const { id } = await create();
-    const answer = await side.send(
-      'updateSession',
-      { id, title: 'a', tags: ['b'], status: 'WORKING' },
-      'session { id version title tags }',
-    );
+    const answer = await api.send('updateSession', { id, title: 'a', tags: ['b'], status: 'WORKING' }, 'session { id version title tags }');
     expect(answer.sql).toHaveLength(3);
-    expect((await side.send('updateSession', { id, title: 'a' }, '__typename')).sql).toHaveLength(1);
-    expect((await side.send('updateSession', { id, metadata: { a: 1 } }, '__typename')).sql).toHaveLength(3);
+    expect((await api.send('updateSession', { id, title: 'a' }, '__typename')).sql).toHaveLength(1);
+    expect((await api.send('updateSession', { id, metadata: { a: 1 } }, '__typename')).sql).toHaveLength(3);
   });
 
   it.each(['status', 'priority', 'archived', 'pinned', 'metadataWrite', 'parentId'])('refuses null for %s', async field => {
     const { id } = await create();
-    const error = await refuse('updateSession', { id, title: 'not written', [field]: null }, 'BAD_USER_INPUT');
+    const error = await expectError('updateSession', { id, title: 'not written', [field]: null }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: `input.${field}` });
-    expect(await side.session(id)).toMatchObject({ version: 1, givenTitle: null });
+    expect(await api.session(id)).toMatchObject({ version: 1, givenTitle: null });
   });
 
   it('writes all or nothing', async () => {
     await create({ label: 'taken label' });
     const before = await create({ metadata: { kept: true } });
-    const attempts: [object, Parameters<typeof refuse>[2]][] = [
+    const attempts: [object, Parameters<typeof expectError>[2]][] = [
       [{ label: 'taken label' }, 'LABEL_TAKEN'],
       [{ status: 'SPAWNING' }, 'INVALID_STATUS_TRANSITION'],
       [{ parentId: before.id }, 'BAD_USER_INPUT'],
@@ -153,25 +149,25 @@ describe('updateSession', () => {
       [{ title: 'x'.repeat(201) }, 'TITLE_TOO_LONG'],
     ];
     for (const [input, code] of attempts) {
-      await refuse('updateSession', { id: before.id, subject: 'new', metadata: { more: 1 }, archived: true, ...input }, code);
+      await expectError('updateSession', { id: before.id, subject: 'new', metadata: { more: 1 }, archived: true, ...input }, code);
     }
-    expect(await side.session(before.id)).toEqual(before);
-    expect(typesOf(await side.events(before.sessionId))).toEqual(['CREATED']);
+    expect(await api.session(before.id)).toEqual(before);
+    expect(typesOf(await api.events(before.sessionId))).toEqual(['CREATED']);
   });
 
   it('is SESSION_NOT_FOUND for what is no session', async () => {
     const session = await create();
-    const message = await side.append(session.id, { content: 'hello' });
+    const message = await api.append(session.id, { content: 'hello' });
     for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
-      const error = await refuse('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
+      const error = await expectError('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
       expect(error.extensions.details).toEqual({ id });
     }
   });
 
   it('is SESSION_NOT_FOUND in the trash, and says why', async () => {
     const { id } = await create();
-    await side.mutate('deleteSession', { id }, 'deletedId');
-    const error = await refuse('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
+    await api.mutate('deleteSession', { id }, 'deletedId');
+    const error = await expectError('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
     expect(error.extensions.details).toEqual({ id, trashed: true });
   });
 });
@@ -179,14 +175,14 @@ describe('updateSession', () => {
 describe('the title of updateSession', () => {
   it('falls back through display name, subject and first message to the id', async () => {
     const { id, sessionId } = await create({ title: 'given', displayName: 'name', subject: 'subject' });
-    await side.append(id, { content: 'first message' });
+    await api.append(id, { content: 'first message' });
     expect(await update({ id, title: null })).toMatchObject({ title: 'name', givenTitle: null });
     expect((await update({ id, displayName: null })).title).toBe('subject');
     expect((await update({ id, subject: null })).title).toBe('first message');
     const other = await create({ title: 'given' });
     expect((await update({ id: other.id, title: null })).title).toBe(`Session ${other.sessionId.slice(0, 8)}`);
     expect((await update({ id, subject: 'again', title: 'over it' })).title).toBe('over it');
-    expect((await side.events(sessionId)).at(-1)?.payload).toEqual({ changed: ['givenTitle', 'subject', 'title'] });
+    expect((await api.events(sessionId)).at(-1)?.payload).toEqual({ changed: ['givenTitle', 'subject', 'title'] });
   });
 });
 
@@ -199,7 +195,7 @@ describe('the marks of updateSession', () => {
     expect(await update({ id, [mark]: true })).toEqual(set);
     expect(await update({ id, [mark]: false })).toMatchObject({ [field]: null, version: 3 });
     expect(await update({ id, [mark]: false })).toMatchObject({ version: 3 });
-    expect((await side.events(sessionId)).slice(1).map(({ payload }) => payload)).toEqual([{ changed: [field] }, { changed: [field] }]);
+    expect((await api.events(sessionId)).slice(1).map(({ payload }) => payload)).toEqual([{ changed: [field] }, { changed: [field] }]);
   });
 });
 
@@ -210,7 +206,7 @@ describe('the origin of updateSession', () => {
     expect(await update({ id, origin: { chatType: 'direct' } })).toMatchObject({ kind: 'DIRECT' });
     expect(await update({ id, origin: { chatType: 'channel' } })).toMatchObject({ kind: 'GROUP' });
     expect(await update({ id, origin: null })).toMatchObject({ kind: 'DIRECT', origin: null });
-    expect((await side.events(sessionId)).at(-1)?.payload).toEqual({ changed: ['origin', 'kind'] });
+    expect((await api.events(sessionId)).at(-1)?.payload).toEqual({ changed: ['origin', 'kind'] });
     const keyless = await create();
     expect(await update({ id: keyless.id, origin: { chatType: 'group' } })).toMatchObject({ kind: 'OTHER' });
   });
@@ -220,7 +216,7 @@ describe('the label of updateSession', () => {
   it('is unique per agent, and may be the one it has', async () => {
     await create({ label: 'one' });
     const { id } = await create({ label: 'two' });
-    const error = await refuse('updateSession', { id, label: ' one ' }, 'LABEL_TAKEN');
+    const error = await expectError('updateSession', { id, label: ' one ' }, 'LABEL_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'label', value: 'one' });
     expect(await update({ id, label: 'two' })).toMatchObject({ version: 1 });
     const other = await create({ agentId: 'work' });
@@ -229,13 +225,13 @@ describe('the label of updateSession', () => {
 
   it('goes to exactly one of twenty that want it at once', async () => {
     const sessions = await Promise.all(Array.from({ length: 20 }, () => create()));
-    const outcomes = await outcomesOf(sessions.map(({ id }) => side.send('updateSession', { id, label: 'wanted' })));
+    const outcomes = await outcomesOf(sessions.map(({ id }) => api.send('updateSession', { id, label: 'wanted' })));
     expect(outcomes.sort()).toEqual([...Array(19).fill('LABEL_TAKEN'), 'OK']);
   });
 
   it.each(['', ' ', 'x'.repeat(65)])('is not %j', async label => {
     const { id } = await create();
-    await refuse('updateSession', { id, label }, 'BAD_USER_INPUT');
+    await expectError('updateSession', { id, label }, 'BAD_USER_INPUT');
   });
 });
 
@@ -270,25 +266,25 @@ describe('the metadata of updateSession', () => {
     const full = { ...many, p: 'x'.repeat(padding) };
     const { id } = await create({ metadata: full });
     expect((await update({ id, metadata: full, metadataWrite: 'REPLACE' })).version).toBe(1);
-    const error = await refuse('updateSession', { id, metadata: { q: 1 } }, 'BAD_USER_INPUT');
+    const error = await expectError('updateSession', { id, metadata: { q: 1 } }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.metadata', bytes: 65_536 + ',"q":1'.length });
     expect((await update({ id, metadata: { k0: null, q: 1 } })).metadata).toMatchObject({ q: 1 });
-    await refuse('updateSession', { id, metadata: { p: 'x'.repeat(65_536) }, metadataWrite: 'REPLACE' }, 'BAD_USER_INPUT');
+    await expectError('updateSession', { id, metadata: { p: 'x'.repeat(65_536) }, metadataWrite: 'REPLACE' }, 'BAD_USER_INPUT');
   });
 
   it('must be an object', async () => {
     const { id } = await create();
-    for (const metadata of [[], 'text', 0, false]) await refuse('updateSession', { id, metadata }, 'BAD_USER_INPUT');
+    for (const metadata of [[], 'text', 0, false]) await expectError('updateSession', { id, metadata }, 'BAD_USER_INPUT');
   });
 
   it('loses no key of twenty that merge at once', async () => {
     const { id } = await create({ metadata: { kept: true } });
     const outcomes = await outcomesOf(
-      Array.from({ length: 20 }, (_, index) => side.send('updateSession', { id, metadata: { [`key${index}`]: index } })),
+      Array.from({ length: 20 }, (_, index) => api.send('updateSession', { id, metadata: { [`key${index}`]: index } })),
     );
     expect(new Set(outcomes)).toEqual(new Set(['OK']));
     const expected = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`key${index}`, index]));
-    expect(await side.session(id)).toMatchObject({ metadata: { kept: true, ...expected }, version: 21 });
+    expect(await api.session(id)).toMatchObject({ metadata: { kept: true, ...expected }, version: 21 });
   });
 });
 
@@ -297,7 +293,7 @@ describe('the version of updateSession', () => {
     const { id } = await create();
     await update({ id, title: 'one', expectedVersion: 1 });
     for (const input of [{ title: 'two' }, { title: 'one' }, {}]) {
-      const error = await refuse('updateSession', { id, ...input, expectedVersion: 1 }, 'VERSION_CONFLICT');
+      const error = await expectError('updateSession', { id, ...input, expectedVersion: 1 }, 'VERSION_CONFLICT');
       expect(error.extensions.details).toEqual({ expectedVersion: 1, currentVersion: 2 });
     }
     expect(await update({ id, title: 'two', expectedVersion: 2 })).toMatchObject({ version: 3 });
@@ -307,16 +303,16 @@ describe('the version of updateSession', () => {
   it('lets exactly one of twenty that expect the same version write', async () => {
     const { id } = await create();
     const outcomes = await outcomesOf(
-      Array.from({ length: 20 }, (_, index) => side.send('updateSession', { id, title: `title ${index}`, expectedVersion: 1 })),
+      Array.from({ length: 20 }, (_, index) => api.send('updateSession', { id, title: `title ${index}`, expectedVersion: 1 })),
     );
     expect(outcomes.sort()).toEqual(['OK', ...Array(19).fill('VERSION_CONFLICT')]);
-    expect(await side.session(id)).toMatchObject({ version: 2 });
+    expect(await api.session(id)).toMatchObject({ version: 2 });
   });
 
   it('does not rise with messages', async () => {
     const { id } = await create();
-    await side.append(id, { content: 'hello' });
-    expect(await side.session(id)).toMatchObject({ version: 1 });
+    await api.append(id, { content: 'hello' });
+    expect(await api.session(id)).toMatchObject({ version: 1 });
   });
 });
 
@@ -325,13 +321,13 @@ describe('the status of updateSession', () => {
     for (const to of ALL) {
       const before = await sessionIn(from);
       const { id, sessionId } = before;
-      const events = () => side.events(sessionId);
+      const events = () => api.events(sessionId);
       if (to === from) {
         expect(await update({ id, status: to })).toEqual(before);
         expect(typesOf(await events())).toEqual(['CREATED']);
       } else if (to === 'STALLED' || to === 'TERMINATED') {
-        await refuse('updateSession', { id, status: to }, 'BAD_USER_INPUT');
-        expect(await side.session(id)).toEqual(before);
+        await expectError('updateSession', { id, status: to }, 'BAD_USER_INPUT');
+        expect(await api.session(id)).toEqual(before);
       } else if (TRANSITIONS[from]?.includes(to)) {
         const after = await update({ id, status: to });
         expect(after).toMatchObject({ status: to, version: 2, statusReason: null });
@@ -340,9 +336,9 @@ describe('the status of updateSession', () => {
         expect(changed).toMatchObject({ type: 'STATUS_CHANGED', payload: { from, to, reason: null } });
         expect(more).toEqual([]);
       } else {
-        const error = await refuse('updateSession', { id, status: to }, 'INVALID_STATUS_TRANSITION');
+        const error = await expectError('updateSession', { id, status: to }, 'INVALID_STATUS_TRANSITION');
         expect(error.extensions.details).toEqual({ from, to, allowed: TRANSITIONS[from] });
-        expect(await side.session(id)).toEqual(before);
+        expect(await api.session(id)).toEqual(before);
       }
     }
   });
@@ -351,9 +347,9 @@ describe('the status of updateSession', () => {
     for (const status of ['COMPLETED', 'ENDED']) {
       const { id } = await create();
       expect((await update({ id, status, statusReason: 'done' })).endedAt).not.toBeNull();
-      await refuse('appendMessage', { sessionId: id, message: { role: 'USER', content: 'too late' } }, 'SESSION_ENDED');
+      await expectError('appendMessage', { sessionId: id, message: { role: 'USER', content: 'too late' } }, 'SESSION_ENDED');
       expect(await update({ id, status: 'ACTIVE' })).toMatchObject({ status: 'ACTIVE', endedAt: null, statusReason: null, version: 3 });
-      expect((await side.append(id, { content: 'again' })).position).toBe(1);
+      expect((await api.append(id, { content: 'again' })).position).toBe(1);
     }
   });
 
@@ -380,8 +376,8 @@ describe('the status of updateSession', () => {
     expect(await told({ status: 'WORKING' })).toEqual([event('ACTIVE', 'WORKING', null)]);
     expect(await told({ status: 'FAILED', statusReason: 'broken' })).toEqual([event('WORKING', 'FAILED', 'broken')]);
     expect(await told({ statusReason: null })).toEqual([event('FAILED', 'FAILED', null)]);
-    expect(await side.session(id)).toMatchObject({ version: 5, statusReason: null });
-    await refuse('updateSession', { id, statusReason: 'x'.repeat(2_001) }, 'BAD_USER_INPUT');
+    expect(await api.session(id)).toMatchObject({ version: 5, statusReason: null });
+    await expectError('updateSession', { id, statusReason: 'x'.repeat(2_001) }, 'BAD_USER_INPUT');
   });
 });
 
@@ -393,7 +389,7 @@ describe('endedAt of updateSession', () => {
     expect(await update({ id, endedAt: at })).toMatchObject({ endedAt: at, status, version: 2, statusReason: 'as it was' });
     expect(await update({ id, endedAt: at })).toMatchObject({ version: 2 });
     expect(await update({ id, endedAt: null })).toMatchObject({ endedAt: null, version: 3 });
-    expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'STATUS_CHANGED', 'STATUS_CHANGED']);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'STATUS_CHANGED', 'STATUS_CHANGED']);
   });
 
   it('can be given with the status that ends a session', async () => {
@@ -403,14 +399,14 @@ describe('endedAt of updateSession', () => {
 
   it.each(OPEN)('is refused on a session that stays %s', async status => {
     const { id } = await sessionIn(status);
-    const error = await refuse('updateSession', { id, endedAt: at }, 'BAD_USER_INPUT');
+    const error = await expectError('updateSession', { id, endedAt: at }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.endedAt' });
     expect(await update({ id, endedAt: null })).toMatchObject({ version: 1 });
   });
 
   it('is refused on a session that is reopened', async () => {
     const { id } = await sessionIn('ENDED');
-    await refuse('updateSession', { id, status: 'ACTIVE', endedAt: at }, 'BAD_USER_INPUT');
+    await expectError('updateSession', { id, status: 'ACTIVE', endedAt: at }, 'BAD_USER_INPUT');
     expect(await update({ id, status: 'ACTIVE', endedAt: null })).toMatchObject({ status: 'ACTIVE', endedAt: null });
   });
 });
@@ -418,11 +414,11 @@ describe('endedAt of updateSession', () => {
 describe('the token limit of updateSession', () => {
   it('is refused where 95 % of it are used, and taken where less are', async () => {
     const { id } = await create();
-    await side.append(id, { content: 'hello', usage: { totalTokens: 950 } });
-    const error = await refuse('updateSession', { id, tokenLimit: 1_000 }, 'INVALID_TOKEN_LIMIT');
+    await api.append(id, { content: 'hello', usage: { totalTokens: 950 } });
+    const error = await expectError('updateSession', { id, tokenLimit: 1_000 }, 'INVALID_TOKEN_LIMIT');
     expect(error.extensions.details).toEqual({ field: 'input.tokenLimit', totalTokens: 950 });
     expect(await update({ id, tokenLimit: 1_001 })).toMatchObject({ tokenLimit: 1_001, status: 'ACTIVE' });
-    for (const tokenLimit of [0, -5, 5_001]) await refuse('updateSession', { id, tokenLimit }, 'INVALID_TOKEN_LIMIT');
+    for (const tokenLimit of [0, -5, 5_001]) await expectError('updateSession', { id, tokenLimit }, 'INVALID_TOKEN_LIMIT');
   });
 });
 
@@ -434,12 +430,12 @@ describe('the parent of updateSession', () => {
       depth: 1,
       version: 2,
     });
-    expect((await side.events(child.sessionId)).at(-1)).toEqual({
+    expect((await api.events(child.sessionId)).at(-1)).toEqual({
       type: 'UPDATED',
       payload: { changed: ['parent'], parentId: parent.sessionId },
     });
     expect(await update({ id: child.id, parentId: parent.sessionId })).toMatchObject({ version: 2 });
-    const error = await refuse('updateSession', { id: child.id, parentId: other.id }, 'BAD_USER_INPUT');
+    const error = await expectError('updateSession', { id: child.id, parentId: other.id }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.parentId' });
   });
 
@@ -447,16 +443,16 @@ describe('the parent of updateSession', () => {
     const root = await create();
     const child = await create({ parentId: root.id });
     const grandchild = await create({ parentId: child.id });
-    for (const { id } of [root, child, grandchild]) await refuse('updateSession', { id: root.id, parentId: id }, 'BAD_USER_INPUT');
+    for (const { id } of [root, child, grandchild]) await expectError('updateSession', { id: root.id, parentId: id }, 'BAD_USER_INPUT');
   });
 
   it('must exist, and not in the trash', async () => {
     const { id } = await create();
     const trashed = await create();
-    await side.mutate('deleteSession', { id: trashed.id }, 'deletedId');
-    await refuse('updateSession', { id, parentId: '00000000-0000-7000-8000-000000000000' }, 'SESSION_NOT_FOUND');
-    await refuse('updateSession', { id, parentId: 'a\0' }, 'SESSION_NOT_FOUND');
-    const error = await refuse('updateSession', { id, parentId: trashed.id }, 'SESSION_NOT_FOUND');
+    await api.mutate('deleteSession', { id: trashed.id }, 'deletedId');
+    await expectError('updateSession', { id, parentId: '00000000-0000-7000-8000-000000000000' }, 'SESSION_NOT_FOUND');
+    await expectError('updateSession', { id, parentId: 'a\0' }, 'SESSION_NOT_FOUND');
+    const error = await expectError('updateSession', { id, parentId: trashed.id }, 'SESSION_NOT_FOUND');
     expect(error.extensions.details).toEqual({ id: trashed.id, trashed: true });
   });
 
@@ -464,7 +460,7 @@ describe('the parent of updateSession', () => {
     for (let round = 0; round < 5; round += 1) {
       const sessions = await Promise.all(Array.from({ length: 6 }, () => create()));
       const outcomes = await outcomesOf(
-        sessions.map(({ id }, index) => side.send('updateSession', { id, parentId: sessions[(index + 1) % sessions.length]?.id })),
+        sessions.map(({ id }, index) => api.send('updateSession', { id, parentId: sessions[(index + 1) % sessions.length]?.id })),
       );
       expect(outcomes.sort()).toEqual(['BAD_USER_INPUT', ...Array(5).fill('OK')]);
     }
@@ -472,12 +468,12 @@ describe('the parent of updateSession', () => {
 
   it('is set beside another whose session somebody keeps locked', async () => {
     const [held, free, parent] = await Promise.all([create(), create(), create()]);
-    const locked = await side.connect();
+    const locked = await api.connect();
     await locked.query('begin');
     await locked.query('select from aria_engine.chat_sessions where id = $1 for no key update', [held.sessionId]);
-    const waiting = side.send('updateSession', { id: held.id, parentId: parent.id });
+    const waiting = api.send('updateSession', { id: held.id, parentId: parent.id });
     const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-    while ((await side.rows(blocked)).length === 0) await new Promise(resolve => setImmediate(resolve));
+    while ((await api.rows(blocked)).length === 0) await new Promise(resolve => setImmediate(resolve));
     expect((await update({ id: free.id, parentId: parent.id })).parent).toEqual({ sessionId: parent.sessionId });
     await locked.query('commit');
     await locked.end();
@@ -488,12 +484,12 @@ describe('the parent of updateSession', () => {
     for (let round = 0; round < 10; round += 1) {
       const [parent, child] = await Promise.all([create(), create()]);
       const [set, removed] = await outcomesOf([
-        side.send('updateSession', { id: child.id, parentId: parent.id }),
-        side.send('deleteSession', { id: parent.id, permanent: true }),
+        api.send('updateSession', { id: child.id, parentId: parent.id }),
+        api.send('deleteSession', { id: parent.id, permanent: true }),
       ]);
       expect(['OK', 'SESSION_NOT_FOUND']).toContain(set);
       expect(removed).toBe('OK');
-      expect(await side.session(child.id)).toMatchObject({ parent: null, depth: 0 });
+      expect(await api.session(child.id)).toMatchObject({ parent: null, depth: 0 });
     }
   });
 });
@@ -527,7 +523,7 @@ describe('the limits of updateSession', () => {
     ];
     for (const [field, input] of places) {
       for (const text of ['\0', 'a\ud83d', '\udca1\ud83d']) {
-        const error = await refuse('updateSession', { id, ...input(text) }, 'BAD_USER_INPUT');
+        const error = await expectError('updateSession', { id, ...input(text) }, 'BAD_USER_INPUT');
         expect(error.extensions.details).toEqual({ field });
       }
     }

@@ -1,26 +1,26 @@
 import { describe, expect, it } from 'vitest';
 import { stallSessions } from '../../../src/sweeper/stalled-sessions.ts';
-import { useWriteSide } from '../session/write-side.ts';
+import { useMutationApi } from '../session/mutation-api.ts';
 
-const side = useWriteSide({ env: { STALLED_AFTER: '1h' } });
+const api = useMutationApi({ env: { STALLED_AFTER: '1h' } });
 const REASON = 'No activity for 1 hour';
 const HOUR_MS = 3_600_000;
 
 /** Makes sessions silent for two hours. */
 async function silence(...ids: readonly string[]): Promise<void> {
-  await side.rows(
+  await api.rows(
     "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours' where session_id = any($1::uuid[])",
     [ids],
   );
 }
 
 async function statusOf(id: string): Promise<unknown> {
-  return (await side.session(id))?.status;
+  return (await api.session(id))?.status;
 }
 
 describe('the sweeper', () => {
   it('marks what is at work without activity as STALLED, once, with its event, and nothing else', async () => {
-    const create = (status: string) => side.create({ status });
+    const create = (status: string) => api.create({ status });
     const [working, spawning, waiting, fresh] = [
       await create('WORKING'),
       await create('SPAWNING'),
@@ -28,9 +28,9 @@ describe('the sweeper', () => {
       await create('WORKING'),
     ];
     const [trashed, superseded] = [await create('WORKING'), await create('WORKING')];
-    await side.mutate('deleteSession', { id: trashed.id }, 'deletedId');
-    await side.rows('update aria_engine.chat_sessions set superseded_at = now() where id = $1', [superseded.sessionId]);
-    const stream = await side.app.subscribe<{ sessionStatusChanged: Record<string, unknown> }>(
+    await api.mutate('deleteSession', { id: trashed.id }, 'deletedId');
+    await api.rows('update aria_engine.chat_sessions set superseded_at = now() where id = $1', [superseded.sessionId]);
+    const stream = await api.app.subscribe<{ sessionStatusChanged: Record<string, unknown> }>(
       'subscription ($id: ID!) { sessionStatusChanged(sessionId: $id) { from to reason } }',
       { id: working.sessionId },
     );
@@ -39,11 +39,11 @@ describe('the sweeper', () => {
     expect(await stream.next()).toEqual({ sessionStatusChanged: { from: 'WORKING', to: 'STALLED', reason: REASON } });
     await expect.poll(() => statusOf(spawning.id)).toBe('STALLED');
     for (const before of [working, spawning]) {
-      const after = await side.session(before.id);
+      const after = await api.session(before.id);
       expect(after).toMatchObject({ status: 'STALLED', statusReason: REASON, version: before.version + 1, endedAt: null });
       expect(Date.parse(after?.updatedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(before.updatedAt));
       expect(Date.parse(after?.lastActivityAt ?? '')).toBeLessThan(Date.parse(before.lastActivityAt) - HOUR_MS);
-      const events = await side.events(before.sessionId);
+      const events = await api.events(before.sessionId);
       expect(events).toMatchObject([
         { type: 'CREATED' },
         { type: 'STATUS_CHANGED', payload: { from: before.status, to: 'STALLED', reason: REASON, usage: { totalTokens: 0 } } },
@@ -55,14 +55,14 @@ describe('the sweeper', () => {
   });
 
   it('is made good by activity, and marks again what falls silent again', async () => {
-    const { id, sessionId } = await side.create({ status: 'WORKING' });
+    const { id, sessionId } = await api.create({ status: 'WORKING' });
     await silence(sessionId);
     await expect.poll(() => statusOf(id)).toBe('STALLED');
-    await side.append(id, { content: 'still here' });
-    expect(await side.session(id)).toMatchObject({ status: 'WORKING', statusReason: null, version: 3, messageCount: 1 });
+    await api.append(id, { content: 'still here' });
+    expect(await api.session(id)).toMatchObject({ status: 'WORKING', statusReason: null, version: 3, messageCount: 1 });
     await silence(sessionId);
     await expect.poll(() => statusOf(id)).toBe('STALLED');
-    const events = await side.events(sessionId);
+    const events = await api.events(sessionId);
     expect(events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type))).toEqual([
       'CREATED',
       'WORKING STALLED',
@@ -73,14 +73,14 @@ describe('the sweeper', () => {
   });
 
   it('counts a session that a call sets to work from then on, however long it waited before', async () => {
-    const { id, sessionId } = await side.create({ status: 'ACTIVE' });
-    const marker = await side.create({ status: 'WORKING' });
+    const { id, sessionId } = await api.create({ status: 'ACTIVE' });
+    const marker = await api.create({ status: 'WORKING' });
     await silence(sessionId);
-    await side.update({ id, status: 'WORKING' });
+    await api.update({ id, status: 'WORKING' });
     await silence(marker.sessionId);
     await expect.poll(() => statusOf(marker.id)).toBe('STALLED');
     expect(await statusOf(id)).toBe('WORKING');
-    await side.rows("update aria_engine.chat_sessions set working_since = now() - interval '2 hours' where id = $1", [sessionId]);
+    await api.rows("update aria_engine.chat_sessions set working_since = now() - interval '2 hours' where id = $1", [sessionId]);
     await expect.poll(() => statusOf(id)).toBe('STALLED');
   });
 });
@@ -89,12 +89,12 @@ describe('one batch', () => {
   // Sessions silent for longer than the batch asks for, and too short for the sweeper of the application.
   const SILENT_MS = 60_000;
   const lost = new AbortController().signal;
-  const sweep = (size: number, skip: readonly string[] = []) => stallSessions(side.app.app.database, SILENT_MS, { size, skip, lost });
+  const sweep = (size: number, skip: readonly string[] = []) => stallSessions(api.app.app.database, SILENT_MS, { size, skip, lost });
 
   async function createSilent(count: number): Promise<string[]> {
-    const created = await Promise.all(Array.from({ length: count }, () => side.create({ status: 'WORKING' })));
+    const created = await Promise.all(Array.from({ length: count }, () => api.create({ status: 'WORKING' })));
     const ids = created.map(({ sessionId }) => sessionId);
-    await side.rows(
+    await api.rows(
       "update aria_engine.chat_session_activity set last_activity_at = now() - interval '5 minutes' where session_id = any($1::uuid[])",
       [ids],
     );
@@ -102,7 +102,7 @@ describe('one batch', () => {
   }
 
   async function changesOf(id: string): Promise<string[]> {
-    const events = await side.events(id);
+    const events = await api.events(id);
     return events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type)).slice(1);
   }
 
@@ -117,7 +117,7 @@ describe('one batch', () => {
 
   it('passes over a session that is being written to, and sees what was written', async () => {
     const [id = ''] = await createSilent(1);
-    const writer = await side.connect();
+    const writer = await api.connect();
     await writer.query('begin');
     await writer.query('select 1 from aria_engine.chat_sessions where id = $1 for no key update', [id]);
     expect(await sweep(10)).toEqual({ taken: 0, failed: [], more: false });
@@ -130,7 +130,7 @@ describe('one batch', () => {
 
   it('and an append at the same time end as if one had come after the other', async () => {
     const ids = await createSilent(60);
-    const appended = ids.map(id => side.append(id, { content: 'here' }));
+    const appended = ids.map(id => api.append(id, { content: 'here' }));
     while ((await sweep(5)).more);
     await Promise.all(appended);
     for (const id of ids) {
@@ -151,19 +151,19 @@ describe('one batch', () => {
     expect(taken).toBeLessThanOrEqual(120);
     for (const id of ids) {
       expect(await changesOf(id)).toEqual(['WORKING STALLED']);
-      expect(await side.session(id)).toMatchObject({ status: 'STALLED', version: 2 });
+      expect(await api.session(id)).toMatchObject({ status: 'STALLED', version: 2 });
     }
   });
 
   it('does not fail for one row that does', async () => {
     const ids = await createSilent(6);
     const bad = ids[3] ?? '';
-    await side.rows(`create function aria_engine.refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`);
-    await side.rows(`create trigger refuse before update on aria_engine.chat_sessions for each row
+    await api.rows(`create function aria_engine.refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`);
+    await api.rows(`create trigger refuse before update on aria_engine.chat_sessions for each row
       when (old.id = '${bad}') execute function aria_engine.refuse()`);
     expect(await sweep(10)).toMatchObject({ taken: 5, failed: [{ id: bad, error: expect.any(Error) }] });
     expect(await sweep(10, [bad])).toEqual({ taken: 0, failed: [], more: false });
-    await side.rows('drop trigger refuse on aria_engine.chat_sessions');
+    await api.rows('drop trigger refuse on aria_engine.chat_sessions');
     expect(await sweep(10)).toEqual({ taken: 1, failed: [], more: false });
     for (const id of ids) expect(await changesOf(id)).toEqual(['WORKING STALLED']);
   });

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { purgeTrash } from '../../../src/sweeper/trash-purge.ts';
-import { type SessionView, typesOf, useWriteSide, type WriteSide } from '../session/write-side.ts';
+import { type MutationApi, type SessionView, typesOf, useMutationApi } from '../session/mutation-api.ts';
 import { endSweeping, readMetric } from './sweeper-state.ts';
 
-const side = useWriteSide();
+const api = useMutationApi();
 const lost = new AbortController().signal;
 
-async function trash(on: WriteSide, session: SessionView, days: number): Promise<void> {
+async function trash(on: MutationApi, session: SessionView, days: number): Promise<void> {
   await on.mutate('deleteSession', { id: session.id }, 'deletedId');
   await on.rows('update aria_engine.chat_sessions set deleted_at = now() - make_interval(days => $2) where id = $1', [
     session.sessionId,
@@ -15,41 +15,41 @@ async function trash(on: WriteSide, session: SessionView, days: number): Promise
 }
 
 describe('one batch of the purge', () => {
-  const purge = (size = 20) => purgeTrash(side.app.app.database, 2, { size, skip: [], lost });
+  const purge = (size = 20) => purgeTrash(api.app.app.database, 2, { size, skip: [], lost });
 
   it('takes the oldest, no more than its size, and leaves what may still be restored', async () => {
-    const sessions = await Promise.all(Array.from({ length: 5 }, () => side.create()));
-    for (const [index, session] of sessions.entries()) await trash(side, session, index);
+    const sessions = await Promise.all(Array.from({ length: 5 }, () => api.create()));
+    for (const [index, session] of sessions.entries()) await trash(api, session, index);
     expect(await purge(2)).toEqual({ taken: 2, failed: [], more: true });
     expect(await purge(2)).toEqual({ taken: 1, failed: [], more: false });
-    const left = await Promise.all(sessions.map(({ id }) => side.session(id)));
+    const left = await Promise.all(sessions.map(({ id }) => api.session(id)));
     expect(left.map(session => session !== null)).toEqual([true, true, false, false, false]);
   });
 
   it('lets be what is just being restored', async () => {
-    const session = await side.create();
-    await trash(side, session, 3);
-    const writer = await side.connect();
+    const session = await api.create();
+    await trash(api, session, 3);
+    const writer = await api.connect();
     await writer.query('begin');
     await writer.query('update aria_engine.chat_sessions set deleted_at = null where id = $1', [session.sessionId]);
     expect(await purge()).toEqual({ taken: 0, failed: [], more: false });
     await writer.query('commit');
     await writer.end();
     expect(await purge()).toEqual({ taken: 0, failed: [], more: false });
-    expect(await side.session(session.id)).toMatchObject({ deletedAt: null });
+    expect(await api.session(session.id)).toMatchObject({ deletedAt: null });
   });
 
   it('by several at once removes each once', async () => {
-    const sessions = await Promise.all(Array.from({ length: 30 }, () => side.create()));
-    for (const session of sessions) await trash(side, session, 3);
+    const sessions = await Promise.all(Array.from({ length: 30 }, () => api.create()));
+    for (const session of sessions) await trash(api, session, 3);
     const outcomes = await Promise.all(Array.from({ length: 4 }, () => purge(50)));
     expect(outcomes.reduce((sum, { taken }) => sum + taken, 0)).toBe(30);
-    for (const { sessionId } of sessions) expect(typesOf(await side.events(sessionId))).toEqual(['CREATED', 'DELETED', 'DELETED']);
+    for (const { sessionId } of sessions) expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'DELETED', 'DELETED']);
   });
 });
 
 describe('a server with TRASH_DAYS', () => {
-  const server = useWriteSide({ env: { TRASH_DAYS: '2' } });
+  const server = useMutationApi({ env: { TRASH_DAYS: '2' } });
 
   it('removes for good what has lain there longer, as a permanent delete does: more than a batch, and with children', async () => {
     const { url, databaseUrl } = server.app;

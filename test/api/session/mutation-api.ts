@@ -5,7 +5,7 @@ import { startTestApp, type TestApp, type TestAppOptions } from '../../support/a
 import type { GqlResponse } from '../../support/graphql-response.ts';
 import type { GraphQLResponseError } from '../../support/http-client.ts';
 
-/** Fields of a session as the tests of mutations compare them: all but links, clocks and what never changes. */
+/** The fields of a session that the mutation tests compare. */
 export const SESSION = /* GraphQL */ `
   id sessionId externalId key kind agentId type status title givenTitle label displayName subject category tags channel nodeId outputPath priority
   task prompt tokenLimit model modelProvider statusReason messageCount compactionCount version metadata depth
@@ -15,7 +15,7 @@ export const SESSION = /* GraphQL */ `
   createdAt startedAt updatedAt lastActivityAt lastMessageAt expectedCompletionAt endedAt archivedAt pinnedAt deletedAt purgeAt
 `;
 
-/** A session with the fields of `SESSION`; those the tests compute with are named. */
+/** A session with the fields of `SESSION`. Only the fields that tests read are typed. */
 export interface SessionView extends Readonly<Record<string, unknown>> {
   readonly id: string;
   readonly sessionId: string;
@@ -58,7 +58,7 @@ export interface WrittenEvent {
   readonly payload: Readonly<Record<string, unknown>>;
 }
 
-/** The mutations this issue brings. */
+/** The mutations under test. */
 export type MutationName =
   | 'createSession'
   | 'updateSession'
@@ -71,8 +71,8 @@ export type MutationName =
 
 type Input = Readonly<Record<string, unknown>>;
 
-/** The application, its mutations in short, and its database for what cannot be reached through the API. */
-export interface WriteSide {
+/** A test server with short forms of its mutations, and direct SQL for state that the API cannot set or show. */
+export interface MutationApi {
   readonly app: TestApp;
   /** Sends one mutation whose only argument is `input`. */
   send<Payload = Record<string, unknown>>(
@@ -80,22 +80,22 @@ export interface WriteSide {
     input: Input,
     selection?: string,
   ): Promise<GqlResponse<Record<string, Payload>>>;
-  /** The payload of a mutation that succeeds. */
+  /** Sends a mutation and returns its payload. @throws Error if the response has errors */
   mutate<Payload = Record<string, unknown>>(name: MutationName, input: Input, selection: string): Promise<Payload>;
-  /** The one error of a mutation that is refused with this code. */
-  refuse(name: MutationName, input: Input, code: ErrorCode): Promise<GraphQLResponseError>;
+  /** Sends a mutation and returns its error. @throws Error if the response has data or another error code */
+  expectError(name: MutationName, input: Input, code: ErrorCode): Promise<GraphQLResponseError>;
   create(input?: Input): Promise<SessionView>;
   update(input: Input): Promise<SessionView>;
   append(sessionId: string, message: Input): Promise<MessageView>;
-  /** A session as it is now; null where there is none. */
+  /** The current state of a session; null if there is none. */
   session(id: string): Promise<SessionView | null>;
-  /** All messages of a session, every branch. */
+  /** All messages of a session, on every branch. */
   messages(sessionId: string): Promise<readonly MessageView[]>;
-  /** What the event log holds of a session, in the order it was written. */
+  /** The session's events in the log, in the order they were written. */
   events(sessionId: string): Promise<readonly WrittenEvent[]>;
-  /** Opens a connection past the application, for a transaction beside it; the caller ends it. */
+  /** Opens a database connection for a transaction of the test. The caller ends it. */
   connect(): Promise<pg.Client>;
-  /** Runs one statement past the application. */
+  /** Runs one SQL statement directly on the database. */
   rows<Row extends pg.QueryResultRow>(sql: string, parameters?: readonly unknown[]): Promise<readonly Row[]>;
 }
 
@@ -110,19 +110,19 @@ const INPUT_TYPES: Readonly<Record<MutationName, string>> = {
   deleteMessage: 'DeleteMessageInput',
 };
 
-/** Starts the application before a file's tests; to be called at its top level. */
-export function useWriteSide(options: TestAppOptions = {}): WriteSide {
+/** Starts a server before the tests of a file. Call it at the file's top level. */
+export function useMutationApi(options: TestAppOptions = {}): MutationApi {
   let app: TestApp;
   let direct: pg.Pool;
   beforeAll(async () => {
     app = await startTestApp(options);
     direct = new pg.Pool({ connectionString: app.databaseUrl, max: 4 });
-    // The database is dropped under the pool's idle connections.
+    // Closing the app drops the database, which breaks the pool's idle connections. An 'error' event without a listener would crash the process.
     direct.on('error', () => undefined);
   });
   afterAll(() => direct.end());
 
-  const side: WriteSide = {
+  const api: MutationApi = {
     get app() {
       return app;
     },
@@ -130,24 +130,24 @@ export function useWriteSide(options: TestAppOptions = {}): WriteSide {
       return app.gql(`mutation ($input: ${INPUT_TYPES[name]}!) { ${name}(input: $input) { ${selection} } }`, { input });
     },
     async mutate<Payload>(name: MutationName, input: Input, selection: string) {
-      const { [name]: payload } = (await side.send<Payload>(name, input, selection)).expectOk();
-      if (payload === undefined) throw new Error(`No payload of ${name}.`);
+      const { [name]: payload } = (await api.send<Payload>(name, input, selection)).expectOk();
+      if (payload === undefined) throw new Error(`${name} returned no payload.`);
       return payload;
     },
-    async refuse(name, input, code) {
-      const answer = await side.send(name, input);
-      if (answer.data != null) throw new Error(`${name} gave data beside its error: ${JSON.stringify(answer.data)}`);
+    async expectError(name, input, code) {
+      const answer = await api.send(name, input);
+      if (answer.data != null) throw new Error(`${name} returned data besides its error: ${JSON.stringify(answer.data)}`);
       return answer.expectError(code);
     },
     async create(input = {}) {
-      return (await side.mutate<{ session: SessionView }>('createSession', input, `session { ${SESSION} }`)).session;
+      return (await api.mutate<{ session: SessionView }>('createSession', input, `session { ${SESSION} }`)).session;
     },
     async update(input) {
-      return (await side.mutate<{ session: SessionView }>('updateSession', input, `session { ${SESSION} }`)).session;
+      return (await api.mutate<{ session: SessionView }>('updateSession', input, `session { ${SESSION} }`)).session;
     },
     async append(sessionId, message) {
       const input = { sessionId, message: { role: 'USER', ...message } };
-      return (await side.mutate<{ message: MessageView }>('appendMessage', input, `message { ${MESSAGE} }`)).message;
+      return (await api.mutate<{ message: MessageView }>('appendMessage', input, `message { ${MESSAGE} }`)).message;
     },
     async session(id) {
       return (await app.gql<{ session: SessionView | null }>(`query ($id: ID!) { session(id: $id) { ${SESSION} } }`, { id })).expectOk()
@@ -161,7 +161,7 @@ export function useWriteSide(options: TestAppOptions = {}): WriteSide {
       return answer.expectOk().session?.messages.nodes ?? [];
     },
     async events(sessionId) {
-      return side.rows<pg.QueryResultRow & WrittenEvent>(
+      return api.rows<pg.QueryResultRow & WrittenEvent>(
         'select type::text, payload from aria_engine.session_events where session_id = $1 order by id',
         [sessionId],
       );
@@ -175,15 +175,15 @@ export function useWriteSide(options: TestAppOptions = {}): WriteSide {
       return (await direct.query<Row>(sql, [...parameters])).rows;
     },
   };
-  return side;
+  return api;
 }
 
-/** The types of events, in their order. */
+/** Returns the type of each event. */
 export function typesOf(events: readonly WrittenEvent[]): string[] {
   return events.map(event => event.type);
 }
 
-/** Settles all calls, and gives the codes of those that failed, `OK` for the others, in the order of the calls. */
+/** Waits for all responses. Returns the error code of each, or `OK`, in the order of the calls. */
 export async function outcomesOf(answers: readonly Promise<GqlResponse<unknown>>[]): Promise<string[]> {
   return (await Promise.all(answers)).map(answer => answer.errors?.[0]?.extensions.code ?? 'OK');
 }
