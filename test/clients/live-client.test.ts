@@ -1,15 +1,15 @@
 import { EventSource } from 'eventsource';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import * as apollo from '../../docs/examples/apollo.ts';
+import { followMessages as followByEvents } from '../../docs/examples/event-source.ts';
+import { followMessages } from '../../docs/examples/graphql-ws.ts';
+import { createLiveClient, isForbidden } from '../../docs/examples/live-client.ts';
+import { LIST_QUERY, type ListRow, type ListVariables } from '../../docs/examples/live-list.ts';
+import type { Message } from '../../docs/examples/messages.ts';
+import * as urql from '../../docs/examples/urql.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { type CuttingProxy, startCuttingProxy } from './cutting-proxy.ts';
-import * as apollo from './examples/apollo.ts';
-import { followMessages as followByEvents } from './examples/event-source.ts';
-import { followMessages } from './examples/graphql-ws.ts';
-import { createLiveClient, isForbidden } from './examples/live-client.ts';
-import { LIST_QUERY, type ListRow, type ListVariables } from './examples/live-list.ts';
-import type { Message } from './examples/messages.ts';
-import * as urql from './examples/urql.ts';
 
 let app: TestApp;
 let proxy: CuttingProxy;

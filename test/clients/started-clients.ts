@@ -4,14 +4,14 @@ import { createServer, type Server } from 'node:http';
 import { EventSource as NodeEventSource } from 'eventsource';
 import { transformWithOxc } from 'vite';
 import { WebSocket } from 'ws';
+import * as apollo from '../../docs/examples/apollo.ts';
+import * as eventSource from '../../docs/examples/event-source.ts';
+import * as graphqlWs from '../../docs/examples/graphql-ws.ts';
+import { createLiveClient } from '../../docs/examples/live-client.ts';
+import type { Message } from '../../docs/examples/messages.ts';
+import * as urql from '../../docs/examples/urql.ts';
 import { findChromium, launchChromium } from '../support/chromium.ts';
 import type { CuttingProxy } from './cutting-proxy.ts';
-import * as apollo from './examples/apollo.ts';
-import * as eventSource from './examples/event-source.ts';
-import * as graphqlWs from './examples/graphql-ws.ts';
-import { createLiveClient } from './examples/live-client.ts';
-import type { Message } from './examples/messages.ts';
-import * as urql from './examples/urql.ts';
 
 /** What a client has shown so far. */
 export interface Shown {
@@ -42,7 +42,7 @@ function start(follow: Follow, sessionId: string): Promise<StartedClient> {
   return Promise.resolve({ shown: async () => ({ lengths, last, failures }), stop: async () => stop() });
 }
 
-const EXAMPLES = new URL('./examples/', import.meta.url);
+const EXAMPLES = new URL('../../docs/examples/', import.meta.url);
 
 /** The files of the examples as a bundler gives them to a browser: without their types. */
 async function serveExamples(): Promise<Server> {

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { runInThisContext } from 'node:vm';
 import { expect } from 'vitest';
+import { applyListEvent } from '../../../docs/examples/live-list.ts';
 import type { TestApp } from '../../support/app.ts';
 
 /** Which list, as a client asks for it. */
@@ -31,16 +30,6 @@ export interface ListEvent {
   readonly changes: readonly Change[];
 }
 
-type ApplyListEvent = (list: readonly Row[], event: ListEvent) => readonly Row[];
-
-/** The function that the README gives to users. */
-async function readApplyListEvent(): Promise<ApplyListEvent> {
-  const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8');
-  const source = /```js\n(function applyListEvent[\s\S]*?)```/.exec(readme)?.[1];
-  if (source === undefined) throw new Error('The README has no applyListEvent.');
-  return runInThisContext(`(${source})`);
-}
-
 const ROW = `sessionId title status label priority tags metadata messageCount version createdAt updatedAt lastActivityAt endedAt archivedAt pinnedAt deletedAt
   usage { totalTokens } parent { sessionId }`;
 const PARAMETERS = '$filter: SessionFilter, $orderBy: [SessionOrder!], $first: Int';
@@ -69,7 +58,6 @@ export interface LiveList {
 
 /** Watches a list over WebSocket; the first event is in by then. */
 export async function watchList(app: TestApp, { total: withTotal = true, ...list }: ListArguments): Promise<LiveList> {
-  const apply = await readApplyListEvent();
   const stream = await app.subscribe<{ sessionList: ListEvent }>(listSubscription(withTotal), list);
   const events: ListEvent[] = [];
   let content: ListContent = { rows: [], total: undefined };
@@ -79,7 +67,7 @@ export async function watchList(app: TestApp, { total: withTotal = true, ...list
   function take(event: ListEvent): void {
     expect(event.snapshot === null).toBe(events.length > 0);
     checkSteps(content.rows, event);
-    const rows = apply(content.rows, event);
+    const rows = applyListEvent(content.rows, event);
     expect(rows.length).toBeLessThanOrEqual(list.first ?? 20);
     expect(new Set(rows.map(({ sessionId }) => sessionId)).size).toBe(rows.length);
     if (event.snapshot === null && event.changes.length === 0) expect(event.total).not.toBe(content.total);

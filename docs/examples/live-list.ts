@@ -10,7 +10,7 @@ export const LIST_SUBSCRIPTION = `
     }
   }`;
 
-/** The same list as a query, for the cache. */
+/** The same list as a query: the form in which a cache stores it. */
 export const LIST_QUERY = `query (${PARAMETERS}) { sessions(${LIST}) { nodes { ${ROW} } } }`;
 
 export interface ListVariables {
@@ -27,15 +27,18 @@ export interface ListRow {
   lastActivityAt: string;
 }
 
-export interface ListData {
-  sessionList: {
-    snapshot: ListRow[] | null;
-    changes: { fromIndex: number | null; toIndex: number | null; node: ListRow | null }[];
-  };
+/** An event of `sessionList`. */
+export interface ListEvent<Row> {
+  snapshot: readonly Row[] | null;
+  changes: readonly { fromIndex: number | null; toIndex: number | null; node: Row | null }[];
 }
 
-/** The list after an event. */
-export function applyListEvent(list: readonly ListRow[], { snapshot, changes }: ListData['sessionList']): readonly ListRow[] {
+export interface ListData {
+  sessionList: ListEvent<ListRow>;
+}
+
+/** Returns the list after an event. */
+export function applyListEvent<Row>(list: readonly Row[], { snapshot, changes }: ListEvent<Row>): readonly Row[] {
   if (snapshot !== null) return snapshot;
   const next = [...list];
   for (const { fromIndex, toIndex, node } of changes) {

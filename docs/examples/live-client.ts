@@ -3,16 +3,19 @@ import { type Client, CloseCode, createClient, type FormattedExecutionResult } f
 interface LiveOptions {
   /** `wss://…/graphql` */
   url: string;
-  /** `Bearer sg_…`, asked for at each connection, so that a renewed one is used. */
+  /** Returns `Bearer sg_…`. Called before each connection, so that a renewed key is used. */
   authorization?: () => string | Promise<string>;
-  /** The `WebSocket` of `ws`, for Node before 22. */
+  /** The `WebSocket` class of the package `ws`. Node before 22 needs it. */
   webSocketImpl?: unknown;
   pingMs?: number;
 }
 
-/** A client of graphql-ws for days and weeks: it finds dead connections, comes back, and its subscriptions go on where they were. */
+/**
+ * Returns a graphql-ws client for views that stay open for days. It detects dead connections, reconnects without limit,
+ * and resumes its subscriptions after the last event they received.
+ */
 export function createLiveClient({ url, authorization, webSocketImpl, pingMs = 10_000 }: LiveOptions): Client {
-  let wasLetIn = false;
+  let wasAccepted = false;
   let pongTimeout: ReturnType<typeof setTimeout> | undefined;
   const client = createClient({
     url,
@@ -20,15 +23,15 @@ export function createLiveClient({ url, authorization, webSocketImpl, pingMs = 1
     connectionParams: async () => (authorization ? { authorization: await authorization() } : {}),
     retryAttempts: Number.POSITIVE_INFINITY,
     retryWait: retries => new Promise(done => setTimeout(done, Math.min(500 * 2 ** retries, 15_000) * (0.5 + Math.random() / 2))),
-    // A key that ends while it is in use may have been renewed; one that is refused at the door has not.
-    shouldRetry: reason => wasLetIn || !isForbidden(reason),
+    // A key that ends while it is in use may have been renewed. A key that is rejected when connecting has not.
+    shouldRetry: reason => wasAccepted || !isForbidden(reason),
     keepAlive: pingMs,
     on: {
       connecting: () => {
-        wasLetIn = false;
+        wasAccepted = false;
       },
       connected: () => {
-        wasLetIn = true;
+        wasAccepted = true;
       },
       ping: received => {
         if (!received) pongTimeout = setTimeout(() => client.terminate(), pingMs);
@@ -37,18 +40,18 @@ export function createLiveClient({ url, authorization, webSocketImpl, pingMs = 1
       closed: () => clearTimeout(pongTimeout),
     },
   });
-  return resuming(client);
+  return withResume(client);
 }
 
-/** Whether the key was refused: a new one is needed. */
+/** True if the server rejected the key: the client needs another one. */
 export function isForbidden(reason: unknown): boolean {
   return typeof reason === 'object' && reason !== null && 'code' in reason && reason.code === CloseCode.Forbidden;
 }
 
-/** `subscribe` of this client resumes operations that take `$after` and select `cursor`; `iterate` does not. */
-function resuming(client: Client): Client {
+/** Makes `subscribe` resume operations that take `$after` and select `cursor`. `iterate` does not resume. */
+function withResume(client: Client): Client {
   const subscribe: Client['subscribe'] = (payload, sink) => {
-    // graphql-ws sends this object anew after each reconnection: what is written into it here goes along.
+    // graphql-ws sends this object again after each reconnection, including what is written into it here.
     const variables: Record<string, unknown> = { ...payload.variables };
     let timer: ReturnType<typeof setTimeout> | undefined;
     let end = start();
@@ -61,7 +64,7 @@ function resuming(client: Client): Client {
           next(result) {
             if (isOver) return;
             const ms = retryAfterMs(result.errors);
-            if (ms !== null) return again(ms);
+            if (ms !== null) return restart(ms);
             variables.after = cursorOf(result) ?? variables.after;
             sink.next(result);
           },
@@ -69,25 +72,26 @@ function resuming(client: Client): Client {
             if (isOver) return;
             const ms = retryAfterMs(reason);
             if (ms === null) sink.error(reason);
-            else again(ms);
+            else restart(ms);
           },
           complete() {
             if (!isOver) sink.complete();
           },
         },
       );
-      function endNow(): void {
+      function stopLater(): void {
         isOver = true;
-        // Not while a message is handled: where the next one completes it, graphql-ws would count it out twice, and close the socket.
+        // Do not stop while graphql-ws handles a message. If the next message completed the operation, graphql-ws would count it
+        // as finished twice and close the socket.
         queueMicrotask(stop);
       }
-      function again(ms: number): void {
-        endNow();
+      function restart(ms: number): void {
+        stopLater();
         timer = setTimeout(() => {
           end = start();
         }, ms);
       }
-      return endNow;
+      return stopLater;
     }
 
     return () => {
@@ -102,7 +106,7 @@ function cursorOf({ data }: FormattedExecutionResult<Record<string, { cursor?: s
   return Object.values(data ?? {})[0]?.cursor;
 }
 
-/** How long to wait where a failure may be over then; null where it is none of that kind. */
+/** How long to wait before a retry, in milliseconds; null if no error is retryable. */
 function retryAfterMs(reason: unknown): number | null {
   const errors: readonly { extensions?: { retryable?: boolean; details?: { retryAfterMs?: number } } }[] = Array.isArray(reason)
     ? reason

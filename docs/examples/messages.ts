@@ -1,4 +1,4 @@
-/** A session with its last messages, and the place in the log up to which that is all. The first event is enough. */
+/** Returns a session with its last messages, and the cursor up to which they are complete. One event is enough. */
 export const OPEN_SESSION = `
   subscription ($sessionId: ID!) {
     sessionList(filter: { id: { eq: $sessionId } }, first: 1) {
@@ -7,7 +7,7 @@ export const OPEN_SESSION = `
     }
   }`;
 
-/** The messages added behind that place. To resume, it takes `$after` and selects `cursor`. */
+/** Delivers the messages added after that cursor. To resume, an operation takes `$after` and selects `cursor`. */
 export const MESSAGE_ADDED = `
   subscription ($sessionId: ID!, $after: String) {
     messageAdded(sessionId: $sessionId, after: $after) {
@@ -27,12 +27,15 @@ export interface Opened {
   sessionList: { cursor: string; snapshot: { id: string; messages: { nodes: Message[] } }[] | null };
 }
 
-/** The message is null where it has been deleted since. */
+/** The message is null if it has been deleted since. */
 export interface Added {
   messageAdded: { cursor: string; message: Message | null };
 }
 
-/** The messages of a session, shown whenever they change. By id: one that comes while the session is opened may be in both answers. */
+/**
+ * Keeps the messages of a session and calls `show` with all of them after each change.
+ * They are stored by id, because a message that arrives while the session is opened may be in both answers.
+ */
 export function createMessageView(show: (messages: Message[]) => void) {
   const messages = new Map<string, Message>();
   return {
@@ -49,7 +52,7 @@ export function createMessageView(show: (messages: Message[]) => void) {
   };
 }
 
-/** Whether the log no longer reaches back to the cursor: then begin anew. */
+/** True if the event log no longer reaches back to the cursor. Open the session again. */
 export function isExpired(errors: readonly { extensions?: Record<string, unknown> }[] = []): boolean {
   return errors.some(({ extensions }) => extensions?.code === 'CURSOR_EXPIRED');
 }

@@ -18,7 +18,7 @@ export function createUrqlClient(url: string, live: LiveClient): Client {
   });
 }
 
-/** Shows the messages of a session, and again with each that is added. Gives the function that ends it. */
+/** Calls `show` with the messages of a session, now and after each new message. Returns the function that stops it. */
 export function followMessages(
   client: Client,
   sessionId: string,
@@ -49,7 +49,7 @@ export function followMessages(
   return () => stop();
 }
 
-/** Shows a list of sessions, and again with each change. Gives the function that ends it. */
+/** Calls `show` with a list of sessions, now and after each change. Returns the function that stops it. */
 export function watchList(
   client: Client,
   variables: ListVariables,

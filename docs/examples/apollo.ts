@@ -8,12 +8,12 @@ export function createApolloClient(uri: string, live: LiveClient): ApolloClient 
   return new ApolloClient({
     link: ApolloLink.split(({ operationType }) => operationType === 'subscription', new GraphQLWsLink(live), new HttpLink({ uri })),
     cache: new InMemoryCache(),
-    // Whoever joins an equal subscription later would miss its snapshot.
+    // Otherwise a later, equal subscription would join the first one and miss its snapshot.
     defaultContext: { queryDeduplication: false },
   });
 }
 
-/** Shows the messages of a session, and again with each that is added. Gives the function that ends it. */
+/** Calls `show` with the messages of a session, now and after each new message. Returns the function that stops it. */
 export function followMessages(
   client: ApolloClient,
   sessionId: string,
@@ -44,7 +44,7 @@ export function followMessages(
   return () => subscription.unsubscribe();
 }
 
-/** Keeps a list of sessions in the cache, where `useQuery(gql(LIST_QUERY), { variables, fetchPolicy: 'cache-only' })` finds it. */
+/** Keeps a list of sessions in the cache. Components read it with `useQuery(gql(LIST_QUERY), { variables, fetchPolicy: 'cache-only' })`. */
 export function watchList(client: ApolloClient, variables: ListVariables, fail: (reason: unknown) => void): () => void {
   let rows: readonly ListRow[] = [];
   const subscription = client.subscribe<ListData>({ query: gql(LIST_SUBSCRIPTION), variables }).subscribe(({ data, error }) => {
@@ -56,7 +56,7 @@ export function watchList(client: ApolloClient, variables: ListVariables, fail: 
   return () => subscription.unsubscribe();
 }
 
-/** The list as the cache has it: for code that is no component. */
+/** Reads the list from the cache, for code outside components. */
 export function readList(client: ApolloClient, variables: ListVariables): readonly ListRow[] {
   const cached = client.cache.readQuery<{ sessions: { nodes: ListRow[] } }>({ query: gql(LIST_QUERY), variables });
   return cached?.sessions.nodes ?? [];

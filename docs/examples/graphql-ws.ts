@@ -1,7 +1,7 @@
 import type { Client } from 'graphql-ws';
 import { type Added, createMessageView, isExpired, MESSAGE_ADDED, type Message, OPEN_SESSION, type Opened } from './messages.ts';
 
-/** Shows the messages of a session, and again with each that is added. Gives the function that ends it. */
+/** Calls `show` with the messages of a session, now and after each new message. Returns the function that stops it. */
 export function followMessages(
   live: Client,
   sessionId: string,

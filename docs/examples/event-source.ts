@@ -7,7 +7,7 @@ interface Result<Data> {
 
 type Open = (url: string) => EventSource;
 
-/** Takes the results of a subscription, and goes on behind the last one whatever happens to the connection. Gives the function that ends it. */
+/** Calls `take` with each result of a subscription. Resumes after the last event when the connection is lost. Returns the function that stops it. */
 function listen<Data>(
   url: string,
   query: string,
@@ -21,7 +21,7 @@ function listen<Data>(
   function connect(from: Record<string, unknown>): EventSource {
     const opened = open(`${url}?${new URLSearchParams({ query, variables: JSON.stringify(from) })}`);
     let current = from;
-    function again(ms: number): void {
+    function reconnect(ms: number): void {
       opened.close();
       timer = setTimeout(() => {
         source = connect(current);
@@ -31,15 +31,15 @@ function listen<Data>(
       if (opened.readyState === opened.CLOSED) return;
       const result: Result<Data> = JSON.parse(data);
       const failure = result.errors?.find(({ extensions }) => extensions?.retryable);
-      if (failure) return again(failure.extensions?.details?.retryAfterMs ?? 2_000);
+      if (failure) return reconnect(failure.extensions?.details?.retryAfterMs ?? 2_000);
       if (lastEventId) current = { ...variables, after: lastEventId };
       take(result);
     });
-    // A lost connection it renews by itself, with the Last-Event-ID; what a proxy answers while no server is there it takes for the end.
+    // An EventSource reconnects by itself and sends Last-Event-ID. It gives up on an error response, which a proxy sends while no server runs.
     opened.addEventListener('error', () => {
-      if (opened.readyState === opened.CLOSED) again(1_000 + 1_000 * Math.random());
+      if (opened.readyState === opened.CLOSED) reconnect(1_000 + 1_000 * Math.random());
     });
-    // It takes the end of a subscription for a lost connection.
+    // An EventSource treats a completed subscription as a lost connection and reconnects, unless it is closed here.
     opened.addEventListener('complete', () => opened.close());
     return opened;
   }
@@ -50,7 +50,7 @@ function listen<Data>(
   };
 }
 
-/** Shows the messages of a session, and again with each that is added. Gives the function that ends it. */
+/** Calls `show` with the messages of a session, now and after each new message. Returns the function that stops it. */
 export function followMessages(
   url: string,
   sessionId: string,
