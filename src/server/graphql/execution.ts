@@ -1,5 +1,6 @@
 import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, execute, type GraphQLError } from 'graphql';
 import type { LimitFunction } from 'p-limit';
+import { wrapAsyncIterator } from '../../async-iterator.ts';
 import { requestTimeout } from '../../errors.ts';
 import type { RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
 import type { AnswerMemory, AnswerShare } from '../../postgres/answer-memory.ts';
@@ -185,6 +186,12 @@ function persisting(
   };
 }
 
+/** Calls the listener when the signal aborts; immediately if it has. */
+function onAbort(signal: AbortSignal, listener: () => void): void {
+  if (signal.aborted) listener();
+  else signal.addEventListener('abort', listener, { once: true });
+}
+
 /** The same, told to the operation's watch. */
 function delivering(
   watch: WatchedOperation | undefined,
@@ -217,22 +224,32 @@ export async function subscribeOperation(
   };
   const own: OperationOrigin = { ...origin, signal: ended.signal };
   const start = async () => createSourceEventStream({ ...operation, contextValue: await options.createContext(own) });
-  for (const cause of causes) {
-    cause.addEventListener('abort', end, { once: true });
-    if (cause.aborted) end();
-  }
+  for (const cause of causes) onAbort(cause, end);
   const starting = start();
   try {
     const source = await withinTime(starting, options.timeoutMs);
     if (Symbol.asyncIterator in source) {
       setEventSource(origin, source);
-      return mapStream(source[Symbol.asyncIterator](), {
-        toResult: delivering(origin.watch, persisting(answering(operation, own, options), ended.signal)),
-        toError: error => options.errors.present(error, about),
-        ended: ended.signal,
-        onLast: listener => origin.access.onEnd(reason => listener({ errors: [options.errors.present(reason, about)] })),
-        release,
+      const events = source[Symbol.asyncIterator]();
+      const answer = delivering(origin.watch, persisting(answering(operation, own, options), ended.signal));
+      const stream = wrapAsyncIterator<ExecutionResult>(events, {
+        async next() {
+          try {
+            const event = await events.next();
+            return event.done === true ? { done: true, value: undefined } : { done: false, value: await answer(event.value) };
+          } catch (error) {
+            // Nobody gets the errors of a stream that has ended, so they are not logged either.
+            throw ended.signal.aborted ? error : options.errors.present(error, about);
+          }
+        },
+        onEnd: release,
       });
+      onAbort(ended.signal, () => stream.end());
+      onAbort(
+        ended.signal,
+        origin.access.onEnd(reason => stream.end({ errors: [options.errors.present(reason, about)] })),
+      );
+      return stream;
     }
     release();
     return options.errors.presentResult(explain(source, operation), about);
@@ -242,91 +259,4 @@ export async function subscribeOperation(
     void starting.then(late => (Symbol.asyncIterator in late ? late[Symbol.asyncIterator]().return?.() : undefined)).catch(() => undefined);
     return { errors: [options.errors.present(error, about)] };
   }
-}
-
-interface StreamOptions<Value> {
-  readonly toResult: (event: unknown) => Promise<Value>;
-  readonly toError: (error: unknown) => Error;
-  /** Ends the stream. */
-  readonly ended: AbortSignal;
-  /** Calls the listener, at once or later, with the result that is to be the last; gives the function that takes it away. */
-  readonly onLast: (listener: (result: Value) => void) => () => void;
-  /** Called once, when the stream has ended. */
-  readonly release: () => void;
-}
-
-/** A generator by hand: an `async function*` cannot be returned while it waits for the next event. */
-function mapStream<Value>(source: AsyncIterator<unknown>, options: StreamOptions<Value>): AsyncGenerator<Value, undefined> {
-  const waiting = new Set<(last?: Value) => void>();
-  let open = true;
-  /** The last result, while nobody has taken it. */
-  let last: Value | null = null;
-  let disregard: () => void = () => undefined;
-  const done = { done: true, value: undefined } as const;
-  async function close(): Promise<void> {
-    if (!open) return;
-    open = false;
-    for (const wake of waiting) wake();
-    disregard();
-    options.release();
-    // A source may be busy and return only later: nobody waits for it, and nobody hears of its failure.
-    await Promise.resolve(source.return?.()).catch(() => undefined);
-  }
-  const closeUnheard = () => void close().catch(() => undefined);
-  function endWith(result: Value): void {
-    if (!open) return;
-    const [first] = waiting;
-    if (first === undefined) last = result;
-    else first(result);
-    closeUnheard();
-  }
-  if (options.ended.aborted) closeUnheard();
-  else options.ended.addEventListener('abort', closeUnheard, { once: true });
-  const release = options.onLast(endWith);
-  if (open) disregard = release;
-  else release();
-
-  async function pull(): Promise<IteratorResult<Value, undefined>> {
-    const next = await source.next();
-    return next.done === true ? done : { done: false, value: await options.toResult(next.value) };
-  }
-
-  return {
-    next() {
-      if (last !== null) {
-        const value = last;
-        last = null;
-        return Promise.resolve({ done: false, value });
-      }
-      if (!open) return Promise.resolve(done);
-      return new Promise((resolve, reject) => {
-        const wake = (value?: Value) => resolve(value === undefined ? done : { done: false, value });
-        waiting.add(wake);
-        pull().then(
-          result => {
-            waiting.delete(wake);
-            if (result.done === true) closeUnheard();
-            resolve(result);
-          },
-          (error: unknown) => {
-            waiting.delete(wake);
-            if (!open) return;
-            closeUnheard();
-            reject(options.toError(error));
-          },
-        );
-      });
-    },
-    return() {
-      closeUnheard();
-      return Promise.resolve(done);
-    },
-    throw(error) {
-      closeUnheard();
-      return Promise.reject(error);
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
 }

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { type ExecutionArgs, type ExecutionResult, type GraphQLError, getOperationAST } from 'graphql';
 import { CloseCode, type Context as ConnectionContext, handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { wrapAsyncIterator } from '../../async-iterator.ts';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { LOCAL_VIEWER } from '../../modules/viewer/viewer.rules.ts';
@@ -95,32 +96,24 @@ function contextOf(args: ExecutionArgs): TransportContext {
 }
 
 /**
- * Sends the results of a subscription, each when the client has read most of what came before. To graphql-ws it is a stream without results,
- * which it ends and completes like any other; it would write each result out anew for each subscriber.
+ * Sends the results of a subscription, each when the client has read most of the earlier ones. graphql-ws gets a stream without results,
+ * which it ends and completes like any other: it would serialise every result again for every subscriber.
  */
-function sending(results: AsyncIterator<ExecutionResult>, id: string, outbox: SocketOutbox): AsyncGenerator<ExecutionResult, undefined> {
+function sendResults(
+  results: AsyncIterator<ExecutionResult>,
+  id: string,
+  outbox: SocketOutbox,
+): AsyncGenerator<ExecutionResult, undefined> {
   const head = `{"id":${JSON.stringify(id)},"type":"next","payload":`;
-  const done = { done: true, value: undefined } as const;
-  return {
+  return wrapAsyncIterator<ExecutionResult>(results, {
     async next() {
       for (let next = await results.next(); next.done !== true; next = await results.next()) {
         await outbox.send(`${head}${toJson(next.value)}}`);
         await yieldTurn();
       }
-      return done;
+      return { done: true, value: undefined };
     },
-    async return() {
-      await results.return?.();
-      return done;
-    },
-    async throw(error) {
-      await results.return?.();
-      throw error;
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+  });
 }
 
 /** Runs what belongs to an operation. */
@@ -228,7 +221,7 @@ export function createWebSocketTransport({
     subscribe: args => within(args, () => yoga.getEnveloped(contextOf(args)).subscribe(args)),
     async onOperation({ extra }, id, _payload, _args, outcome) {
       const result = await outcome;
-      return Symbol.asyncIterator in result ? sending(result[Symbol.asyncIterator](), id, extra.outbox) : undefined;
+      return Symbol.asyncIterator in result ? sendResults(result[Symbol.asyncIterator](), id, extra.outbox) : undefined;
     },
     onError: (_context, _id, _payload, failures) => failures.map(failure => formatError(errors.present(failure, {}))),
     onNext: (_context, _id, _payload, _args, result) =>

@@ -1,5 +1,6 @@
 import { type ExecutionArgs, type ExecutionResult, getOperationAST } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import { wrapAsyncIterator } from '../../../async-iterator.ts';
 import type { WatchedOperation } from '../../observe/operation-watch.ts';
 import type { TransportContext } from './use-execution.ts';
 
@@ -10,38 +11,19 @@ function begin({ document, operationName, contextValue }: ExecutionArgs): Watche
   return watch;
 }
 
-/** The same stream, watched; a generator by hand, for the reason told in src/server/execution.ts. */
-function watchStream(stream: AsyncIterator<ExecutionResult>, watch: WatchedOperation): AsyncGenerator<ExecutionResult, undefined> {
-  const done = { done: true, value: undefined } as const;
-  return {
+/** The same stream; the watch learns of each result, and of the end. */
+function watchStream(
+  stream: AsyncIterator<ExecutionResult, undefined>,
+  watch: WatchedOperation,
+): AsyncGenerator<ExecutionResult, undefined> {
+  return wrapAsyncIterator(stream, {
     async next() {
-      try {
-        const next = await stream.next();
-        if (next.done === true) {
-          watch.ends(undefined);
-          return done;
-        }
-        watch.sends(next.value.errors);
-        return next;
-      } catch (error) {
-        watch.ends([error]);
-        throw error;
-      }
+      const next = await stream.next();
+      if (next.done !== true) watch.sends(next.value.errors);
+      return next;
     },
-    async return() {
-      watch.ends(undefined);
-      await stream.return?.();
-      return done;
-    },
-    async throw(error) {
-      watch.ends([error]);
-      await stream.return?.();
-      throw error;
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+    onEnd: error => watch.ends(error === undefined ? undefined : [error]),
+  });
 }
 
 /** Tells the operation's watch what it is and how it ended, whichever way it came in; to be the first plugin. */

@@ -1,42 +1,12 @@
-import { type ExecutionResult, GraphQLError } from 'graphql';
+import { GraphQLError } from 'graphql';
 import type { Plugin, YogaInitialContext } from 'graphql-yoga';
+import { wrapAsyncIterator } from '../../../async-iterator.ts';
 import { DomainError } from '../../../errors.ts';
 import { LOCAL_VIEWER } from '../../../modules/viewer/viewer.rules.ts';
 import type { TransportContext } from './use-execution.ts';
 
 /** Streams of events one key or token may have open over HTTP; each holds a connection, as a WebSocket does for many. */
 const MAX_STREAMS = 1_000;
-
-/** The same stream, telling when it is over, however it ends. */
-function telling(stream: AsyncIterator<ExecutionResult>, isOver: () => void): AsyncGenerator<ExecutionResult, undefined> {
-  const done = { done: true, value: undefined } as const;
-  return {
-    async next() {
-      try {
-        const next = await stream.next();
-        if (next.done !== true) return next;
-        isOver();
-        return done;
-      } catch (error) {
-        isOver();
-        throw error;
-      }
-    },
-    async return() {
-      isOver();
-      await stream.return?.();
-      return done;
-    },
-    async throw(error) {
-      isOver();
-      await stream.return?.();
-      throw error;
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
-}
 
 /**
  * RATE_LIMIT_EXCEEDED for one more stream of events over HTTP than a caller may have open at once; where authentication is off, as many as
@@ -74,8 +44,9 @@ export function useStreamLimit({ maxStreams = MAX_STREAMS }: { maxStreams?: numb
       };
       return {
         onSubscribeResult({ result, setResult }) {
-          if (Symbol.asyncIterator in result) setResult(telling(result[Symbol.asyncIterator](), isOver));
-          else isOver();
+          if (!(Symbol.asyncIterator in result)) return isOver();
+          const stream = result[Symbol.asyncIterator]();
+          setResult(wrapAsyncIterator(stream, { next: () => stream.next(), onEnd: isOver }));
         },
       };
     },

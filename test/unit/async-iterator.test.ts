@@ -1,0 +1,91 @@
+import { expect, it, vi } from 'vitest';
+import { wrapAsyncIterator } from '../../src/async-iterator.ts';
+
+const DONE = { done: true, value: undefined };
+
+/** A source of 1 and 2 that then waits for ever. */
+function createSource() {
+  let given = 0;
+  return {
+    next: () => {
+      given += 1;
+      return given > 2 ? new Promise<never>(() => undefined) : Promise.resolve({ done: false, value: given } as const);
+    },
+    return: vi.fn(() => Promise.resolve({ done: true, value: undefined } as const)),
+  };
+}
+
+function wrapped(next?: () => Promise<IteratorResult<number, undefined>>) {
+  const source = createSource();
+  const onEnd = vi.fn();
+  return { source, onEnd, stream: wrapAsyncIterator<number>(source, { next: next ?? (() => source.next()), onEnd }) };
+}
+
+it('gives what next gives, and reports the end of the source once', async () => {
+  const results: IteratorResult<number, undefined>[] = [
+    { done: false, value: 10 },
+    { done: true, value: undefined },
+  ];
+  const { stream, source, onEnd } = wrapped(async () => results.shift() ?? { done: true, value: undefined });
+  const values = [];
+  for await (const value of stream) values.push(value);
+  expect(values).toEqual([10]);
+  expect(await stream.next()).toEqual(DONE);
+  expect(source.return).toHaveBeenCalledTimes(1);
+  expect(onEnd.mock.calls).toEqual([[undefined]]);
+});
+
+it('rejects with the error of next, reports it and ends', async () => {
+  const error = new Error('broken');
+  const { stream, source, onEnd } = wrapped(() => Promise.reject(error));
+  await expect(stream.next()).rejects.toBe(error);
+  expect(await stream.next()).toEqual(DONE);
+  expect(source.return).toHaveBeenCalledTimes(1);
+  expect(onEnd.mock.calls).toEqual([[error]]);
+});
+
+it.each(['return', 'end'] as const)('%s ends a call of next that waits for the source', async how => {
+  const { stream, source, onEnd } = wrapped();
+  await stream.next();
+  await stream.next();
+  const waiting = stream.next();
+  void stream[how](undefined);
+  expect(await waiting).toEqual(DONE);
+  expect(source.return).toHaveBeenCalledTimes(1);
+  expect(onEnd.mock.calls).toEqual([[undefined]]);
+});
+
+it('throw reports the error and ends', async () => {
+  const error = new Error('given up');
+  const { stream, onEnd } = wrapped();
+  await expect(stream.throw(error)).rejects.toBe(error);
+  expect(await stream.next()).toEqual(DONE);
+  expect(onEnd.mock.calls).toEqual([[error]]);
+});
+
+it('gives the last value of end to a call of next that waits', async () => {
+  const { stream } = wrapped();
+  await stream.next();
+  await stream.next();
+  const waiting = stream.next();
+  stream.end(99);
+  expect(await waiting).toEqual({ done: false, value: 99 });
+  expect(await stream.next()).toEqual(DONE);
+});
+
+it('keeps the last value of end for the next call, and drops it on return', async () => {
+  const { stream } = wrapped();
+  stream.end(99);
+  expect(await stream.next()).toEqual({ done: false, value: 99 });
+  expect(await stream.next()).toEqual(DONE);
+  const other = wrapped();
+  other.stream.end(99);
+  await other.stream.return(undefined);
+  expect(await other.stream.next()).toEqual(DONE);
+});
+
+it('ignores a source that fails to return', async () => {
+  const source = { ...createSource(), return: () => Promise.reject(new Error('busy')) };
+  const stream = wrapAsyncIterator<number>(source, { next: () => source.next() });
+  expect(await stream.return(undefined)).toEqual(DONE);
+});
