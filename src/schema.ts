@@ -18,8 +18,9 @@ import './modules/viewer/viewer.schema.ts';
 import './modules/api-key/api-key.schema.ts';
 import { builder } from './graphql/builder.ts';
 import { guardRootFields } from './graphql/root-scopes.ts';
+import { assertScope } from './modules/viewer/viewer.rules.ts';
 
-/** The whole schema: every module's schema file adds to the one builder as it is imported. Each root field asks for its scope. */
+/** Builds the schema. The schema files imported above have added their types and fields to the builder. Each root field checks its scope. */
 export function createSchema(): GraphQLSchema {
-  return guardRootFields(builder.toSchema());
+  return guardRootFields(builder.toSchema(), assertScope);
 }

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import pg from 'pg';
 import { v7 as uuidV7 } from 'uuid';
-import { messageGlobalId, sessionGlobalId } from '../../src/modules/global-id/global-id.rules.ts';
+import { messageGlobalId, sessionGlobalId } from '../../src/global-id.ts';
 import { serveParent } from './child-server.ts';
 
 type Answer = (pool: pg.Pool, body: Readonly<Record<string, string>>) => Promise<string>;

@@ -3,16 +3,21 @@ import PrismaPlugin from '@pothos/plugin-prisma';
 import type { Context } from '../context.ts';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
-import type { MessageRow } from '../modules/message/message.loader.ts';
-import type { SessionRow } from '../modules/session/session.loader.ts';
 
-/** The generated types, with the rows our loaders give in place of Prisma's own. */
-interface LoadedTypes extends Omit<PrismaTypes, 'Session' | 'Message'> {
-  Session: Omit<PrismaTypes['Session'], 'Shape'> & { Shape: SessionRow };
-  Message: Omit<PrismaTypes['Message'], 'Shape'> & { Shape: MessageRow };
-}
+/**
+ * The row type of each Prisma object whose rows come from a loader. The module that defines the object adds its entry:
+ * `declare module '../../graphql/builder.ts' { interface LoadedRows { Session: SessionRow } }`.
+ */
+export interface LoadedRows extends Partial<Record<keyof PrismaTypes, object>> {}
 
-/** Types of the schema that this builder knows; every module's schema file adds to it as it is imported. */
+/** The generated types. Where a loader reads the rows, its row type replaces Prisma's. */
+type LoadedTypes = {
+  [Name in keyof PrismaTypes]: undefined extends LoadedRows[Name]
+    ? PrismaTypes[Name]
+    : Omit<PrismaTypes[Name], 'Shape'> & { Shape: LoadedRows[Name] };
+};
+
+/** The types that the builder knows. */
 export interface BuilderTypes {
   Context: Context;
   PrismaTypes: LoadedTypes;
@@ -25,15 +30,15 @@ export interface BuilderTypes {
   };
 }
 
-/** The one schema builder; plugins are named nowhere else. */
+/** The schema builder. Every module's schema file adds its types and fields to it when it is imported. */
 export const builder = new SchemaBuilder<BuilderTypes>({
   plugins: [PrismaPlugin],
   defaultFieldNullability: false,
   prisma: {
     dmmf: getDatamodel(),
-    // Rows come from our own loaders; a field that made the plugin load one would be a fault, and is told at once.
+    // The loaders of src/modules read all rows. If a field makes the plugin read one, that is a bug.
     client: () => {
-      throw new Error('Rows are loaded by the loaders of src/modules, never by the Prisma plugin.');
+      throw new Error('The Prisma plugin was asked to load a row; loaders in src/modules must do that.');
     },
   },
 });

@@ -1,54 +1,61 @@
+import { brandWithType, type ObjectRef } from '@pothos/core';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { AgentRow } from '../modules/agent/agent.loader.ts';
-import type { ApiKeyRow } from '../modules/api-key/api-key.loader.ts';
-import { parseApiKeyId, parseGlobalId, parseMessageId, parseSessionId } from '../modules/global-id/global-id.rules.ts';
-import type { MessageRow } from '../modules/message/message.loader.ts';
-import type { SessionRow } from '../modules/session/session.loader.ts';
-import { builder } from './builder.ts';
+import { parseGlobalId } from '../global-id.ts';
+import { type BuilderTypes, builder } from './builder.ts';
 import { columnGroups } from './look-ahead.ts';
 
-/** Whatever has a global id. */
-export type NodeRow = SessionRow | MessageRow | AgentRow | ApiKeyRow;
+/** How `node` finds the objects of one type. */
+export interface NodeType<Key, Row> {
+  /** Reads the key from a global id of this type. Null if the id is malformed. */
+  readonly parse: (globalId: string) => Key | null;
+  /**
+   * Loads the object. Null if it does not exist or the viewer may not see it.
+   * @param groups column groups that the operation needs of the object (look-ahead.ts)
+   */
+  readonly load: (key: Key, context: Context, groups: readonly string[]) => Promise<Row | null>;
+}
+
+type Find = (globalId: string, context: Context, groups: readonly string[]) => Promise<object | null>;
 
 const MAX_NODES = 100;
 
-/** Relay's Node. */
-export const Node = builder.interfaceRef<NodeRow>('Node').implement({
-  description: 'An object with a global id, after the Relay object identification specification.',
-  fields: t => ({ id: t.id({ description: 'Opaque; `node` finds the object by it.' }) }),
-  resolveType: row => ('position' in row ? 'Message' : 'status' in row ? 'Session' : 'prefix' in row ? 'ApiKey' : 'Agent'),
+const findByType = new Map<string, Find>();
+
+/** Relay's Node. A type that implements it is also registered by `registerNode`. */
+export const Node = builder.interfaceRef<object>('Node').implement({
+  description: 'An object with a global id, as defined by the Relay object identification specification.',
+  fields: t => ({ id: t.id({ description: 'Opaque. `node` finds the object by it.' }) }),
 });
 
-async function find(id: string, context: Context, groups: readonly string[]): Promise<NodeRow | null> {
-  const parsed = parseGlobalId(id);
-  switch (parsed?.type) {
-    case 'Session': {
-      const sessionId = parseSessionId(id);
-      return sessionId === null ? null : context.load.sessions.byId(sessionId, groups);
-    }
-    case 'Message': {
-      const parts = parseMessageId(id);
-      if (parts === null) return null;
-      const message = await context.load.messages.byId(parts.messageId, groups);
-      return message?.sessionId === parts.sessionId ? message : null;
-    }
-    case 'ApiKey': {
-      const apiKeyId = parseApiKeyId(id);
-      return apiKeyId === null ? null : context.load.apiKeys.byId(apiKeyId);
-    }
-    case 'Agent':
-      return context.load.agents.byId(parsed.rest);
-    default:
-      return null;
-  }
+/**
+ * Makes the objects of a type available to `node` and `nodes`. Each module's schema file calls it once for its type.
+ * @param type implements `Node`; its global ids start with its name
+ */
+export function registerNode<Row extends object, Key>(
+  type: ObjectRef<PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>, Row>,
+  { parse, load }: NodeType<Key, NoInfer<Row>>,
+): void {
+  findByType.set(type.name, async (globalId, context, groups) => {
+    const key = parse(globalId);
+    const row = key === null ? null : await load(key, context, groups);
+    // Pothos resolves the type of the interface from this brand.
+    brandWithType(row, type);
+    return row;
+  });
+}
+
+async function find(globalId: string, context: Context, groups: readonly string[]): Promise<object | null> {
+  const type = parseGlobalId(globalId)?.type;
+  const findOfType = type === undefined ? undefined : findByType.get(type);
+  return findOfType === undefined ? null : findOfType(globalId, context, groups);
 }
 
 builder.queryFields(t => ({
   node: t.field({
     type: Node,
     nullable: true,
-    description: 'The object of a global id; null where there is none or it may not be seen.',
+    description: 'The object with this global id. Null if it does not exist or the caller may not see it.',
     args: { id: t.arg.id({ required: true }) },
     extensions: { scope: 'READ' },
     resolve: (_root, { id }, context, info) => find(id, context, columnGroups(info, [[]])),
@@ -56,12 +63,12 @@ builder.queryFields(t => ({
   nodes: t.field({
     type: [Node],
     nullable: { list: false, items: true },
-    description: `The objects of up to ${MAX_NODES} global ids, in their order; null for each that is not found.`,
+    description: `The objects with up to ${MAX_NODES} global ids, in the order of the ids. Null for each that does not exist or that the caller may not see.`,
     args: { ids: t.arg.idList({ required: true }) },
     extensions: { scope: 'READ' },
     resolve: (_root, { ids }, context, info) => {
       if (ids.length > MAX_NODES) {
-        throw new DomainError('PAGE_SIZE_TOO_LARGE', `nodes takes at most ${MAX_NODES} ids.`, {
+        throw new DomainError('PAGE_SIZE_TOO_LARGE', `nodes takes at most ${MAX_NODES} ids; got ${ids.length}.`, {
           field: 'ids',
           requested: ids.length,
           max: MAX_NODES,

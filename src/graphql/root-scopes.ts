@@ -1,36 +1,44 @@
 import { type GraphQLField, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import type { Context } from '../context.ts';
 import { requestTimeout } from '../errors.ts';
-import { type ApiScope, assertScope, isApiScope } from '../modules/viewer/viewer.rules.ts';
+
+type Viewer = Context['viewer'];
+type Scope = Viewer['scopes'][number];
 
 declare module 'graphql' {
   interface GraphQLFieldExtensions<_TSource, _TContext, _TArgs> {
-    /** Of a field of Query, Mutation or Subscription: the scope it takes. */
-    scope?: ApiScope;
+    /** The scope that a caller needs for this field of Query, Mutation or Subscription. */
+    scope?: Scope;
   }
 }
 
 /**
- * Makes every field of Query, Mutation and Subscription ask for the scope it declares, before it is resolved or subscribed to. A field of a
- * mutation is not begun any more once its operation has been answered with REQUEST_TIMEOUT.
- * @throws Error naming a field that declares none
+ * Throws FORBIDDEN if the viewer lacks the scope.
+ * @param action what the scope is needed for, as the end of a sentence
  */
-export function guardRootFields(schema: GraphQLSchema): GraphQLSchema {
+type AssertScope = (viewer: Viewer, scope: Scope, action: string) => void;
+
+/**
+ * Makes each field of Query, Mutation and Subscription check the scope it declares before it resolves or subscribes. A mutation field
+ * also checks that its operation has not been answered with REQUEST_TIMEOUT.
+ * @throws Error naming a field that declares no scope
+ */
+export function guardRootFields(schema: GraphQLSchema, assertScope: AssertScope): GraphQLSchema {
   for (const operation of Object.values(OperationTypeNode)) {
-    for (const field of Object.values(schema.getRootType(operation)?.getFields() ?? {})) guard(field, operation);
+    for (const field of Object.values(schema.getRootType(operation)?.getFields() ?? {})) guard(field, operation, assertScope);
   }
   return schema;
 }
 
-function guard(field: GraphQLField<unknown, Context>, operation: OperationTypeNode): void {
+function guard(field: GraphQLField<unknown, Context>, operation: OperationTypeNode, assertScope: AssertScope): void {
   const { scope } = field.extensions;
-  if (!isApiScope(scope)) {
+  if (scope === undefined) {
     throw new Error(`The ${operation} ${field.name} declares no scope: give it \`extensions: { scope: 'READ' }\` or a higher one.`);
   }
-  const enter = operation === OperationTypeNode.SUBSCRIPTION ? 'subscribe' : 'resolve';
-  const proceed = field[enter];
-  if (proceed === undefined) throw new Error(`The ${operation} ${field.name} has no function to ${enter}.`);
-  field[enter] = (root, args, context, info) => {
+  const method = operation === OperationTypeNode.SUBSCRIPTION ? 'subscribe' : 'resolve';
+  const proceed = field[method];
+  if (proceed === undefined) throw new Error(`The ${operation} ${field.name} has no ${method} function.`);
+  field[method] = (root, args, context, info) => {
     assertScope(context.viewer, scope, `for ${field.name}`);
     if (operation === OperationTypeNode.MUTATION && context.isTimeUp()) throw requestTimeout();
     return proceed(root, args, context, info);

@@ -1,5 +1,5 @@
 import { v5 } from 'uuid';
-import { parseUuid } from '../modules/global-id/global-id.rules.ts';
+import { parseUuid } from '../global-id.ts';
 
 /** Every id an import makes hangs on this; changing it would make second copies of everything imported before. */
 const IMPORT_NAMESPACE = '5b0f6a52-6a0e-4f7c-9c0b-6d0c3f1f7a11';

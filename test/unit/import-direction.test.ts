@@ -7,9 +7,9 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 
 /** DESIGN.md's order: a file imports from its own layer and those before it. The first pattern that fits a path decides. */
 const LAYERS: readonly (readonly RegExp[])[] = [
-  [/^(errors|config|log|async-iterator)\.ts$/, /^generated\//],
+  [/^(errors|config|log|global-id|async-iterator)\.ts$/, /^generated\//],
   [/^(postgres|events|embedded)\//],
-  [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|input|service|loader))\.ts$/],
+  [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|sql|input|service|loader))\.ts$/],
   [/^(import|sweeper)\//, /^context\.ts$/],
   [/^graphql\//],
   [/^modules\/[\w-]+\/[\w-]+\.schema\.ts$/],

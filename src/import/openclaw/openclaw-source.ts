@@ -1,5 +1,5 @@
 import { basename, join } from 'node:path';
-import { parseUuid } from '../../modules/global-id/global-id.rules.ts';
+import { parseUuid } from '../../global-id.ts';
 import type { KeyRules } from '../../modules/session-key/session-key.rules.ts';
 import { isJsonObject } from '../../modules/text/text.input.ts';
 import { importedSessionId } from '../import-id.ts';

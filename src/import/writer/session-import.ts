@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 import type { EventToWrite } from '../../events/event-write.ts';
-import { parseUuid } from '../../modules/global-id/global-id.rules.ts';
+import { parseUuid } from '../../global-id.ts';
 import { TranscriptCursor } from '../lines/line-records.ts';
 import type { ImportProblem, SessionOutcome } from '../report.ts';
 import type { SourceSession } from '../source.ts';

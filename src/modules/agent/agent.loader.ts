@@ -18,7 +18,8 @@ import {
 import { OPEN_STATUSES } from '../session/session.rules.ts';
 import { LISTED } from '../session-filter/session-filter.rules.ts';
 import { USAGE_SUMS, type UsageRow } from '../usage/usage.loader.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 
 /** An agent: there is one for each agent id that a listed session has. */
 export interface AgentRow {

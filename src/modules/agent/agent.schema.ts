@@ -1,8 +1,8 @@
+import { agentGlobalId, parseAgentId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
-import { Node } from '../../graphql/node.ts';
+import { Node, registerNode } from '../../graphql/node.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { agentGlobalId } from '../global-id/global-id.rules.ts';
 import { findableAgentId } from '../session-key/session-key.rules.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';
 import { AGENT_ORDERING, type AgentRow } from './agent.loader.ts';
@@ -37,6 +37,11 @@ export const Agent = builder.objectRef<AgentRow>('Agent').implement({
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.lastActivityAt ?? null,
     }),
   }),
+});
+
+registerNode(Agent, {
+  parse: parseAgentId,
+  load: (agentId, context) => context.load.agents.byId(agentId),
 });
 
 const { Connection: AgentConnection } = connectionTypes('Agent', Agent, { nodes: 'agents' });

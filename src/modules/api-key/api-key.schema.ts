@@ -1,8 +1,8 @@
+import { apiKeyGlobalId, parseApiKeyId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
-import { Node } from '../../graphql/node.ts';
+import { Node, registerNode } from '../../graphql/node.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { apiKeyGlobalId } from '../global-id/global-id.rules.ts';
 import { ApiScopeEnum } from '../viewer/viewer.schema.ts';
 import type { CreateApiKeyInput, RateLimitInput } from './api-key.input.ts';
 import { API_KEY_ORDERING, type ApiKeyRow } from './api-key.loader.ts';
@@ -32,6 +32,11 @@ const ApiKey = builder.objectRef<ApiKeyRow>('ApiKey').implement({
     lastUsedAt: t.field({ type: 'DateTime', nullable: true, description: 'To about a minute.', resolve: row => row.lastUsedAt }),
     revokedAt: t.field({ type: 'DateTime', nullable: true, resolve: row => row.revokedAt }),
   }),
+});
+
+registerNode(ApiKey, {
+  parse: parseApiKeyId,
+  load: (id, context) => context.load.apiKeys.byId(id),
 });
 
 const { Connection: ApiKeyConnection } = connectionTypes('ApiKey', ApiKey, { nodes: 'API keys' });

@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
 import { DomainError } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { parseApiKeyId } from '../../global-id.ts';
 import type { Caller } from '../caller.ts';
-import { parseApiKeyId } from '../global-id/global-id.rules.ts';
 import { assertScope, maySeeAgent } from '../viewer/viewer.rules.ts';
 import { type CreateApiKeyInput, readApiKey } from './api-key.input.ts';
 import { API_KEY_COLUMNS, type ApiKeyRow, visibleKeys } from './api-key.loader.ts';

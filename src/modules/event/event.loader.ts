@@ -15,7 +15,8 @@ import {
   type PageWindow,
   rowsToRead,
 } from '../../postgres/keyset.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 
 /** The order of the log, with its own cursors: those of subscriptions, good for any filter. */
 export const EVENT_ORDERING: Ordering = {

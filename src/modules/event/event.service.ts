@@ -3,10 +3,10 @@ import { readEventCursor } from '../../events/event-cursor.ts';
 import type { EventLog } from '../../events/event-log.ts';
 import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { parseSessionId } from '../../global-id.ts';
 import type { Caller } from '../caller.ts';
-import { parseSessionId } from '../global-id/global-id.rules.ts';
 import { findableAgentId } from '../session-key/session-key.rules.ts';
-import { visibleAgents } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 
 /** Which events are wanted, as the caller wrote it; what is left out or null lets all pass, an empty list nothing. */
 export interface SessionEventFilter {

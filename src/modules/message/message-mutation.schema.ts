@@ -1,8 +1,8 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type { Context } from '../../context.ts';
+import { messageGlobalId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
-import { messageGlobalId } from '../global-id/global-id.rules.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { Session } from '../session/session.schema.ts';
 import { writtenSession } from '../session/written-session.schema.ts';

@@ -21,7 +21,8 @@ import {
   rowsToRead,
   type WithCursor,
 } from '../../postgres/keyset.ts';
-import { rightsOf, type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { StoredPart } from './message.rules.ts';
 
 export type MessageRole = 'USER' | 'ASSISTANT' | 'SYSTEM' | 'TOOL' | 'OTHER';

@@ -1,15 +1,15 @@
 import { sessionNotFound } from '../../errors.ts';
+import { messageGlobalId, parseMessageId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { connectionGroups, connectionTypes, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
-import { Node } from '../../graphql/node.ts';
+import { Node, registerNode } from '../../graphql/node.ts';
 import { read } from '../../graphql/row.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import { messageGlobalId, parseMessageId } from '../global-id/global-id.rules.ts';
 import { Session } from '../session/session.schema.ts';
 import { DateTimeRangeInput } from '../session-filter/session-filter.schema.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';
-import type { MessageColumns, MessageRole } from './message.loader.ts';
+import type { MessageColumns, MessageRole, MessageRow } from './message.loader.ts';
 import { partsOfStored, type StoredPart } from './message.rules.ts';
 import { type BranchView, type MessageFilter, messageList } from './message-filter.rules.ts';
 
@@ -117,6 +117,12 @@ builder.objectRef<PartOf<'other'>>('OtherPart').implement({
   fields: t => ({ data: t.field({ type: 'JSON', resolve: part => part.data }) }),
 });
 
+declare module '../../graphql/builder.ts' {
+  interface LoadedRows {
+    Message: MessageRow;
+  }
+}
+
 export const Message = builder.prismaObject('Message', {
   interfaces: [Node],
   description: 'A message of a session. The messages of a session are a tree; most often a single line.',
@@ -210,6 +216,14 @@ builder.prismaObjectField('Message', 'parent', t =>
     },
   }),
 );
+
+registerNode(Message, {
+  parse: parseMessageId,
+  async load({ sessionId, messageId }, context, groups) {
+    const message = await context.load.messages.byId(messageId, groups);
+    return message?.sessionId === sessionId ? message : null;
+  },
+});
 
 const { Connection: MessageConnection } = connectionTypes('Message', Message, { nodes: 'messages' });
 

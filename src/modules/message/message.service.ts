@@ -2,9 +2,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { DomainError, sessionNotFound } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { parseMessageId, parseSessionId } from '../../global-id.ts';
 import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
-import { parseMessageId, parseSessionId } from '../global-id/global-id.rules.ts';
 import type { KeyedInput } from '../idempotency/idempotency.input.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';
 import {
@@ -17,7 +17,7 @@ import {
 } from '../session/session.rules.ts';
 import { lockSession } from '../session/session-lock.service.ts';
 import { hasReachedTokenLimit, MAX_AMOUNT, type UsageAmounts, usageAmounts } from '../usage/usage.rules.ts';
-import { visibleAgents } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import { type CheckedMessage, type MessageInput, readMessage, readMessages } from './message.input.ts';
 import { type MessageRow, messageColumns } from './message.loader.ts';
 import { moveBranch } from './message-branch.rules.ts';

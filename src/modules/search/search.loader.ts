@@ -16,7 +16,8 @@ import {
 import { ACTIVE_MESSAGE, type MessageRow, messageColumns } from '../message/message.loader.ts';
 import { createdConditions, roleCondition } from '../message/message-filter.rules.ts';
 import { containsText, foldedText, sessionConditions } from '../session-filter/session-filter.rules.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { Search } from './search.input.ts';
 import { FRAGMENT_DELIMITER, MATCH_START, MATCH_STOP } from './search.rules.ts';
 

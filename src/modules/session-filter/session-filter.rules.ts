@@ -1,12 +1,13 @@
 import { badInput } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { parseSessionId } from '../../global-id.ts';
 import type { Sql } from '../../postgres/database.ts';
 import { fingerprintOf, type Ordering, type OrderTerm } from '../../postgres/keyset.ts';
-import { parseSessionId } from '../global-id/global-id.rules.ts';
 import type { SessionPriority, SessionStatus } from '../session/session.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import { assertMetadataSize, assertStorable, isJsonObject, readText } from '../text/text.input.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 
 /** One value, some, or all but some. An operator that is null counts as left out. */
 export interface SetFilter<Value> {

@@ -3,7 +3,8 @@ import type { Database } from '../../postgres/database.ts';
 import { allOf, type PageWindow } from '../../postgres/keyset.ts';
 import { type SessionList, SessionLoader, type SessionRow } from '../session/session.loader.ts';
 import { LISTED } from '../session-filter/session-filter.rules.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 
 /** What a list holds: the part of a list that is watched, and how it is read. */
 export interface WatchedList extends SessionList {

@@ -1,11 +1,12 @@
 import { DomainError, sessionNotFound } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { parseSessionId } from '../../global-id.ts';
 import type { Executor } from '../../postgres/database.ts';
-import { parseSessionId } from '../global-id/global-id.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import type { UsageRow } from '../usage/usage.loader.ts';
 import { USAGE_COLUMNS } from '../usage/usage.loader.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { DeliveryInput, OriginInput } from './session.input.ts';
 import type { SessionPriority, SessionStatus } from './session.rules.ts';
 

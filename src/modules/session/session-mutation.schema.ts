@@ -1,6 +1,6 @@
+import { sessionGlobalId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
-import { sessionGlobalId } from '../global-id/global-id.rules.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { SessionPriorityEnum, SessionStatusEnum } from '../session-filter/session-filter.schema.ts';
 import type {

@@ -1,8 +1,8 @@
+import { parseSessionId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { connectionGroups, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { readWindow } from '../../postgres/keyset.ts';
-import { parseSessionId } from '../global-id/global-id.rules.ts';
 import { sessionConditions, sessionOrdering, sessionSearch } from '../session-filter/session-filter.rules.ts';
 import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';
 import { SESSION_PAGE, Session, SessionConnection } from './session.schema.ts';

@@ -1,14 +1,14 @@
 import { badInput, DomainError, sessionNotFound } from '../../errors.ts';
 import { type EventToWrite, insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { parseSessionId } from '../../global-id.ts';
 import type { Executor, Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
-import { parseSessionId } from '../global-id/global-id.rules.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';
 import { sessionKind } from '../session-key/session-key.rules.ts';
 import { assertMetadataSize, assertStorable, isJsonObject, readMetadata } from '../text/text.input.ts';
 import { reachesTokenLimit } from '../usage/usage.rules.ts';
-import { visibleAgents } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import {
   assertUpdate,
   type EndSessionInput,

@@ -27,7 +27,8 @@ import {
 import type { SessionSearch } from '../session-filter/session-filter.rules.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import { USAGE_COLUMNS, type UsageRow } from '../usage/usage.loader.ts';
-import { rightsOf, type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { SessionPriority, SessionStatus } from './session.rules.ts';
 
 /**

@@ -1,11 +1,11 @@
+import { parseSessionId, sessionGlobalId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { connectionGroups, connectionTypes, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
-import { Node } from '../../graphql/node.ts';
+import { Node, registerNode } from '../../graphql/node.ts';
 import { read } from '../../graphql/row.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { Agent } from '../agent/agent.schema.ts';
-import { sessionGlobalId } from '../global-id/global-id.rules.ts';
 import { LISTED, sessionOrdering } from '../session-filter/session-filter.rules.ts';
 import { SessionKindEnum, SessionOrderInput, SessionPriorityEnum, SessionStatusEnum } from '../session-filter/session-filter.schema.ts';
 import { TokenUsage, UsageScope } from '../usage/usage.schema.ts';
@@ -122,6 +122,12 @@ const DeliveryContext = builder.objectRef<Readonly<Record<string, string>>>('Del
     return { channel: text('channel'), to: text('to'), accountId: text('accountId'), threadId: text('threadId') };
   },
 });
+
+declare module '../../graphql/builder.ts' {
+  interface LoadedRows {
+    Session: SessionRow;
+  }
+}
 
 export const Session = builder.prismaObject('Session', {
   interfaces: [Node],
@@ -369,6 +375,11 @@ export const Session = builder.prismaObject('Session', {
       resolve: row => read(row, 'version'),
     }),
   }),
+});
+
+registerNode(Session, {
+  parse: parseSessionId,
+  load: (id, context, groups) => context.load.sessions.byId(id, groups),
 });
 
 export const { Connection: SessionConnection } = connectionTypes('Session', Session, { nodes: 'sessions' });

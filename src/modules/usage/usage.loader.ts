@@ -2,7 +2,8 @@ import DataLoader from 'dataloader';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey } from '../../postgres/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
-import { type Viewer, visibleAgents } from '../viewer/viewer.rules.ts';
+import type { Viewer } from '../viewer/viewer.rules.ts';
+import { visibleAgents } from '../viewer/viewer.sql.ts';
 import { MAX_AMOUNT } from './usage.rules.ts';
 
 /** Usage as read: counts are numbers, cost is in billionths of a US dollar. */

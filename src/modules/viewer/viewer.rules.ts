@@ -1,6 +1,4 @@
 import { DomainError } from '../../errors.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
-import type { Sql } from '../../postgres/database.ts';
 import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
 
 /** What a caller may do; each includes the ones before it. */
@@ -52,12 +50,4 @@ export function maySeeAgent(viewer: Viewer, agentId: string): boolean {
 /** Which rows exist for the viewer, as a text that is the same for all for whom the same do. */
 export function rightsOf({ agentIds }: Viewer): string {
   return JSON.stringify(agentIds === null ? null : [...agentIds].sort());
-}
-
-/**
- * The condition under which a row exists for the viewer.
- * @param agentColumn the column that holds the agent's id
- */
-export function visibleAgents(viewer: Viewer, agentColumn: Sql): Sql {
-  return viewer.agentIds === null ? Prisma.sql`true` : Prisma.sql`${agentColumn} = any(${[...viewer.agentIds]}::text[])`;
 }

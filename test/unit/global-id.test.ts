@@ -7,7 +7,7 @@ import {
   parseSessionId,
   parseUuid,
   sessionGlobalId,
-} from '../../../src/modules/global-id/global-id.rules.ts';
+} from '../../src/global-id.ts';
 
 const SESSION = '01a1fbc9-f945-74d5-9363-09f02943a67b';
 const MESSAGE = '01a1fbd0-016f-771c-b365-71594c14028d';
@@ -60,10 +60,10 @@ describe('a message’s id', () => {
 });
 
 describe('parseGlobalId', () => {
-  it('tells the type and the rest', () => {
-    expect(parseGlobalId(sessionGlobalId(SESSION))).toEqual({ type: 'Session', rest: SESSION });
-    expect(parseGlobalId(messageGlobalId(SESSION, MESSAGE))).toEqual({ type: 'Message', rest: `${SESSION}:${MESSAGE}` });
-    expect(parseGlobalId(agentGlobalId('a:b'))).toEqual({ type: 'Agent', rest: 'a:b' });
-    for (const id of [encode('Log:1'), encode('Session:'), '', SESSION, '%%%']) expect(parseGlobalId(id)).toBeNull();
+  it('gives the type and the key', () => {
+    expect(parseGlobalId(sessionGlobalId(SESSION))).toEqual({ type: 'Session', key: SESSION });
+    expect(parseGlobalId(messageGlobalId(SESSION, MESSAGE))).toEqual({ type: 'Message', key: `${SESSION}:${MESSAGE}` });
+    expect(parseGlobalId(agentGlobalId('a:b'))).toEqual({ type: 'Agent', key: 'a:b' });
+    for (const id of [encode(':1'), encode('Session:'), encode('a b:1'), '', SESSION, '%%%']) expect(parseGlobalId(id)).toBeNull();
   });
 });
