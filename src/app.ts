@@ -96,7 +96,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     rateLimiter,
     metrics,
     // Enough to share statements, and so few that, however many subscribers are behind, requests soon have their turn at the connections.
-    eventAnswersAtOnce: 4 * config.database.poolSize,
+    maxConcurrentEvents: 4 * config.database.poolSize,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
   });
   const stopSweeper = startSweeper({

@@ -16,7 +16,7 @@ import { createSchema } from '../../src/schema.ts';
 import { OPEN_ACCESS } from '../../src/server/auth/authenticate.ts';
 import { createRateLimiter } from '../../src/server/auth/rate-limiter.ts';
 import { createErrorModel } from '../../src/server/graphql/error-model.ts';
-import { subscribeOperation } from '../../src/server/graphql/execution.ts';
+import { subscribeOperation } from '../../src/server/graphql/subscription.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const log = createLog('silent');

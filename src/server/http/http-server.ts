@@ -54,7 +54,7 @@ export interface HttpServerOptions {
   /** Counts, and is served at `/metrics`. */
   readonly metrics?: Metrics;
   /** How many answers to events of subscriptions are made at once, for all subscribers together. */
-  readonly eventAnswersAtOnce?: number;
+  readonly maxConcurrentEvents?: number;
   /** What is still open so long after `close()` is cut. */
   readonly drainTimeoutMs?: number;
   /** How soon a WebSocket must be initialised, and how often it is pinged. */
@@ -282,7 +282,7 @@ export function createHttpServer({
   answers,
   documents = createPersistedDocuments(new Map(), false),
   rateLimiter,
-  eventAnswersAtOnce = 10,
+  maxConcurrentEvents = 10,
   drainTimeoutMs = 10_000,
   webSockets: pace,
   eventStreams,
@@ -299,7 +299,7 @@ export function createHttpServer({
     errors,
     timeoutMs: config.limits.requestTimeoutMs,
     shared: createSharedExecution(),
-    eventAnswers: pLimit(eventAnswersAtOnce),
+    limitEvents: pLimit(maxConcurrentEvents),
     answers,
   };
   const guard = createRequestGuard({

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../../src/log.ts';
 import { OPEN_ACCESS } from '../../../src/server/auth/authenticate.ts';
 import { createErrorModel } from '../../../src/server/graphql/error-model.ts';
-import { subscribeOperation } from '../../../src/server/graphql/execution.ts';
+import { subscribeOperation } from '../../../src/server/graphql/subscription.ts';
 import { resumeCursorOf } from '../../../src/server/live/event-result.ts';
 import { createSharedExecution } from '../../../src/server/live/shared-execution.ts';
 
@@ -121,7 +121,7 @@ describe('an event that cannot be answered', () => {
 
 describe('answers to events, where so many are made at once', () => {
   /** A stream of one event, whose answer takes 900 of the 1,000 ms it may take. */
-  async function subscribeSlowly(eventAnswers: LimitFunction) {
+  async function subscribeSlowly(limitEvents: LimitFunction) {
     const schema = buildSchema('type Query { a: Int } type Event { session: String } type Subscription { events: Event! }');
     let begun = 0;
     async function* source() {
@@ -142,7 +142,7 @@ describe('answers to events, where so many are made at once', () => {
         createContext: () => ({}),
         errors: createErrorModel(createLog('silent')),
         timeoutMs: 1_000,
-        eventAnswers,
+        limitEvents,
         shared: createSharedExecution(),
       },
     );
@@ -152,8 +152,8 @@ describe('answers to events, where so many are made at once', () => {
   const answer = { done: false, value: { data: { events: { session: 'the session' } } } };
 
   it('the others wait their turn, and their time begins with it', async () => {
-    const eventAnswers = pLimit(2);
-    const streams = await Promise.all(Array.from({ length: 5 }, () => subscribeSlowly(eventAnswers)));
+    const limitEvents = pLimit(2);
+    const streams = await Promise.all(Array.from({ length: 5 }, () => subscribeSlowly(limitEvents)));
     for (const come of [2, 4, 5]) {
       await vi.advanceTimersByTimeAsync(900);
       expect(streams.map(({ first }) => first.value)).toEqual(streams.map((_stream, index) => (index < come ? answer : null)));
@@ -161,8 +161,8 @@ describe('answers to events, where so many are made at once', () => {
   });
 
   it('a stream that has ended when its turn comes is passed over', async () => {
-    const eventAnswers = pLimit(1);
-    const [one, two, three] = await Promise.all(Array.from({ length: 3 }, () => subscribeSlowly(eventAnswers)));
+    const limitEvents = pLimit(1);
+    const [one, two, three] = await Promise.all(Array.from({ length: 3 }, () => subscribeSlowly(limitEvents)));
     await vi.advanceTimersByTimeAsync(100);
     two?.leaving.abort();
     await vi.advanceTimersByTimeAsync(1_700);

@@ -1,7 +1,8 @@
 import type { ExecutionArgs } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { StreamClient } from '../../live/event-stream.ts';
-import { type ExecutionOptions, executeOperation, type Operation, type OperationOrigin, subscribeOperation } from '../execution.ts';
+import { type ExecutionOptions, executeOperation, type Operation, type OperationOrigin } from '../execution.ts';
+import { subscribeOperation } from '../subscription.ts';
 
 /** What a transport hands over with each operation; resolvers see the context made from it instead. */
 export interface TransportContext extends Record<string, unknown> {
