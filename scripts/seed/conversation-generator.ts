@@ -2,8 +2,9 @@ import { v5 as uuidV5 } from 'uuid';
 import type { Message } from '../../src/generated/prisma/client.ts';
 import { contentOf, partsToStore, type StoredPart } from '../../src/modules/message/message.rules.ts';
 import { usageAmounts } from '../../src/modules/usage/usage.rules.ts';
-import { RARE_WORDS, SLOTS, type Topic, type TopicTool } from './conversation-topics.ts';
 import type { RandomSource } from './random-source.ts';
+import type { Topic, TopicTool } from './topics/topic.ts';
+import { RARE_WORDS, SLOTS } from './topics/vocabulary.ts';
 
 /** A message as a row of `chat_messages`. */
 export type SeedMessage = Omit<Message, 'parts'> & { readonly parts: readonly StoredPart[] | null };
