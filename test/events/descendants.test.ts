@@ -5,18 +5,18 @@ import { createEventLog, type EventLog, type EventRequest } from '../../src/even
 import type { StoredEvent } from '../../src/events/event-payload.ts';
 import { createLog } from '../../src/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { openWriter, take } from './event-writer.ts';
+import { openWriter, takeEvents } from './event-writer.ts';
 
 const log = createLog('silent');
 const AGENTS = ['main', 'other'] as const;
 
-type Some<Item> = readonly [Item, ...Item[]];
+type NonEmpty<Item> = readonly [Item, ...Item[]];
 
-/** What a caller may run into who does not know what the others do. */
-const EXPECTED = ['SESSION_NOT_FOUND', 'BAD_USER_INPUT'];
+/** Errors that a writer may get because other writers change the same sessions at the same time. */
+const EXPECTED_ERRORS = ['SESSION_NOT_FOUND', 'BAD_USER_INPUT'];
 
-/** Sends random mutations about a common set of sessions. */
-async function makeHistory(app: TestApp, random: RandomSource, sessions: [string, ...string[]], length: number): Promise<void> {
+/** Sends `length` random mutations on a shared list of sessions, to which it adds the sessions it creates. */
+async function sendRandomMutations(app: TestApp, random: RandomSource, sessions: [string, ...string[]], length: number): Promise<void> {
   for (let step = 0; step < length; step += 1) {
     const [id, parentId] = [random.pick(sessions), random.chance(0.3) ? sessions[0] : random.pick(sessions)];
     const kind = random.integer(0, 99);
@@ -27,7 +27,7 @@ async function makeHistory(app: TestApp, random: RandomSource, sessions: [string
         { input },
       );
       if (created.errors === undefined) sessions.push(created.expectOk().createSession.session.sessionId);
-      else expect(EXPECTED).toContain(created.errors[0]?.extensions.code);
+      else expect(EXPECTED_ERRORS).toContain(created.errors[0]?.extensions.code);
       continue;
     }
     const mutation =
@@ -42,7 +42,7 @@ async function makeHistory(app: TestApp, random: RandomSource, sessions: [string
               : 'deleteSession(input: { id: $id, permanent: true })';
     const variables = mutation.includes('$parentId') ? '($id: ID!, $parentId: ID!)' : '($id: ID!)';
     const answer = await app.gql(`mutation${variables} { ${mutation} { __typename } }`, { id, parentId });
-    if (answer.errors !== undefined) expect(EXPECTED).toContain(answer.errors[0]?.extensions.code);
+    if (answer.errors !== undefined) expect(EXPECTED_ERRORS).toContain(answer.errors[0]?.extensions.code);
   }
 }
 
@@ -54,45 +54,52 @@ async function createSession(app: TestApp, parentId?: string): Promise<string> {
   return created.expectOk().createSession.session.sessionId;
 }
 
-/** What a stream that follows these sessions is to give of a whole log, told by the links alone. */
-function expectedOf(events: readonly StoredEvent[], { sessionIds, visibleAgents }: EventRequest): readonly bigint[] {
+/** Returns the positions of the events that a subscriber with this request must receive, computed from the parent links in the whole log. */
+function expectedSeqs(events: readonly StoredEvent[], { sessionIds, visibleAgents }: EventRequest): readonly bigint[] {
   const parents = new Map<string, string>();
   const isFollowed = (id: string): boolean => {
-    for (let at: string | undefined = id; at !== undefined; at = parents.get(at)) if (sessionIds?.includes(at)) return true;
+    for (let ancestor: string | undefined = id; ancestor !== undefined; ancestor = parents.get(ancestor)) {
+      if (sessionIds?.includes(ancestor)) return true;
+    }
     return false;
   };
-  const given: bigint[] = [];
+  const seqs: bigint[] = [];
   for (const event of events) {
     if ((event.type === 'CREATED' || event.type === 'UPDATED') && event.payload.parentId !== undefined) {
       parents.set(event.sessionId, event.payload.parentId);
     }
-    if (isFollowed(event.sessionId) && (visibleAgents?.includes(event.agentId) ?? true)) given.push(event.seq);
+    if (isFollowed(event.sessionId) && (visibleAgents?.includes(event.agentId) ?? true)) seqs.push(event.seq);
     if (event.type === 'UPDATED' && event.payload.formerParentId !== undefined) parents.delete(event.sessionId);
     if (event.type === 'DELETED' && event.payload.permanent) parents.delete(event.sessionId);
   }
-  return given;
+  return seqs;
 }
 
-/** The places of a stream's next events. */
-async function seqsOf(stream: AsyncIterator<StoredEvent>, count: number): Promise<readonly bigint[]> {
-  return (await take(stream, count)).map(event => event.seq);
+/** Reads the next events of a stream and returns their positions in the log. */
+async function takeSeqs(stream: AsyncIterator<StoredEvent>, count: number): Promise<readonly bigint[]> {
+  return (await takeEvents(stream, count)).map(event => event.seq);
 }
 
-/** The same, the stream cut after a few events each time and resumed behind the last of them. */
-async function seqsInPieces(eventLog: EventLog, request: EventRequest, count: number, random: RandomSource): Promise<readonly bigint[]> {
+/** Does the same, but closes the stream after a few events each time and resumes after the last one. */
+async function takeSeqsWithResumes(
+  eventLog: EventLog,
+  request: EventRequest,
+  count: number,
+  random: RandomSource,
+): Promise<readonly bigint[]> {
   const seqs: bigint[] = [];
   let after = 0n;
   while (seqs.length < count) {
     const stream = await eventLog.subscribe({ ...request, after });
-    seqs.push(...(await seqsOf(stream, Math.min(random.integer(1, 25), count - seqs.length))));
+    seqs.push(...(await takeSeqs(stream, Math.min(random.integer(1, 25), count - seqs.length))));
     await stream.return?.();
     after = seqs.at(-1) ?? after;
   }
   return seqs;
 }
 
-describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
-  it('are followed alike by a stream that is never cut, by one that is slow, and by those that resume anywhere', {
+describe.each([1, 2, 3, 4])('sessionEvents with includeDescendants, random history %i', seed => {
+  it('gives the same events to uninterrupted, slow and resumed streams', {
     timeout: 120_000,
   }, async () => {
     const random = createRandomSource(seed, 0);
@@ -101,53 +108,55 @@ describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
     const logs: [EventLog, ...EventLog[]] = [await open(1), await open(3), await open(256)];
     const writer = await openWriter(app.databaseUrl);
     try {
-      const named: Some<string> = [await createSession(app), await createSession(app), await createSession(app)];
-      // However the rest turns out, somebody below the first has come and gone.
-      const child = await createSession(app, named[0]);
+      const roots: NonEmpty<string> = [await createSession(app), await createSession(app), await createSession(app)];
+      // Every history contains a descendant of the first session that is deleted permanently.
+      const child = await createSession(app, roots[0]);
       const grandchild = await createSession(app, child);
       const { data } = await app.gql('mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }', {
         id: child,
       });
       expect(data).toMatchObject({ deleteSession: { deletedId: expect.any(String) } });
       const requests: EventRequest[] = [
-        { visibleAgents: null, sessionIds: named.slice(0, 1), includeDescendants: true },
-        { visibleAgents: null, sessionIds: named, includeDescendants: true },
-        { visibleAgents: ['main'], sessionIds: named.slice(0, 2), includeDescendants: true },
+        { visibleAgents: null, sessionIds: roots.slice(0, 1), includeDescendants: true },
+        { visibleAgents: null, sessionIds: roots, includeDescendants: true },
+        { visibleAgents: ['main'], sessionIds: roots.slice(0, 2), includeDescendants: true },
       ];
       const streams = await Promise.all(
         requests.flatMap(request => logs.map(async eventLog => ({ request, stream: await eventLog.subscribe({ ...request, after: 0n }) }))),
       );
-      // The first event is fetched at once: from then on these streams are live.
+      // The streams become live when their first event is requested.
       const started = streams.map(({ stream }) => stream.next());
-      const sessions: [string, ...string[]] = [...named, grandchild];
-      const writers = Array.from({ length: 3 }, (_, number) => makeHistory(app, createRandomSource(seed, 1 + number), sessions, 60));
+      const sessions: [string, ...string[]] = [...roots, grandchild];
+      const writers = Array.from({ length: 3 }, (_, number) =>
+        sendRandomMutations(app, createRandomSource(seed, 1 + number), sessions, 60),
+      );
       await Promise.all(writers);
 
       const [eventLog] = logs;
       const end = await eventLog.sync();
-      const events = await take(await eventLog.subscribe({ visibleAgents: null, after: 0n }), Number(end));
+      const events = await takeEvents(await eventLog.subscribe({ visibleAgents: null, after: 0n }), Number(end));
 
       for (const [index, { request, stream }] of streams.entries()) {
-        const expected = expectedOf(events, request);
+        const expected = expectedSeqs(events, request);
         const first = await started[index];
-        expect([first?.value.seq, ...(await seqsOf(stream, expected.length - 1))]).toEqual(expected);
+        expect([first?.value.seq, ...(await takeSeqs(stream, expected.length - 1))]).toEqual(expected);
       }
-      // It keeps no events: all come from the table.
+      // A new event log has no events in memory, so it reads all of them from the table.
       const fresh = await open(256);
       logs.push(fresh);
       for (const request of requests) {
-        const expected = expectedOf(events, request);
-        for (const each of logs) expect(await seqsInPieces(each, request, expected.length, random)).toEqual(expected);
-        for (let cut = 0; cut < 20; cut += 1) {
+        const expected = expectedSeqs(events, request);
+        for (const openedLog of logs) expect(await takeSeqsWithResumes(openedLog, request, expected.length, random)).toEqual(expected);
+        for (let attempt = 0; attempt < 20; attempt += 1) {
           const after = BigInt(random.integer(0, Number(end) - 1));
           const rest = expected.filter(seq => seq > after);
           const stream = await random.pick(logs).subscribe({ ...request, after });
-          expect(await seqsOf(stream, rest.length), `after ${after}`).toEqual(rest);
+          expect(await takeSeqs(stream, rest.length), `after ${after}`).toEqual(rest);
           await stream.return?.();
         }
       }
-      // And none gives anything more.
-      const marker = await writer.write({ sessionId: named[0] });
+      // The next event of each stream is one written now, so no stream gave too few or too many events.
+      const marker = await writer.write({ sessionId: roots[0] });
       eventLog.wake();
       for (const { stream } of streams) expect((await stream.next()).value?.id).toBe(marker);
     } finally {
@@ -158,8 +167,8 @@ describe.each([1, 2, 3, 4])('descendants, through history %i,', seed => {
   });
 });
 
-describe('a tree of more sessions than are looked up one by one', () => {
-  it('is followed from the table as exactly', async () => {
+describe('includeDescendants with more sessions than are looked up one by one', () => {
+  it('gives exactly the events of the tree from the table', async () => {
     const app = await startTestApp();
     const writer = await openWriter(app.databaseUrl);
     const eventLog = await createEventLog({ url: app.databaseUrl, log });
@@ -180,7 +189,7 @@ describe('a tree of more sessions than are looked up one by one', () => {
       ] as const) {
         await eventLog.sync();
         const stream = await eventLog.subscribe({ visibleAgents: null, sessionIds: [root], includeDescendants: true, after });
-        expect((await take(stream, expected.length - missed)).map(({ id }) => id)).toEqual(expected.slice(missed));
+        expect((await takeEvents(stream, expected.length - missed)).map(({ id }) => id)).toEqual(expected.slice(missed));
         await stream.return?.();
       }
     } finally {

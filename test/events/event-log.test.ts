@@ -7,14 +7,16 @@ import { createEventTable, EventLogExpiredError } from '../../src/events/event-t
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { WAIT_OPTIONS } from '../support/wait-time.ts';
-import { type EventWriter, openWriter, take, wholeLog } from './event-writer.ts';
+import { type EventWriter, openWriter, readEventTable, takeEvents } from './event-writer.ts';
 
 const log = createLog('silent');
-const MUTE: OpenEventBus = async () => ({ announce: () => undefined, close: async () => undefined });
+/** A bus that delivers no wake-ups. */
+const SILENT_BUS: OpenEventBus = async () => ({ announce: () => undefined, close: async () => undefined });
 const ALL: EventRequest = { visibleAgents: null };
-const LONG_MS = 600_000;
-/** How long the pool of those that are behind lets one wait. */
-const CONNECTION_WAIT_MS = 5_000;
+/** A poll interval longer than any test, so that only wake-ups deliver events. */
+const NEVER_POLL_MS = 600_000;
+/** How long a stream that reads the table waits for a connection: CONNECT_TIMEOUT_MS of src/events/event-table.ts. */
+const CONNECT_TIMEOUT_MS = 5_000;
 
 let database: TestDatabase;
 let leftovers: (() => Promise<unknown>)[];
@@ -42,15 +44,15 @@ async function connect(): Promise<EventWriter> {
   return writer;
 }
 
-describe('the order of the log', () => {
-  it('has no gaps and is the same for all readers, with many writers and one transaction held open', async () => {
+describe('sequencing', () => {
+  it('gives all readers the same order without gaps, while many writers commit and one transaction stays open', async () => {
     const logs = await Promise.all([openLog(), openLog()]);
     const streams = await Promise.all([...logs, ...logs].map(eventLog => eventLog.subscribe(ALL)));
     const writers = await Promise.all(Array.from({ length: 6 }, connect));
     const late = await connect();
-    const lateSession = randomUUID();
+    const lateSessionId = randomUUID();
     await late.client.query('begin');
-    const lateId = await late.write({ sessionId: lateSession });
+    const lateId = await late.write({ sessionId: lateSessionId });
 
     const perWriter = 60;
     const written = writers.map(async (writer, number) => {
@@ -65,15 +67,15 @@ describe('the order of the log', () => {
       }
     });
     const early = writers.length * perWriter;
-    const seen = await Promise.all(streams.map(stream => take(stream, early)));
+    const seen = await Promise.all(streams.map(stream => takeEvents(stream, early)));
     await Promise.all(written);
-    expect(seen[0]?.some(event => event.sessionId === lateSession)).toBe(false);
+    expect(seen[0]?.some(event => event.sessionId === lateSessionId)).toBe(false);
 
     await late.client.query('commit');
-    const last = await Promise.all(streams.map(async stream => (await take(stream, 1))[0]));
+    const last = await Promise.all(streams.map(async stream => (await takeEvents(stream, 1))[0]));
     expect(last.map(event => event?.id)).toEqual(streams.map(() => lateId));
 
-    const table = await wholeLog(late.client);
+    const table = await readEventTable(late.client);
     expect(table.map(event => event.seq)).toEqual(Array.from({ length: early + 1 }, (_, index) => BigInt(index + 1)));
     expect(table.at(-1)?.id).toBe(lateId);
     for (const [index, events] of seen.entries()) {
@@ -86,7 +88,7 @@ describe('the order of the log', () => {
     }
   });
 
-  it('gives the end of the log, with all that was committed before', async () => {
+  it('sync returns the end of the log, which includes every event committed before the call', async () => {
     const [first, second] = await Promise.all([openLog(), openLog()]);
     const writer = await connect();
     expect(await first.sync()).toBe(0n);
@@ -96,7 +98,7 @@ describe('the order of the log', () => {
     }
   });
 
-  it('takes more events than one run numbers', async () => {
+  it('numbers more events than fit into one batch of the sequencer', async () => {
     const eventLog = await openLog();
     const writer = await connect();
     await writer.writeMany(Array.from({ length: 12_345 }, () => randomUUID()));
@@ -105,41 +107,41 @@ describe('the order of the log', () => {
 });
 
 describe('wake-ups', () => {
-  it('reach other processes at once', async () => {
-    const [here, there] = [await openLog({ pollMs: LONG_MS }), await openLog({ pollMs: LONG_MS })];
+  it('reach other processes without waiting for the poll', async () => {
+    const [here, there] = [await openLog({ pollMs: NEVER_POLL_MS }), await openLog({ pollMs: NEVER_POLL_MS })];
     const stream = await there.subscribe(ALL);
     const writer = await connect();
     const id = await writer.write({ sessionId: randomUUID() });
     here.wake();
-    expect((await take(stream, 1))[0]?.id).toBe(id);
+    expect((await takeEvents(stream, 1))[0]?.id).toBe(id);
   });
 
-  it('may be lost: the poll finds the event', async () => {
-    const [here, there] = [await openLog({ openBus: MUTE }), await openLog({ openBus: MUTE })];
+  it('may be lost: the poll delivers the event', async () => {
+    const [here, there] = [await openLog({ openBus: SILENT_BUS }), await openLog({ openBus: SILENT_BUS })];
     const stream = await there.subscribe(ALL);
     const writer = await connect();
     const id = await writer.write({ sessionId: randomUUID() });
     here.wake();
-    expect((await take(stream, 1))[0]?.id).toBe(id);
-    const unannounced = await writer.write({ sessionId: randomUUID() });
-    expect((await take(stream, 1))[0]?.id).toBe(unannounced);
+    expect((await takeEvents(stream, 1))[0]?.id).toBe(id);
+    const notAnnounced = await writer.write({ sessionId: randomUUID() });
+    expect((await takeEvents(stream, 1))[0]?.id).toBe(notAnnounced);
   });
 
-  it('may be wrong: a place the log has not reached is not waited for', async () => {
-    const eventLog = await openLog({ pollMs: LONG_MS });
+  it('may be wrong: the log does not wait for a position that does not exist', async () => {
+    const eventLog = await openLog({ pollMs: NEVER_POLL_MS });
     const stream = await eventLog.subscribe(ALL);
     const writer = await connect();
     await writer.client.query("select pg_notify('sessiongraph_events', '999999'), pg_notify('sessiongraph_events', 'nonsense')");
     const id = await writer.write({ sessionId: randomUUID() });
     eventLog.wake();
-    expect((await take(stream, 1))[0]?.id).toBe(id);
+    expect((await takeEvents(stream, 1))[0]?.id).toBe(id);
   });
 });
 
-describe('when connections break', () => {
+describe('broken database connections', () => {
   const backends = "from pg_stat_activity where datname = current_database() and application_name like 'sessiongraph%'";
 
-  it('streams go on and miss nothing', async () => {
+  it('do not end streams or lose events', async () => {
     const eventLog = await openLog({ bufferSize: 4 });
     const writer = await connect();
     const fast = await eventLog.subscribe(ALL);
@@ -150,17 +152,17 @@ describe('when connections break', () => {
       await writer.client.query(`select pg_terminate_backend(pid) ${backends}`);
       ids.push(await writer.write({ sessionId: randomUUID() }));
       eventLog.wake();
-      expect((await take(fast, 21)).map(event => event.id)).toEqual(ids.slice(-21));
+      expect((await takeEvents(fast, 21)).map(event => event.id)).toEqual(ids.slice(-21));
     }
-    expect((await take(slow, ids.length)).map(event => event.id)).toEqual(ids);
+    expect((await takeEvents(slow, ids.length)).map(event => event.id)).toEqual(ids);
     await vi.waitFor(async () => {
       const { rows } = await writer.client.query(`select 1 ${backends} and application_name = 'sessiongraph bus'`);
       expect(rows).toHaveLength(1);
     }, WAIT_OPTIONS);
   });
 
-  it('wake-ups are heard again', async () => {
-    const [here, there] = [await openLog({ pollMs: LONG_MS }), await openLog({ pollMs: LONG_MS })];
+  it('are replaced, and wake-ups arrive again without the poll', async () => {
+    const [here, there] = [await openLog({ pollMs: NEVER_POLL_MS }), await openLog({ pollMs: NEVER_POLL_MS })];
     const stream = await there.subscribe(ALL);
     const writer = await connect();
     const bus = `${backends} and application_name = 'sessiongraph bus'`;
@@ -171,11 +173,11 @@ describe('when connections break', () => {
     }, WAIT_OPTIONS);
     const id = await writer.write({ sessionId: randomUUID() });
     here.wake();
-    expect((await take(stream, 1))[0]?.id).toBe(id);
+    expect((await takeEvents(stream, 1))[0]?.id).toBe(id);
   });
 
-  it('refuses new subscriptions with SERVICE_UNAVAILABLE while the database is away', async () => {
-    const eventLog = await openLog({ pollMs: LONG_MS });
+  it('make subscribe and sync fail with SERVICE_UNAVAILABLE while the database is gone', async () => {
+    const eventLog = await openLog({ pollMs: NEVER_POLL_MS });
     await database.close();
     await expect(eventLog.subscribe(ALL)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     await expect(eventLog.sync()).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
@@ -183,77 +185,78 @@ describe('when connections break', () => {
 });
 
 describe('a slow consumer', () => {
-  it('holds no more than its buffer, and gets everything when it asks', async () => {
+  it('buffers no more than the configured size and still receives every event', async () => {
     const eventLog = await openLog({ bufferSize: 16 });
     const writer = await connect();
     const [sessionId, other] = [randomUUID(), randomUUID()];
-    const stuck = await eventLog.subscribe({ ...ALL, sessionIds: [sessionId] });
-    const started = stuck.next();
-    const quick = await eventLog.subscribe(ALL);
+    const slow = await eventLog.subscribe({ ...ALL, sessionIds: [sessionId] });
+    const started = slow.next();
+    const fast = await eventLog.subscribe(ALL);
     const ids: bigint[] = [];
     const total = 6_000;
-    let most = 0;
+    let mostBuffered = 0;
     for (let done = 0; done < total; done += 100) {
       const sessionIds = Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? sessionId : other));
       ids.push(...(await writer.writeMany(sessionIds)).filter((_, index) => index % 2 === 0));
       eventLog.wake();
-      await take(quick, 100);
-      most = Math.max(most, eventLog.gauges().buffered);
+      await takeEvents(fast, 100);
+      mostBuffered = Math.max(mostBuffered, eventLog.gauges().buffered);
     }
-    expect(most).toBeLessThanOrEqual(2 * 16);
+    expect(mostBuffered).toBeLessThanOrEqual(2 * 16);
     await expect.poll(() => eventLog.gauges()).toEqual({ subscriptions: 2, behind: expect.any(Number), buffered: 0, lag: 0 });
 
     const first = await started;
-    const rest = await take(stuck, total / 2 - 1);
+    const rest = await takeEvents(slow, total / 2 - 1);
     expect([first.value, ...rest].map(event => event.id)).toEqual(ids);
 
-    const waiting = stuck.next();
+    const waiting = slow.next();
     const live = await writer.write({ sessionId });
     eventLog.wake();
     expect((await waiting).value).toMatchObject({ id: live });
     expect(eventLog.gauges().behind).toBe(1);
   });
 
-  it('is told when what it wants next has been dropped', async () => {
+  it('fails with EventLogExpiredError when its next event has been dropped', async () => {
     const eventLog = await openLog({ bufferSize: 2 });
     const writer = await connect();
-    const stuck = await eventLog.subscribe(ALL);
+    const slow = await eventLog.subscribe(ALL);
     for (let batch = 0; batch < 10; batch += 1) await writer.writeMany(Array.from({ length: 1_000 }, () => randomUUID()));
     const other = await eventLog.subscribe({ ...ALL, after: 0n });
-    await take(other, 10_000);
+    await takeEvents(other, 10_000);
     await writer.client.query('update aria_engine.event_log_state set expired_seq = 10');
-    await expect(stuck.next()).rejects.toThrow(EventLogExpiredError);
-    expect(await stuck.next()).toEqual({ done: true, value: undefined });
+    await expect(slow.next()).rejects.toThrow(EventLogExpiredError);
+    expect(await slow.next()).toEqual({ done: true, value: undefined });
     expect(eventLog.gauges().subscriptions).toBe(1);
   });
 });
 
-describe('a consumer that is behind while the database refuses to be read', () => {
-  it('is told in the end, and goes on behind its last event', async () => {
-    const eventLog = await openLog({ pollMs: LONG_MS, bufferSize: 2 });
+describe('a consumer that is behind while reads of the table fail', () => {
+  it('gets SERVICE_UNAVAILABLE in the end and can resume after its last event', async () => {
+    const eventLog = await openLog({ pollMs: NEVER_POLL_MS, bufferSize: 2 });
     const writer = await connect();
     await writer.writeMany(Array.from({ length: 6 }, () => randomUUID()));
     const stream = await eventLog.subscribe({ ...ALL, after: 0n });
-    const [, second] = await take(stream, 2);
-    await writer.client.query('alter table aria_engine.event_log_state rename expired_seq to hidden');
+    const [, second] = await takeEvents(stream, 2);
+    await writer.client.query('alter table aria_engine.event_log_state rename expired_seq to renamed');
     await expect(stream.next()).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     expect(await stream.next()).toEqual({ done: true, value: undefined });
-    await writer.client.query('alter table aria_engine.event_log_state rename hidden to expired_seq');
+    await writer.client.query('alter table aria_engine.event_log_state rename renamed to expired_seq');
     const resumed = await eventLog.subscribe({ ...ALL, after: second?.seq ?? -1n });
-    expect((await take(resumed, 4)).map(({ seq }) => seq)).toEqual([3n, 4n, 5n, 6n]);
+    expect((await takeEvents(resumed, 4)).map(({ seq }) => seq)).toEqual([3n, 4n, 5n, 6n]);
   });
 });
 
 describe('many consumers that are behind', () => {
-  it('wait for their turn as long as it takes, not for a connection', async () => {
+  it('queue for their reads, so none fails with a connection timeout', async () => {
     const warn = vi.fn();
-    const eventLog = await openLog({ pollMs: LONG_MS, log: Object.assign(createLog('silent'), { warn }) });
+    const eventLog = await openLog({ pollMs: NEVER_POLL_MS, log: Object.assign(createLog('silent'), { warn }) });
     const [writer, locker] = await Promise.all([connect(), connect()]);
     await writer.writeMany(Array.from({ length: 3 }, () => randomUUID()));
     const streams = await Promise.all(Array.from({ length: 10 }, () => eventLog.subscribe({ ...ALL, after: 0n })));
     await locker.client.query('begin; lock table aria_engine.session_events in access exclusive mode');
-    const reading = streams.map(stream => take(stream, 3));
-    await setTimeout(CONNECTION_WAIT_MS + 500);
+    const reading = streams.map(stream => takeEvents(stream, 3));
+    // Queued reads must outlast the pool's timeout. Nothing signals that they did, so the test has to sleep.
+    await setTimeout(CONNECT_TIMEOUT_MS + 500);
     await locker.client.query('commit');
     for (const events of await Promise.all(reading)) expect(events.map(({ seq }) => seq)).toEqual([1n, 2n, 3n]);
     expect(warn).not.toHaveBeenCalled();
@@ -261,32 +264,32 @@ describe('many consumers that are behind', () => {
 });
 
 describe('a consumer that reads the table', () => {
-  it('has few events waiting for it there', async () => {
-    const eventLog = await openLog({ pollMs: LONG_MS });
+  it('buffers only one page of events', async () => {
+    const eventLog = await openLog({ pollMs: NEVER_POLL_MS });
     const writer = await connect();
     await writer.writeMany(Array.from({ length: 1_000 }, () => randomUUID()));
     const stream = await eventLog.subscribe({ ...ALL, after: 0n });
-    await take(stream, 1);
+    await takeEvents(stream, 1);
     expect(eventLog.gauges().buffered).toBe(63);
-    expect((await take(stream, 999)).at(-1)?.seq).toBe(1_000n);
+    expect((await takeEvents(stream, 999)).at(-1)?.seq).toBe(1_000n);
   });
 
-  it('reads nothing once it has ended', async () => {
+  it('does not query the table after it has ended', async () => {
     const table = createEventTable({ url: database.url, log });
     leftovers.push(() => table.close());
     let isOpen = true;
     const { read, readLinks, withDescendants } = table.readingFor({ isOpen: () => isOpen });
     const range = { after: 0n, through: 10n, limit: 10 };
-    const none = { sessionIds: null, agentIds: null, types: null };
-    const all = () => Promise.allSettled([read(range, none), readLinks(range), withDescendants([randomUUID()], 0n)]);
-    expect((await all()).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled']);
+    const noFilter = { sessionIds: null, agentIds: null, types: null };
+    const readAll = () => Promise.allSettled([read(range, noFilter), readLinks(range), withDescendants([randomUUID()], 0n)]);
+    expect((await readAll()).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled']);
     isOpen = false;
-    for (const outcome of await all()) expect(outcome).toMatchObject({ reason: { message: 'the stream has ended' } });
+    for (const outcome of await readAll()) expect(outcome).toMatchObject({ reason: { message: 'the stream has ended' } });
   });
 });
 
 describe('resuming', () => {
-  it('gives what happened since, then what happens, seamlessly', async () => {
+  it('gives past events and then live ones, without gaps or duplicates', async () => {
     const eventLog = await openLog();
     const writer = await connect();
     const total = 10_000;
@@ -298,12 +301,12 @@ describe('resuming', () => {
     };
     const live = await eventLog.subscribe(ALL);
     const writing = write();
-    const reading = take(live, total);
+    const reading = takeEvents(live, total);
     const resumed: bigint[] = [];
     let after = 0n;
     while (after < BigInt(total)) {
       const stream = await eventLog.subscribe({ ...ALL, after });
-      const events = await take(stream, Math.min(777, total - Number(after)));
+      const events = await takeEvents(stream, Math.min(777, total - Number(after)));
       await stream.return?.();
       resumed.push(...events.map(event => event.seq));
       after = events.at(-1)?.seq ?? after;
@@ -313,7 +316,7 @@ describe('resuming', () => {
     expect(eventLog.gauges().subscriptions).toBe(1);
   });
 
-  it('passes long stretches of other sessions and misses nothing between them, followed children included', async () => {
+  it('finds the few matching events between thousands of events of other sessions, with and without descendants', async () => {
     const writer = await connect();
     const [root, child, grandchild] = [randomUUID(), randomUUID(), randomUUID()];
     const others = Array.from({ length: 5_000 }, () => randomUUID());
@@ -338,7 +341,7 @@ describe('resuming', () => {
       [false, ofRoot],
     ] as const) {
       const stream = await eventLog.subscribe({ ...ALL, sessionIds: [root], includeDescendants, after: 0n });
-      expect((await take(stream, expected.length)).map(({ id }) => id)).toEqual(expected);
+      expect((await takeEvents(stream, expected.length)).map(({ id }) => id)).toEqual(expected);
       const live = stream.next();
       await vi.waitUntil(() => eventLog.gauges().behind === 0, WAIT_OPTIONS);
       const last = await writer.write({ sessionId: root });
@@ -349,7 +352,7 @@ describe('resuming', () => {
     }
   });
 
-  it('is refused where the log does not reach', async () => {
+  it('is refused after the end of the log and before its oldest event', async () => {
     const eventLog = await openLog();
     const writer = await connect();
     await writer.writeMany(Array.from({ length: 10 }, () => randomUUID()));
@@ -358,12 +361,12 @@ describe('resuming', () => {
     await expect(eventLog.subscribe({ ...ALL, after: 4n })).rejects.toThrow(EventLogExpiredError);
     await expect(eventLog.subscribe({ ...ALL, after: 11n })).rejects.toMatchObject({ code: 'BAD_CURSOR' });
     const stream = await eventLog.subscribe({ ...ALL, after: 5n });
-    expect((await take(stream, 5)).map(event => event.seq)).toEqual([6n, 7n, 8n, 9n, 10n]);
+    expect((await takeEvents(stream, 5)).map(event => event.seq)).toEqual([6n, 7n, 8n, 9n, 10n]);
   });
 });
 
-describe('what a stream gets', () => {
-  it('is what passes all its filters, live and from the table alike', async () => {
+describe('filters', () => {
+  it('are combined with AND, for live events and for events read from the table', async () => {
     const eventLog = await openLog();
     const writer = await connect();
     const [one, two] = [randomUUID(), randomUUID()];
@@ -397,20 +400,21 @@ describe('what a stream gets', () => {
       const fromTable = late[index];
       const stream = live[index];
       if (fromTable === undefined || stream === undefined) throw new Error('unreachable');
-      expect((await take(fromTable, wanted.length)).map(event => event.id)).toEqual(wanted);
+      expect((await takeEvents(fromTable, wanted.length)).map(event => event.id)).toEqual(wanted);
       const ended = fromTable.next();
       await fromTable.return?.();
       expect(await ended).toEqual({ done: true, value: undefined });
       if (wanted.length > 0) {
         const first = await firstTaken[index];
-        expect([first?.value, ...(await take(stream, wanted.length - 1))].map(event => event.id)).toEqual(wanted);
+        expect([first?.value, ...(await takeEvents(stream, wanted.length - 1))].map(event => event.id)).toEqual(wanted);
       }
       await stream.return?.();
+      if (wanted.length === 0) expect(await firstTaken[index]).toEqual({ done: true, value: undefined });
     }
     expect(eventLog.gauges()).toMatchObject({ subscriptions: 0, buffered: 0 });
   });
 
-  it('includes descendants: those there are, those created later, and those that come with a subtree', async () => {
+  it('include existing descendants, descendants created later, and subtrees moved below a followed session', async () => {
     const eventLog = await openLog();
     const slowLog = await openLog({ bufferSize: 1 });
     const writer = await connect();
@@ -422,12 +426,12 @@ describe('what a stream gets', () => {
       moved: randomUUID(),
       below: randomUUID(),
     };
-    const stranger = randomUUID();
+    const unrelated = randomUUID();
     await writer.createSession(id.root);
     await writer.createSession(id.child, id.root);
     await writer.createSession(id.moved);
     await writer.createSession(id.below, id.moved);
-    await writer.createSession(stranger);
+    await writer.createSession(unrelated);
     const request: EventRequest = { visibleAgents: null, sessionIds: [id.root], includeDescendants: true };
     const stream = await eventLog.subscribe(request);
     const slow = await slowLog.subscribe(request);
@@ -435,7 +439,7 @@ describe('what a stream gets', () => {
 
     const expected: bigint[] = [];
     expected.push(await writer.write({ sessionId: id.child }));
-    await writer.write({ sessionId: stranger });
+    await writer.write({ sessionId: unrelated });
     await writer.write({ sessionId: id.moved });
     await writer.write({ sessionId: id.below });
     await writer.createSession(id.late, id.child);
@@ -446,22 +450,22 @@ describe('what a stream gets', () => {
     await writer.client.query('update aria_engine.chat_sessions set parent_id = $1 where id = $2', [id.late, id.moved]);
     expected.push(await writer.write({ sessionId: id.moved, type: 'UPDATED', payload: { changed: ['parent'], parentId: id.late } }));
     expected.push(await writer.write({ sessionId: id.below }));
-    await writer.write({ sessionId: stranger, type: 'CREATED', payload: { parentId: stranger } });
+    await writer.write({ sessionId: unrelated, type: 'CREATED', payload: { parentId: unrelated } });
     expected.push(await writer.write({ sessionId: id.root }));
     eventLog.wake();
 
     const [one, two] = await Promise.all(first);
-    expect([one?.value, ...(await take(stream, expected.length - 1))].map(event => event.id)).toEqual(expected);
-    expect([two?.value, ...(await take(slow, expected.length - 1))].map(event => event.id)).toEqual(expected);
+    expect([one?.value, ...(await takeEvents(stream, expected.length - 1))].map(event => event.id)).toEqual(expected);
+    expect([two?.value, ...(await takeEvents(slow, expected.length - 1))].map(event => event.id)).toEqual(expected);
     const resumed = await eventLog.subscribe({ ...request, after: 0n });
-    expect((await take(resumed, expected.length)).map(event => event.id)).toEqual(expected);
-    const own = await eventLog.subscribe({ ...request, visibleAgents: ['other'], after: 0n });
-    expect((await take(own, 2)).map(event => event.id)).toEqual(expected.slice(2, 4));
+    expect((await takeEvents(resumed, expected.length)).map(event => event.id)).toEqual(expected);
+    const visible = await eventLog.subscribe({ ...request, visibleAgents: ['other'], after: 0n });
+    expect((await takeEvents(visible, 2)).map(event => event.id)).toEqual(expected.slice(2, 4));
   });
 });
 
-describe('ending', () => {
-  it('lets go of a stream at once, also while it waits', async () => {
+describe('return and close', () => {
+  it('return ends a stream immediately, even with reads pending', async () => {
     const eventLog = await openLog();
     const stream = await eventLog.subscribe(ALL);
     const waiting = [stream.next(), stream.next()];
@@ -474,7 +478,7 @@ describe('ending', () => {
     expect(eventLog.gauges().subscriptions).toBe(0);
   });
 
-  it('ends all streams and leaves no connection', async () => {
+  it('close ends all streams and closes all connections', async () => {
     const eventLog = await openLog();
     const writer = await connect();
     const stream = await eventLog.subscribe(ALL);

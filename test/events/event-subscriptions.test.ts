@@ -51,10 +51,10 @@ afterAll(async () => {
   await testDatabase.close();
 });
 
-type Started = AsyncGenerator<ExecutionResult, undefined> | ExecutionResult;
+type Subscribed = AsyncGenerator<ExecutionResult, undefined> | ExecutionResult;
 
-/** Starts a subscription; everything committed after it resolves is in its stream. */
-function start(source: string, variableValues: Record<string, unknown> = {}): Promise<Started> {
+/** Starts a subscription. Every matching event committed after this resolves is delivered. */
+function subscribe(source: string, variableValues: Record<string, unknown> = {}): Promise<Subscribed> {
   return subscribeOperation(
     { schema, document: parse(source), variableValues },
     { requestId: 'test', signal: new AbortController().signal, access: OPEN_ACCESS },
@@ -72,12 +72,12 @@ function start(source: string, variableValues: Record<string, unknown> = {}): Pr
   );
 }
 
-/** The root fields of a stream's next events. */
-async function take(started: Started, number: number): Promise<unknown[]> {
-  if (!(Symbol.asyncIterator in started)) throw new Error(`It did not start: ${JSON.stringify(started.errors)}`);
+/** Reads the next events of a stream and returns the value of their root field. */
+async function takeEvents(stream: Subscribed, number: number): Promise<unknown[]> {
+  if (!(Symbol.asyncIterator in stream)) throw new Error(`The subscription was refused: ${JSON.stringify(stream.errors)}`);
   const results: unknown[] = [];
   while (results.length < number) {
-    const { done, value } = await started.next();
+    const { done, value } = await stream.next();
     if (done === true) throw new Error(`The stream ended after ${results.length} of ${number} events.`);
     if (value.errors !== undefined) throw new Error(JSON.stringify(value.errors));
     results.push(...Object.values(value.data ?? {}));
@@ -85,7 +85,7 @@ async function take(started: Started, number: number): Promise<unknown[]> {
   return results;
 }
 
-const session = async (parentId?: string) => (await createSession(caller, { agentId: 'main', parentId })).id;
+const newSession = async (parentId?: string) => (await createSession(caller, { agentId: 'main', parentId })).id;
 const append = (sessionId: string, content: string) => appendMessage(caller, { sessionId, message: { role: 'USER', content } });
 
 const EVENTS = /* GraphQL */ `
@@ -107,13 +107,13 @@ const EVENTS = /* GraphQL */ `
 `;
 
 describe('sessionEvents', () => {
-  it('tells every change of a session, in order, with the session as it is at delivery', async () => {
-    const stream = await start(EVENTS);
-    const id = await session();
-    expect(await take(stream, 1)).toMatchObject([{ __typename: 'SessionCreatedEvent', agentId: 'main', session: { sessionId: id } }]);
+  it('delivers every kind of change in order, with the session as it is at delivery', async () => {
+    const stream = await subscribe(EVENTS);
+    const id = await newSession();
+    expect(await takeEvents(stream, 1)).toMatchObject([{ __typename: 'SessionCreatedEvent', agentId: 'main', session: { sessionId: id } }]);
 
     await updateSession(caller, { id, title: 'Planning', metadata: { step: 1 } });
-    const [updated] = await take(stream, 1);
+    const [updated] = await takeEvents(stream, 1);
     expect(updated).toMatchObject({ __typename: 'SessionUpdatedEvent', session: { title: 'Planning', metadata: { step: 1 } } });
     expect(updated).toHaveProperty('changed', expect.arrayContaining(['title', 'metadata']));
 
@@ -122,10 +122,10 @@ describe('sessionEvents', () => {
       message: { role: 'USER', content: 'hello', usage: { inputTokens: 3, outputTokens: 4, costUsd: 0.5 } },
     });
     const added = { __typename: 'MessageAddedEvent', message: { position: 1, content: 'hello', session: { sessionId: id } } };
-    expect(await take(stream, 1)).toMatchObject([{ ...added, session: { messageCount: 1 } }]);
+    expect(await takeEvents(stream, 1)).toMatchObject([{ ...added, session: { messageCount: 1 } }]);
 
     await endSession(caller, { id, status: 'FAILED', reason: 'no more ideas' });
-    expect(await take(stream, 1)).toMatchObject([
+    expect(await takeEvents(stream, 1)).toMatchObject([
       {
         __typename: 'SessionStatusChangedEvent',
         from: 'ACTIVE',
@@ -139,7 +139,7 @@ describe('sessionEvents', () => {
     await deleteSession(caller, { id });
     await restoreSession(caller, { id });
     await deleteSession(caller, { id, permanent: true });
-    const last = await take(stream, 3);
+    const last = await takeEvents(stream, 3);
     expect(last).toMatchObject([
       { __typename: 'SessionDeletedEvent', permanent: false },
       { __typename: 'SessionRestoredEvent' },
@@ -147,105 +147,105 @@ describe('sessionEvents', () => {
     ]);
   });
 
-  it('tells a deleted message by its id', async () => {
-    const id = await session();
-    const stream = await start(EVENTS, { filter: { types: ['MESSAGE_ADDED', 'MESSAGE_DELETED'], sessionIds: [id] } });
+  it('delivers a MessageDeletedEvent with the id of the deleted message', async () => {
+    const id = await newSession();
+    const stream = await subscribe(EVENTS, { filter: { types: ['MESSAGE_ADDED', 'MESSAGE_DELETED'], sessionIds: [id] } });
     const messageId = (await append(id, 'mistaken')).messages[0]?.id ?? '';
     await deleteMessage(caller, { sessionId: id, id: messageId });
-    expect((await take(stream, 2))[1]).toMatchObject({ __typename: 'MessageDeletedEvent', messageId, session: { messageCount: 0 } });
+    expect((await takeEvents(stream, 2))[1]).toMatchObject({ __typename: 'MessageDeletedEvent', messageId, session: { messageCount: 0 } });
   });
 
-  it('filters by session (global id or UUID), agent and type, joined by AND', async () => {
-    const [one, two, three] = [await session(), await session(), (await createSession(caller, { agentId: 'other' })).id];
+  it('filters by session (global id or UUID), agent and type, combined with AND', async () => {
+    const [one, two, three] = [await newSession(), await newSession(), (await createSession(caller, { agentId: 'other' })).id];
     const filter = {
       sessionIds: [sessionGlobalId(one), three.toUpperCase(), randomUUID(), 'nonsense'],
       agentIds: ['main', 'nobody'],
       types: ['MESSAGE_ADDED', 'CREATED'],
     };
-    const stream = await start(EVENTS, { filter });
+    const stream = await subscribe(EVENTS, { filter });
     await append(three, 'of another agent');
     await append(two, 'in another session');
     await updateSession(caller, { id: one, title: 'of another type' });
     await append(one, 'this one');
-    expect(await take(stream, 1)).toMatchObject([{ message: { content: 'this one' } }]);
+    expect(await takeEvents(stream, 1)).toMatchObject([{ message: { content: 'this one' } }]);
   });
 
-  it('follows descendants, also of children created later', async () => {
-    const root = await session();
-    const child = await session(root);
-    const stream = await start(EVENTS, { filter: { sessionIds: [root], includeDescendants: true } });
-    const grandchild = await session(child);
+  it('delivers events of descendants created after the subscription started', async () => {
+    const root = await newSession();
+    const child = await newSession(root);
+    const stream = await subscribe(EVENTS, { filter: { sessionIds: [root], includeDescendants: true } });
+    const grandchild = await newSession(child);
     await append(grandchild, 'from below');
-    await append(await session(), 'a stranger');
+    await append(await newSession(), 'in an unrelated session');
     await append(root, 'from the root');
-    const got = await take(stream, 3);
-    expect(got).toMatchObject([
+    const received = await takeEvents(stream, 3);
+    expect(received).toMatchObject([
       { sessionId: grandchild },
       { message: { content: 'from below' } },
       { message: { content: 'from the root' } },
     ]);
   });
 
-  it('refuses a filter that names too many', async () => {
+  it('rejects more than 1000 sessionIds with BAD_USER_INPUT', async () => {
     const sessionIds = Array.from({ length: 1_001 }, () => randomUUID());
-    expect(await start(EVENTS, { filter: { sessionIds } })).toMatchObject({
+    expect(await subscribe(EVENTS, { filter: { sessionIds } })).toMatchObject({
       errors: [{ extensions: { code: 'BAD_USER_INPUT', details: { field: 'filter.sessionIds' } } }],
     });
   });
 });
 
 describe('sessionStatusChanged', () => {
-  const STATUS = /* GraphQL */ `
+  const STATUS_CHANGES = /* GraphQL */ `
     subscription ($sessionId: ID, $agentId: String) {
       sessionStatusChanged(sessionId: $sessionId, agentId: $agentId) { sessionId from to session { status } }
     }
   `;
 
-  it('tells changes of status: of one session, of one agent, of all', async () => {
-    const [id, other] = [await session(), (await createSession(caller, { agentId: 'other' })).id];
-    const ofSession = await start(STATUS, { sessionId: sessionGlobalId(id) });
-    const ofAgent = await start(STATUS, { agentId: 'other' });
-    const ofAll = await start(STATUS);
+  it('delivers status changes only, of one session, one agent or all sessions', async () => {
+    const [id, other] = [await newSession(), (await createSession(caller, { agentId: 'other' })).id];
+    const ofSession = await subscribe(STATUS_CHANGES, { sessionId: sessionGlobalId(id) });
+    const ofAgent = await subscribe(STATUS_CHANGES, { agentId: 'other' });
+    const ofAll = await subscribe(STATUS_CHANGES);
     await append(id, 'no change of status');
     await endSession(caller, { id: other });
     await updateSession(caller, { id, status: 'WORKING' });
     await updateSession(caller, { id, status: 'COMPLETED' });
     const ended = { sessionId: other, from: 'ACTIVE', to: 'ENDED', session: { status: 'ENDED' } };
-    expect(await take(ofSession, 2)).toMatchObject([
+    expect(await takeEvents(ofSession, 2)).toMatchObject([
       { from: 'ACTIVE', to: 'WORKING' },
       { from: 'WORKING', to: 'COMPLETED' },
     ]);
-    expect(await take(ofAgent, 1)).toEqual([ended]);
-    expect(await take(ofAll, 3)).toMatchObject([ended, { sessionId: id }, { sessionId: id }]);
+    expect(await takeEvents(ofAgent, 1)).toEqual([ended]);
+    expect(await takeEvents(ofAll, 3)).toMatchObject([ended, { sessionId: id }, { sessionId: id }]);
   });
 
-  it('is SESSION_NOT_FOUND for an unknown session', async () => {
+  it('fails with SESSION_NOT_FOUND for an unknown session', async () => {
     for (const sessionId of [randomUUID(), 'nonsense', '']) {
-      expect(await start(STATUS, { sessionId })).toMatchObject({ errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }] });
+      expect(await subscribe(STATUS_CHANGES, { sessionId })).toMatchObject({ errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }] });
     }
   });
 });
 
 describe('messageAdded', () => {
-  const ADDED = /* GraphQL */ `
+  const NEW_MESSAGES = /* GraphQL */ `
     subscription ($sessionId: ID!) { messageAdded(sessionId: $sessionId) { sessionId message { role content position } } }
   `;
 
-  it('tells the messages of one session', async () => {
-    const [id, other] = [await session(), await session()];
-    const stream = await start(ADDED, { sessionId: id });
+  it('delivers the new messages of the given session only', async () => {
+    const [id, other] = [await newSession(), await newSession()];
+    const stream = await subscribe(NEW_MESSAGES, { sessionId: id });
     await append(other, 'elsewhere');
     await append(id, 'first');
     await append(id, 'second');
-    expect(await take(stream, 2)).toEqual([
+    expect(await takeEvents(stream, 2)).toEqual([
       { sessionId: id, message: { role: 'USER', content: 'first', position: 1 } },
       { sessionId: id, message: { role: 'USER', content: 'second', position: 2 } },
     ]);
   });
 
-  it('is SESSION_NOT_FOUND for an unknown session', async () => {
+  it('fails with SESSION_NOT_FOUND for an unknown session', async () => {
     for (const sessionId of [randomUUID(), 'nonsense']) {
-      expect(await start(ADDED, { sessionId })).toMatchObject({ errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }] });
+      expect(await subscribe(NEW_MESSAGES, { sessionId })).toMatchObject({ errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }] });
     }
   });
 });

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import type { EventPayloads, EventType, StoredEvent } from '../../src/events/event-payload.ts';
 
-/** One event to write; the rest is made up. */
+/** One event to write. Fields that are left out get default values. */
 export interface WrittenEvent<Type extends EventType = EventType> {
   readonly sessionId: string;
   readonly agentId?: string;
@@ -9,18 +9,18 @@ export interface WrittenEvent<Type extends EventType = EventType> {
   readonly payload?: EventPayloads[Type];
 }
 
-/** A connection that writes to the log as services do: rows without `seq`. */
+/** A connection that inserts events as the services do: rows without `seq`. */
 export interface EventWriter {
   readonly client: Client;
-  /** Writes one event, in the transaction under way if there is one; gives its id. */
+  /** Inserts one event, in the connection's open transaction if there is one. Returns its id. */
   write(event: WrittenEvent): Promise<bigint>;
-  /** Writes many in one statement; gives their ids in that order. */
+  /** Inserts one event per session in one statement. Returns their ids in the same order. */
   writeMany(sessionIds: readonly string[]): Promise<readonly bigint[]>;
-  /** Inserts a session without any event. */
+  /** Inserts a session without writing an event. */
   createSession(id: string, parentId?: string): Promise<void>;
 }
 
-/** Connects a writer. */
+/** Opens the connection of an event writer. */
 export async function openWriter(url: string): Promise<EventWriter> {
   const client = new Client({ connectionString: url });
   await client.connect();
@@ -50,8 +50,8 @@ export async function openWriter(url: string): Promise<EventWriter> {
   };
 }
 
-/** The next `number` events of a stream. */
-export async function take(stream: AsyncIterator<StoredEvent>, number: number): Promise<readonly StoredEvent[]> {
+/** Reads the next `number` events of a stream. */
+export async function takeEvents(stream: AsyncIterator<StoredEvent>, number: number): Promise<readonly StoredEvent[]> {
   const events: StoredEvent[] = [];
   while (events.length < number) {
     const result = await stream.next();
@@ -61,8 +61,8 @@ export async function take(stream: AsyncIterator<StoredEvent>, number: number): 
   return events;
 }
 
-/** The whole log in its order, from the table. */
-export async function wholeLog(client: Client): Promise<readonly { seq: bigint; id: bigint; sessionId: string }[]> {
+/** Reads all sequenced events from the table, in log order. */
+export async function readEventTable(client: Client): Promise<readonly { seq: bigint; id: bigint; sessionId: string }[]> {
   const { rows } = await client.query<{ seq: string; id: string; session_id: string }>(
     'select seq, id, session_id from aria_engine.session_events where seq is not null order by seq',
   );
