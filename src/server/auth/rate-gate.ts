@@ -1,41 +1,40 @@
 import type { DocumentNode } from 'graphql';
+import { LRUCache } from 'lru-cache';
 import type { DomainError } from '../../errors.ts';
 import type { RateCharge, RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
 import type { DocumentCache } from '../graphql/document-cache.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
 import { type RateLimiter, rateLimitExceeded } from './rate-limiter.ts';
 
-/** Counts each operation once, over every transport, and tells the transport where its caller stands. Refusals are RATE_LIMIT_EXCEEDED. */
+/** Counts each operation once, over every transport, and reports the caller's rate limit states to the transport. */
 export interface RateGate {
-  /** Counts an operation of a valid document; null where it may go on. */
+  /**
+   * Counts an operation of a valid document.
+   * @returns RATE_LIMIT_EXCEEDED, or null if the operation may run
+   */
   take(origin: OperationOrigin, charge: RateCharge): Promise<DomainError | null>;
   /**
-   * Counts, as one request, what never came to be an operation: a document that cannot be parsed or is not valid, an operation it does not have.
-   * Nothing where the origin has been counted, or refused, already. Null where the fault is to be told, else what is told in its place.
+   * Counts a faulty request: a document that cannot be parsed or is invalid, or an unknown operation name. It counts as one request. Does
+   * nothing if the origin has already been counted or rejected.
+   * @returns RATE_LIMIT_EXCEEDED, which replaces the errors of the request, or null to answer with those errors
    */
   takeFault(origin: OperationOrigin): Promise<DomainError | null>;
   /**
-   * Before a document is parsed: the refusal for a caller whose faults have used up its requests. Documents that have been parsed
-   * before go on to be counted in their own class: they cost nothing to take apart, and writes may be left.
+   * Checks before a document is parsed whether the caller's faulty requests have used up its limit. Documents in the cache pass: they need
+   * no parsing, and they are counted in their own class, such as writes, which may have capacity left.
+   * @returns RATE_LIMIT_EXCEEDED, or null if the document may be parsed
    */
-  refusalBeforeParsing(origin: OperationOrigin, text: string): DomainError | null;
+  checkBeforeParsing(origin: OperationOrigin, text: string): DomainError | null;
 }
 
-/** Callers that have no requests left and send faults; more at once are not kept. */
-const MAX_CALLERS = 10_000;
+/** Maximum callers remembered as having used up their limit with faulty requests. */
+const MAX_EXHAUSTED_CALLERS = 10_000;
 
-/** @param documents what has been parsed */
+/** @param documents the parsed documents */
 export function createRateGate(limiter: RateLimiter, documents: DocumentCache<DocumentNode>): RateGate {
   const counted = new WeakSet<OperationOrigin>();
-  /** By the viewer's id, how those stand whose faults have used up their requests. */
-  const spent = new Map<string, RateLimitState>();
-
-  function noteSpent(viewerId: string, state: RateLimitState | undefined): void {
-    if (state === undefined || state.remaining > 0) return;
-    const oldest = spent.keys().next();
-    if (spent.size >= MAX_CALLERS && oldest.done !== true) spent.delete(oldest.value);
-    spent.set(viewerId, state);
-  }
+  /** The states of callers without requests left, by viewer id, until their limit resets. */
+  const exhausted = new LRUCache<string, RateLimitState>({ max: MAX_EXHAUSTED_CALLERS });
 
   return {
     async take(origin, charge) {
@@ -50,22 +49,17 @@ export function createRateGate(limiter: RateLimiter, documents: DocumentCache<Do
       const { viewer } = origin.access;
       const { states, refusal } = await limiter.take(viewer, { requests: 1 });
       origin.onRateLimits?.(states, refusal !== null);
-      noteSpent(viewer.id, states[0]);
+      const [state] = states;
+      const resetMs = state === undefined ? 0 : state.resetAt.getTime() - Date.now();
+      if (state?.remaining === 0 && resetMs > 0) exhausted.set(viewer.id, state, { ttl: Math.ceil(resetMs) });
       return refusal;
     },
-    refusalBeforeParsing(origin, text) {
-      const { id } = origin.access.viewer;
-      const state = spent.get(id);
-      if (state === undefined) return null;
-      const retryAfterMs = state.resetAt.getTime() - Date.now();
-      if (retryAfterMs <= 0) {
-        spent.delete(id);
-        return null;
-      }
-      if (documents.get(text) !== undefined) return null;
+    checkBeforeParsing(origin, text) {
+      const state = exhausted.get(origin.access.viewer.id);
+      if (state === undefined || documents.get(text) !== undefined) return null;
       counted.add(origin);
       origin.onRateLimits?.([state], true);
-      return rateLimitExceeded(state, retryAfterMs);
+      return rateLimitExceeded(state, Math.max(1, state.resetAt.getTime() - Date.now()));
     },
   };
 }

@@ -1,28 +1,15 @@
-/** Longer documents carry their values inside, and do not come a second time. */
-const MAX_LENGTH = 32_768;
+import { LRUCache } from 'lru-cache';
 
-/** Keeps what was made of a document by its text; the least recently used goes first. */
-export interface DocumentCache<Value> {
-  get(text: string): Value | undefined;
-  set(text: string, value: Value): void;
-}
+const MAX_DOCUMENTS = 1_000;
 
-/** @param capacity most documents kept; each is at most 32,768 characters, so the memory it takes is bounded */
-export function createDocumentCache<Value>(capacity = 1_000): DocumentCache<Value> {
-  const entries = new Map<string, Value>();
-  return {
-    get(text) {
-      const value = entries.get(text);
-      if (value === undefined) return undefined;
-      entries.delete(text);
-      entries.set(text, value);
-      return value;
-    },
-    set(text, value) {
-      if (text.length > MAX_LENGTH) return;
-      entries.set(text, value);
-      const oldest = entries.keys().next();
-      if (entries.size > capacity && oldest.done !== true) entries.delete(oldest.value);
-    },
-  };
+/** Longer documents contain literal values, so clients rarely send them twice. */
+const MAX_DOCUMENT_LENGTH = 32_768;
+
+/** Caches what was made of a document, by the document's text. */
+export type DocumentCache<Value extends object> = Pick<LRUCache<string, Value>, 'get' | 'set'>;
+
+/** Makes an LRU cache. Its memory is bounded: it holds at most `max` documents of at most 32,768 characters. */
+export function createDocumentCache<Value extends object>(max: number = MAX_DOCUMENTS): DocumentCache<Value> {
+  // A size must be positive, and the empty document has no characters.
+  return new LRUCache<string, Value>({ max, maxEntrySize: MAX_DOCUMENT_LENGTH + 1, sizeCalculation: (_value, text) => text.length + 1 });
 }

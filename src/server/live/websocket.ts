@@ -199,7 +199,7 @@ export function createWebSocketTransport({
       const contextValue: TransportContext = { origin };
       const { schema, parse, validate } = yoga.getEnveloped(contextValue);
       const text = documents.textFor(payload) ?? payload.query;
-      const excess = rates?.refusalBeforeParsing(origin, text) ?? null;
+      const excess = rates?.checkBeforeParsing(origin, text) ?? null;
       if (excess !== null) return refuse(excess);
       const document = parse(text);
       const faults: readonly GraphQLError[] = validate(schema, document);

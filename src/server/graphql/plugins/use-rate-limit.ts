@@ -24,7 +24,7 @@ export function useRateLimit(gate: RateGate): Plugin<TransportContext, Transport
   }
   return {
     onParams({ params: { query }, context: { origin, refusal: notLetIn }, setResult }) {
-      const refusal = notLetIn === undefined && typeof query === 'string' ? gate.refusalBeforeParsing(origin, query) : null;
+      const refusal = notLetIn === undefined && typeof query === 'string' ? gate.checkBeforeParsing(origin, query) : null;
       if (refusal !== null) setResult(toResult(refusal));
     },
     onExecute: ({ args, setResultAndStopExecution }) => check(args, setResultAndStopExecution),
