@@ -112,7 +112,7 @@ async function main(): Promise<void> {
       print(`
 Next, in GraphiQL at the address the server prints (npm start, unless it runs already):
 
-  { sessions(first: 5, filter: { status: { eq: WORKING } }) { totalCount nodes { title agentId messageCount } } }
+  { sessions(first: 5, filter: { status: { eq: ACTIVE } }) { totalCount nodes { title agentId messageCount } } }
   { searchMessages(query: "quokka OR narwhal", first: 5) { nodes { content session { title } } } }`);
     } finally {
       await client.end();

@@ -167,7 +167,7 @@ function generateSession(options: SeedOptions, agents: readonly [AgentProfile, .
     deletedAt: outline.mark === 'trashed' ? times.markedAt : null,
   } satisfies Partial<Session>;
   const tasks = isDelegated(outline.kind) ? random.integer(3, 12) : null;
-  const percent = outline.status === 'COMPLETED' ? 100 : outline.status === 'SPAWNING' || tasks === null ? 0 : random.integer(5, 95);
+  const percent = outline.status === 'COMPLETED' ? 100 : tasks === null ? 0 : random.integer(5, 95);
   const activity: SessionActivity = {
     sessionId: id,
     agentId,
@@ -183,7 +183,7 @@ function generateSession(options: SeedOptions, agents: readonly [AgentProfile, .
     progressPercent: percent,
     tasksCompleted: tasks === null ? null : Math.floor((tasks * percent) / 100),
     tasksTotal: tasks,
-    currentTask: outline.status === 'WORKING' ? fill(random.pick(topic.tasks)) : null,
+    currentTask: outline.status === 'STALLED' ? fill(random.pick(topic.tasks)) : null,
   };
 
   history.add({ session, lastActivityAt: times.lastActivityAt, depth: parent === null ? 0 : parent.depth + 1 });

@@ -2,21 +2,24 @@ import type { SessionStatus } from '../../src/modules/session/session.rules.ts';
 import type { SessionKind } from '../../src/modules/session-key/session-key.rules.ts';
 import type { RandomSource } from './random-source.ts';
 
+/** A status of a seeded session. None is SPAWNING or WORKING: the sweeper would mark it as STALLED a few minutes later. */
+export type SeedStatus = Exclude<SessionStatus, 'SPAWNING' | 'WORKING'>;
+
 /** How a session is marked besides its status; `superseded`: a newer session has its key. */
 export type SessionMark = 'none' | 'archived' | 'pinned' | 'trashed' | 'superseded';
 
 /** What is decided about a session before its details are drawn. */
 export interface SessionOutline {
   readonly kind: SessionKind;
-  readonly status: SessionStatus;
+  readonly status: SeedStatus;
   readonly mark: SessionMark;
 }
 
-/** The first sessions have every status, kind and mark: even a small seed shows them all. */
+/** The first sessions have every seeded status, every kind and every mark: even a small seed shows them all. */
 export const SHOWCASE: readonly SessionOutline[] = [
   { kind: 'MAIN', status: 'ACTIVE', mark: 'pinned' },
-  { kind: 'SUBAGENT', status: 'WORKING', mark: 'none' },
-  { kind: 'SUBAGENT', status: 'SPAWNING', mark: 'none' },
+  { kind: 'SUBAGENT', status: 'ACTIVE', mark: 'none' },
+  { kind: 'SUBAGENT', status: 'STALLED', mark: 'none' },
   { kind: 'DIRECT', status: 'ACTIVE', mark: 'none' },
   { kind: 'GROUP', status: 'ACTIVE', mark: 'none' },
   { kind: 'SUBAGENT', status: 'COMPLETED', mark: 'none' },
@@ -47,15 +50,13 @@ export function drawOutline(random: RandomSource): SessionOutline {
     ['GLOBAL', 0.5],
     ['UNKNOWN', 0.5],
   ]);
-  const status = random.weighted<SessionStatus>([
-    ['COMPLETED', 42],
+  const status = random.weighted<SeedStatus>([
+    ['COMPLETED', 43],
     ['ENDED', 22],
-    ['ACTIVE', 14],
+    ['ACTIVE', 18],
     ['FAILED', 8],
-    ['WORKING', 5],
-    ['STALLED', 4],
+    ['STALLED', 5],
     ['TERMINATED', 4],
-    ['SPAWNING', 1],
   ]);
   const mark = random.weighted<SessionMark>([
     ['none', 82],

@@ -1,6 +1,6 @@
-import { isTerminal, type SessionStatus } from '../../src/modules/session/session.rules.ts';
+import { isTerminal } from '../../src/modules/session/session.rules.ts';
 import type { RandomSource } from './random-source.ts';
-import type { SessionOutline } from './session-outline.ts';
+import type { SeedStatus, SessionOutline } from './session-outline.ts';
 
 const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;
@@ -42,12 +42,8 @@ export function drawTimes(outline: SessionOutline, constraints: TimeConstraints,
   // Low values are likelier: activity is mostly recent, and most sessions are short.
   const skewed: DrawTime = (lowest, highest) => Math.round(lowest + random.fraction() ** 2.2 * (highest - lowest));
 
-  let last = until - drawIdleTime(outline.status, between, skewed);
-  let start =
-    last -
-    (outline.status === 'SPAWNING'
-      ? between(2 * SECOND, 20 * SECOND)
-      : skewed(2 * MINUTE, outline.kind === 'CRON' ? 40 * MINUTE : 20 * HOUR));
+  let last = until - drawIdleTime(outline.status, skewed);
+  let start = last - skewed(2 * MINUTE, outline.kind === 'CRON' ? 40 * MINUTE : 20 * HOUR);
   if (parent !== null) {
     const parentStart = parent.startedAt.getTime();
     if (isTerminal(outline.status)) {
@@ -82,12 +78,8 @@ export function drawTimes(outline: SessionOutline, constraints: TimeConstraints,
 }
 
 /** Milliseconds from the last activity to the end of the window. */
-function drawIdleTime(status: SessionStatus, between: DrawTime, skewed: DrawTime): number {
+function drawIdleTime(status: SeedStatus, skewed: DrawTime): number {
   switch (status) {
-    case 'SPAWNING':
-      return between(SECOND, 40 * SECOND);
-    case 'WORKING':
-      return between(SECOND, 4 * MINUTE);
     case 'STALLED':
       return skewed(MIN_STALLED, DAY);
     case 'ACTIVE':

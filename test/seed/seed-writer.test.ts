@@ -2,6 +2,8 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeSessions } from '../../scripts/seed/seed-writer.ts';
 import { generateSessions, type SeedOptions } from '../../scripts/seed/session-generator.ts';
+import { createDatabase } from '../../src/postgres/database.ts';
+import { stallSessions } from '../../src/sweeper/stalled-sessions.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const KEYS = { defaultAgent: 'main', mainKey: 'main' };
@@ -34,13 +36,13 @@ async function rows<Row extends pg.QueryResultRow>(sql: string): Promise<Row[]> 
 }
 
 describe('writeSessions', () => {
-  it('writes every row as it was made', async () => {
+  it('writes every row as it was generated', async () => {
     expect(await write()).toEqual({ sessions: 60, messages: 720, skipped: 0, namesDropped: 0 });
-    const made = [...generateSessions(OPTIONS)];
+    const generated = [...generateSessions(OPTIONS)];
     const [stored] = await rows<Record<string, unknown>>(
       `select * from aria_engine.chat_sessions where kind = 'GROUP' order by id limit 1`,
     );
-    const session = made.find(({ session: { id } }) => id === stored?.id)?.session;
+    const session = generated.find(({ session: { id } }) => id === stored?.id)?.session;
     expect(stored).toMatchObject({
       key: session?.key,
       title: session?.title,
@@ -53,11 +55,11 @@ describe('writeSessions', () => {
     const messages = await rows<{ content: string; parts: unknown }>(
       'select content, parts from aria_engine.chat_messages order by session_id, position',
     );
-    const expected = made.toSorted((a, b) => (a.session.id < b.session.id ? -1 : 1)).flatMap(of => of.messages);
+    const expected = generated.toSorted((a, b) => (a.session.id < b.session.id ? -1 : 1)).flatMap(of => of.messages);
     expect(messages).toEqual(expected.map(({ content, parts }) => ({ content, parts })));
   });
 
-  it('leaves counters that agree with the messages, and one unsequenced event a session, parents first', async () => {
+  it('writes counters that match the messages, and one event per session, parents first', async () => {
     await write();
     const wrong = await rows(`
       select a.session_id
@@ -75,14 +77,14 @@ describe('writeSessions', () => {
     );
     expect(events.map(event => event.session_id)).toEqual([...generateSessions(OPTIONS)].map(({ session }) => session.id));
     expect(events.every(event => event.type === 'CREATED' && event.seq === null)).toBe(true);
-    const told = new Set<string>();
+    const created = new Set<string>();
     for (const event of events) {
-      expect(event.payload.parentId === undefined || told.has(event.payload.parentId)).toBe(true);
-      told.add(event.session_id);
+      expect(event.payload.parentId === undefined || created.has(event.payload.parentId)).toBe(true);
+      created.add(event.session_id);
     }
   });
 
-  it('adds nothing a second time, and only the rest where more are asked for', async () => {
+  it('adds nothing in a second run, and only the missing sessions if the second run has more', async () => {
     await write();
     const before = await rows('select * from aria_engine.chat_session_activity order by session_id');
     expect(await write({ until: new Date('2026-03-01T13:00:00.000Z') })).toEqual({
@@ -96,7 +98,18 @@ describe('writeSessions', () => {
     expect(await write({ sessions: 70 })).toMatchObject({ sessions: 10, messages: 120, skipped: 60 });
   });
 
-  it('leaves out the key another session holds', async () => {
+  it('writes no session that the sweeper marks as stalled', async () => {
+    await write();
+    const pool = createDatabase({ url: database.url, poolSize: 1, statementTimeoutMs: 30_000, onConnectionError: () => undefined });
+    try {
+      const batch = { size: 100, skip: [], lost: new AbortController().signal };
+      expect(await stallSessions(pool, 300_000, batch)).toEqual({ taken: 0, failed: [], more: false });
+    } finally {
+      await pool.close();
+    }
+  });
+
+  it('drops a key that another session holds', async () => {
     await client.query(
       `insert into aria_engine.chat_sessions (id, agent_id, key, kind, title) values (gen_random_uuid(), 'coder', 'agent:coder:main', 'MAIN', 'Mine')`,
     );
@@ -106,13 +119,13 @@ describe('writeSessions', () => {
     ]);
   });
 
-  it("leaves the default agent's main key to those who come with their own", async () => {
+  it("does not use the default agent's main key", async () => {
     await write();
     expect(await rows(`select kind from aria_engine.chat_sessions where key = 'agent:main:main'`)).toEqual([]);
     expect(await rows(`select distinct kind from aria_engine.chat_sessions where kind = 'MAIN'`)).toEqual([{ kind: 'MAIN' }]);
   });
 
-  it('does not bring back what was removed for good, and makes roots of its children', async () => {
+  it('does not write a session that was permanently deleted, and makes its children roots', async () => {
     const [parent] = [...generateSessions(OPTIONS)].flatMap(({ session }) => session.parentId ?? []);
     await client.query(`insert into aria_engine.session_tombstones (session_id, agent_id) values ($1, 'main')`, [parent]);
     expect(await write()).toMatchObject({ sessions: 59, skipped: 1 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { generateSessions, type SeedOptions, type SeedSession } from '../../../scripts/seed/session-generator.ts';
-import { SessionKind, SessionStatus } from '../../../src/generated/prisma/enums.ts';
+import { SessionKind } from '../../../src/generated/prisma/enums.ts';
 import { contentOf, partsOfStored } from '../../../src/modules/message/message.rules.ts';
-import { isTerminal, TOKEN_LIMIT_REASON } from '../../../src/modules/session/session.rules.ts';
+import { isTerminal, type SessionStatus, TOKEN_LIMIT_REASON } from '../../../src/modules/session/session.rules.ts';
 import { canonicalKey } from '../../../src/modules/session-key/session-key.rules.ts';
 import { reachesTokenLimit } from '../../../src/modules/usage/usage.rules.ts';
 
@@ -13,33 +13,34 @@ const OPTIONS: SeedOptions = {
   until: new Date('2026-03-01T12:00:00.000Z'),
   keys: { defaultAgent: 'main', mainKey: 'main' },
 };
+const AT_WORK: readonly SessionStatus[] = ['SPAWNING', 'WORKING'];
 const STALLED_AFTER_MS = 300_000;
 const WINDOW_MS = 30 * 86_400_000;
 
 const generate = (changes: Partial<SeedOptions> = {}) => [...generateSessions({ ...OPTIONS, ...changes })];
 const sessions = generate();
 
-const isLive = ({ session }: SeedSession) => session.deletedAt === null && session.supersededAt === null;
+const isCurrent = ({ session }: SeedSession) => session.deletedAt === null && session.supersededAt === null;
 
 describe('generateSessions', () => {
   it('gives the same rows for the same options', () => {
     expect(generate()).toEqual(sessions);
   });
 
-  it('gives the same first sessions where more are asked for', () => {
+  it('leaves the first sessions as they are if more are generated', () => {
     expect(generate({ sessions: 1_050 }).slice(0, 1_000)).toEqual(sessions);
   });
 
-  it('keeps the ids at another present and changes them with the seed', () => {
+  it('keeps the ids if --until changes, and gives other ids for another seed', () => {
     const ids = (of: SeedSession[]) => of.map(({ session }) => session.id);
     expect(ids(generate({ until: new Date('2026-03-02T12:00:00.000Z') }))).toEqual(ids(sessions));
     const others = new Set(ids(generate({ seed: 2 })));
     expect(ids(sessions).some(id => others.has(id))).toBe(false);
   });
 
-  it('shows every status, kind and fate in a small seed', () => {
+  it('has every seeded status, every kind and every mark in a small seed', () => {
     const few = generate({ sessions: 20 }).map(({ session }) => session);
-    expect(new Set(few.map(({ status }) => status))).toEqual(new Set(Object.values(SessionStatus)));
+    expect(new Set(few.map(({ status }) => status))).toEqual(new Set(['STALLED', 'ACTIVE', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED']));
     expect(new Set(few.map(({ kind }) => kind))).toEqual(new Set(Object.values(SessionKind)));
     for (const field of ['archivedAt', 'pinnedAt', 'supersededAt', 'deletedAt', 'parentId'] as const) {
       expect(
@@ -49,7 +50,22 @@ describe('generateSessions', () => {
     }
   });
 
-  it('numbers the messages of a session 1, 2, 3 and adds up their usage', () => {
+  it('has no session that the sweeper could mark as stalled', () => {
+    expect(sessions.filter(({ session }) => AT_WORK.includes(session.status))).toEqual([]);
+  });
+
+  it('gives the same answers at every --until: only the instants move', () => {
+    const offsetMs = 1_234_567;
+    const later = generate({ until: new Date(OPTIONS.until.getTime() + offsetMs) });
+    const withoutInstants = (of: SeedSession[]) =>
+      of.map(({ session, messages }) => [session.title, session.status, session.agentId, messages.map(({ content }) => content)]);
+    expect(withoutInstants(later)).toEqual(withoutInstants(sessions));
+    const newestFirst = (of: SeedSession[]) =>
+      of.toSorted((a, b) => b.activity.lastActivityAt.getTime() - a.activity.lastActivityAt.getTime()).map(({ session }) => session.id);
+    expect(newestFirst(later)).toEqual(newestFirst(sessions));
+  });
+
+  it('numbers the messages of a session 1, 2, 3 and sums up their usage', () => {
     for (const { activity, messages } of sessions) {
       expect(messages.map(({ position }) => position)).toEqual(Array.from({ length: OPTIONS.messages }, (_, index) => BigInt(index + 1)));
       const sum = (field: 'totalTokens' | 'inputTokens' | 'outputTokens' | 'cacheReadTokens' | 'cacheWriteTokens' | 'costNanoUsd') =>
@@ -69,7 +85,7 @@ describe('generateSessions', () => {
     }
   });
 
-  it('marks as on the branch exactly the way from the leaf to the root, and leaves some branches', () => {
+  it('marks exactly the path from the leaf to the root as the active branch, and has abandoned branches too', () => {
     let abandoned = 0;
     for (const { messages } of sessions) {
       const path = new Set<bigint>();
@@ -84,7 +100,7 @@ describe('generateSessions', () => {
     expect(abandoned).toBeGreaterThan(0);
   });
 
-  it('answers every tool call, and stores content and parts as the rules have them', () => {
+  it('has a result for every tool call, and content that matches the parts', () => {
     for (const message of sessions.flatMap(({ messages }) => messages)) {
       expect(contentOf(partsOfStored(message.parts, message.content))).toBe(message.content);
     }
@@ -95,7 +111,7 @@ describe('generateSessions', () => {
     }
   });
 
-  it('names only parents made before, in trees of several levels', () => {
+  it('generates parents before their children, in trees of several levels', () => {
     const depths = new Map<string, number>();
     for (const { session } of sessions) {
       const above = session.parentId === null ? -1 : depths.get(session.parentId);
@@ -105,9 +121,9 @@ describe('generateSessions', () => {
     expect(new Set(depths.values())).toEqual(new Set([0, 1, 2, 3]));
   });
 
-  it('uses canonical keys of the own agent, keys and labels once among the living', () => {
+  it('uses canonical keys of the right agent, and each key and label once among the current sessions', () => {
     const seen = new Set<string>();
-    for (const { session } of sessions.filter(isLive)) {
+    for (const { session } of sessions.filter(isCurrent)) {
       for (const name of [session.key && `key ${session.key}`, session.label && `label ${session.label}`]) {
         if (!name) continue;
         expect(seen.has(`${session.agentId} ${name}`), name).toBe(false);
@@ -122,7 +138,7 @@ describe('generateSessions', () => {
     }
   });
 
-  it('ends a superseded session where the next holder of its key begins', () => {
+  it('ends a superseded session when the next holder of its key begins', () => {
     const superseded = sessions.filter(({ session }) => session.supersededAt !== null);
     expect(superseded).not.toEqual([]);
     for (const { session } of superseded) {
@@ -136,7 +152,7 @@ describe('generateSessions', () => {
     }
   });
 
-  it('keeps instants in their order and within the 30 days', () => {
+  it('keeps instants in order and within the 30 days', () => {
     for (const { session, activity, messages } of sessions) {
       const { startedAt, endedAt } = session;
       const instants = [
@@ -152,19 +168,18 @@ describe('generateSessions', () => {
       expect(startedAt.getTime()).toBeGreaterThanOrEqual(OPTIONS.until.getTime() - WINDOW_MS);
       expect(endedAt !== null, session.status).toBe(isTerminal(session.status));
       expect(activity.lastActivityAt.getTime(), session.id).toBeGreaterThan(startedAt.getTime());
-      const quietMs = OPTIONS.until.getTime() - activity.lastActivityAt.getTime();
-      if (session.status === 'STALLED') expect(quietMs).toBeGreaterThan(STALLED_AFTER_MS);
-      if (session.status === 'WORKING' || session.status === 'SPAWNING') expect(quietMs).toBeLessThan(STALLED_AFTER_MS);
+      const idleMs = OPTIONS.until.getTime() - activity.lastActivityAt.getTime();
+      if (session.status === 'STALLED') expect(idleMs).toBeGreaterThan(STALLED_AFTER_MS);
     }
   });
 
-  it('has reached its token limit exactly where it failed of it', () => {
+  it('has sessions at their token limit if and only if they failed because of it', () => {
     for (const { session, activity } of sessions) {
       expect(reachesTokenLimit(activity.totalTokens, session.tokenLimit), session.id).toBe(session.statusReason === TOKEN_LIMIT_REASON);
     }
   });
 
-  it.each([0, 1, 2, 3])('makes conversations of %i messages too', messages => {
+  it.each([0, 1, 2, 3])('can generate conversations of %i messages', messages => {
     for (const made of generate({ sessions: 40, messages })) {
       expect(made.messages).toHaveLength(messages);
       expect(made.activity.leafPosition).toBe(messages === 0 ? null : BigInt(messages));
