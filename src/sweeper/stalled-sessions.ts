@@ -1,7 +1,8 @@
 import { Prisma } from '../generated/prisma/client.ts';
 import { type SessionStatus, stalledReason } from '../modules/session/session.rules.ts';
 import { statusChange } from '../modules/session/session-lock.service.ts';
-import { USAGE_COLUMNS, type UsageRow } from '../modules/usage/usage.loader.ts';
+import type { UsageRow } from '../modules/usage/usage.rules.ts';
+import { USAGE_COLUMNS } from '../modules/usage/usage.sql.ts';
 import type { Transactor } from '../postgres/database.ts';
 import { type BatchOutcome, type RowBatch, takeTogether } from './row-batch.ts';
 

@@ -9,7 +9,7 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 const LAYERS: readonly (readonly RegExp[])[] = [
   [/^(errors|config|log|global-id|async-iterator)\.ts$/, /^generated\//],
   [/^(postgres|events|embedded)\//],
-  [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|sql|input|service|loader))\.ts$/],
+  [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|columns|sql|input|service|loader))\.ts$/],
   [/^(import|sweeper)\//, /^context\.ts$/],
   [/^graphql\//],
   [/^modules\/[\w-]+\/[\w-]+\.schema\.ts$/],
@@ -87,8 +87,10 @@ describe('imports in src', () => {
     expect(statements.every(line => line.startsWith('import type ') || line.includes('await import('))).toBe(true);
   });
 
-  it('bring no database driver into rules', () => {
-    const faults = imports.filter(({ from, to, isLocal }) => from.endsWith('.rules.ts') && !isLocal && /^(pg|@prisma\/.*)$/.test(to));
+  it('bring neither SQL nor a database driver into rules', () => {
+    const faults = imports.filter(
+      ({ from, to }) => from.endsWith('.rules.ts') && /^(pg|@prisma\/.*|postgres\/.*|generated\/prisma\/client\.ts)$|\.sql\.ts$/.test(to),
+    );
     expect(faults.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { moveBranch } from '../../modules/message/message-branch.rules.ts';
+import { moveBranch } from '../../modules/message/message-branch.sql.ts';
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
 import { importedMessageId } from '../import-id.ts';
 import type { NumberedLine, TranscriptCursor } from '../lines/line-records.ts';

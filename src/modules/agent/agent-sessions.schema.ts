@@ -2,8 +2,9 @@ import { builder } from '../../graphql/builder.ts';
 import { connectionGroups, pagingArguments } from '../../graphql/connection.ts';
 import { readWindow } from '../../postgres/keyset.ts';
 import { SESSION_PAGE, SessionConnection } from '../session/session.schema.ts';
-import { sessionConditions, sessionOrdering } from '../session-filter/session-filter.rules.ts';
 import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';
+import { sessionConditions } from '../session-filter/session-filter.sql.ts';
+import { sessionOrdering } from '../session-filter/session-order.sql.ts';
 import { Agent } from './agent.schema.ts';
 
 // Apart from agent.schema.ts, which the type Session needs: types that refer to each other are tied here.

@@ -16,8 +16,9 @@ import {
   type WithCursor,
 } from '../../postgres/keyset.ts';
 import { OPEN_STATUSES } from '../session/session.rules.ts';
-import { LISTED } from '../session-filter/session-filter.rules.ts';
-import { USAGE_SUMS, type UsageRow } from '../usage/usage.loader.ts';
+import { LISTED } from '../session-filter/session-filter.sql.ts';
+import type { UsageRow } from '../usage/usage.rules.ts';
+import { USAGE_SUMS } from '../usage/usage.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 

@@ -24,6 +24,7 @@ import {
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { StoredPart } from './message.rules.ts';
+import { ACTIVE_MESSAGE } from './message-filter.sql.ts';
 
 export type MessageRole = 'USER' | 'ASSISTANT' | 'SYSTEM' | 'TOOL' | 'OTHER';
 
@@ -80,9 +81,6 @@ export function messageColumns(groups: readonly string[]): Sql {
   );
   return Prisma.join([CORE, ...asked]);
 }
-
-/** Messages of the active view, on the tables `m` and `s`. */
-export const ACTIVE_MESSAGE = Prisma.sql`m.on_branch and m.position > s.compacted_through`;
 
 /** A list of a session's messages: what it holds, in what order. Conditions are on the tables `m` and `s`. */
 export interface MessageList {

@@ -11,7 +11,8 @@ import { DateTimeRangeInput } from '../session-filter/session-filter.schema.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';
 import type { MessageColumns, MessageRole, MessageRow } from './message.loader.ts';
 import { partsOfStored, type StoredPart } from './message.rules.ts';
-import { type BranchView, type MessageFilter, messageList } from './message-filter.rules.ts';
+import type { BranchView, MessageFilter } from './message-filter.rules.ts';
+import { messageList } from './message-filter.sql.ts';
 
 /** Page sizes of lists of messages. */
 export const MESSAGE_PAGE: PageSize = { default: 50, max: 500 };

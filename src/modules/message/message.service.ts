@@ -16,11 +16,12 @@ import {
   TOKEN_LIMIT_REASON,
 } from '../session/session.rules.ts';
 import { lockSession } from '../session/session-lock.service.ts';
-import { hasReachedTokenLimit, MAX_AMOUNT, type UsageAmounts, usageAmounts } from '../usage/usage.rules.ts';
+import { MAX_AMOUNT, type UsageAmounts, usageAmounts } from '../usage/usage.rules.ts';
+import { hasReachedTokenLimit } from '../usage/usage.sql.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import { type CheckedMessage, type MessageInput, readMessage, readMessages } from './message.input.ts';
 import { type MessageRow, messageColumns } from './message.loader.ts';
-import { moveBranch } from './message-branch.rules.ts';
+import { moveBranch } from './message-branch.sql.ts';
 
 /** The column groups, beyond the core, of the messages an append gives. */
 export const WRITTEN_COLUMNS: readonly string[] = ['tree'];

@@ -13,9 +13,10 @@ import {
   rowsToRead,
   toPage,
 } from '../../postgres/keyset.ts';
-import { ACTIVE_MESSAGE, type MessageRow, messageColumns } from '../message/message.loader.ts';
-import { createdConditions, roleCondition } from '../message/message-filter.rules.ts';
-import { containsText, foldedText, sessionConditions } from '../session-filter/session-filter.rules.ts';
+import { type MessageRow, messageColumns } from '../message/message.loader.ts';
+import { ACTIVE_MESSAGE, roleCondition } from '../message/message-filter.sql.ts';
+import { rangeConditions, sessionConditions } from '../session-filter/session-filter.sql.ts';
+import { containsText, foldedText } from '../text/text.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { Search } from './search.input.ts';
@@ -111,7 +112,7 @@ export class SearchLoader {
   #conditions(search: Search): Sql[] {
     return [
       roleCondition(search.roles),
-      ...createdConditions(search.createdAt),
+      ...rangeConditions(Prisma.sql`m.created_at`, search.createdAt),
       ...(search.branch === 'ACTIVE' ? [ACTIVE_MESSAGE] : []),
       visibleAgents(this.#viewer, Prisma.sql`s.agent_id`),
       ...sessionConditions(search.sessions, this.#viewer, 'sessions'),
@@ -124,7 +125,7 @@ export class SearchLoader {
    */
   #newest(search: Search, window: PageWindow, ordering: Ordering): Sql {
     const conditions = allOf(this.#conditions(search));
-    const bounds = [...createdConditions(search.createdAt), ...keysetConditions(ordering, window)];
+    const bounds = [...rangeConditions(Prisma.sql`m.created_at`, search.createdAt), ...keysetConditions(ordering, window)];
     const limit = rowsToRead(window);
     const hits = (source: Sql) => Prisma.sql`
       select m.session_id, m.position, m.created_at, m.id, ${cursorColumn(ordering)} from (${source}) m ${JOINED}

@@ -2,7 +2,7 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import type { Database } from '../../postgres/database.ts';
 import { allOf, type PageWindow } from '../../postgres/keyset.ts';
 import { type SessionList, SessionLoader, type SessionRow } from '../session/session.loader.ts';
-import { LISTED } from '../session-filter/session-filter.rules.ts';
+import { LISTED } from '../session-filter/session-filter.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 

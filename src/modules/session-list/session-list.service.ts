@@ -3,13 +3,10 @@ import type { StoredEvent } from '../../events/event-payload.ts';
 import type { Logger } from '../../log.ts';
 import type { Database } from '../../postgres/database.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
-import {
-  type SessionFilter,
-  type SessionOrder,
-  sessionConditions,
-  sessionOrdering,
-  sessionSearch,
-} from '../session-filter/session-filter.rules.ts';
+import type { SessionFilter, SessionOrder } from '../session-filter/session-filter.rules.ts';
+import { sessionConditions } from '../session-filter/session-filter.sql.ts';
+import { sessionOrdering } from '../session-filter/session-order.sql.ts';
+import { sessionSearch } from '../session-filter/session-search.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { readList } from './session-list.loader.ts';
 import { activityWindows, pinnedAgents } from './session-list.rules.ts';

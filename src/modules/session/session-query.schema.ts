@@ -3,8 +3,10 @@ import { builder } from '../../graphql/builder.ts';
 import { connectionGroups, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { readWindow } from '../../postgres/keyset.ts';
-import { sessionConditions, sessionOrdering, sessionSearch } from '../session-filter/session-filter.rules.ts';
 import { SessionFilterInput, SessionOrderInput } from '../session-filter/session-filter.schema.ts';
+import { sessionConditions } from '../session-filter/session-filter.sql.ts';
+import { sessionOrdering } from '../session-filter/session-order.sql.ts';
+import { sessionSearch } from '../session-filter/session-search.sql.ts';
 import { SESSION_PAGE, Session, SessionConnection } from './session.schema.ts';
 
 builder.queryFields(t => ({

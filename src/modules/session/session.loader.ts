@@ -24,9 +24,10 @@ import {
   toPage,
   type WithCursor,
 } from '../../postgres/keyset.ts';
-import type { SessionSearch } from '../session-filter/session-filter.rules.ts';
+import type { SessionSearch } from '../session-filter/session-search.sql.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
-import { USAGE_COLUMNS, type UsageRow } from '../usage/usage.loader.ts';
+import type { UsageRow } from '../usage/usage.rules.ts';
+import { USAGE_COLUMNS } from '../usage/usage.sql.ts';
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { SessionPriority, SessionStatus } from './session.rules.ts';
@@ -235,7 +236,7 @@ export class SessionLoader {
    * one, fill the page at once; the index of all messages, which would first gather every hit there is, is asked only where not.
    * What lies behind a session that cannot be told so does not count, for it might come before.
    */
-  #searched(shown: Sql, { rest, foundAtOnce, newest }: SessionSearch, list: SessionList, window: PageWindow): Sql {
+  #searched(shown: Sql, { rest, foundInNewest, newest }: SessionSearch, list: SessionList, window: PageWindow): Sql {
     const inOrder = orderList(list.ordering, window);
     const candidates = allOf([this.#visible, ...rest, ...keysetConditions(list.ordering, window)]);
     const filled = Prisma.sql`(select count(*) from near) >= ${rowsToRead(window)}`;
@@ -244,7 +245,7 @@ export class SessionLoader {
           sum(least(a.message_count, ${newest}::int)) over by_order as messages
         from ${SESSIONS} where ${candidates} window by_order as (order by ${inOrder} rows unbounded preceding) order by ${inOrder} limit ${NEAR_SESSIONS}
       ), told as materialized (
-        select s.id, candidate.place, candidate.long, ${foundAtOnce} as found
+        select s.id, candidate.place, candidate.long, ${foundInNewest} as found
         from candidate join ${SESSIONS} on s.id = candidate.id where candidate.messages <= ${NEAR_MESSAGES}
       ), near as materialized (
         select id from (select id, place, found, bool_or(long and not found) over (order by place) as unsure from told) told

@@ -1,45 +1,11 @@
 import DataLoader from 'dataloader';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey } from '../../postgres/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
+import { type Database, PREPARED } from '../../postgres/database.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
-import { MAX_AMOUNT } from './usage.rules.ts';
-
-/** Usage as read: counts are numbers, cost is in billionths of a US dollar. */
-export interface UsageRow {
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly cacheReadTokens: number;
-  readonly cacheWriteTokens: number;
-  readonly totalTokens: number;
-  readonly costNanoUsd: number;
-}
-
-const COLUMNS = {
-  inputTokens: 'input_tokens',
-  outputTokens: 'output_tokens',
-  cacheReadTokens: 'cache_read_tokens',
-  cacheWriteTokens: 'cache_write_tokens',
-  totalTokens: 'total_tokens',
-  costNanoUsd: 'cost_nano_usd',
-} as const satisfies Record<keyof UsageRow, string>;
-
-/** Each usage column by its field, and no more than JSON can carry: one absurd report must not cost a whole page its answer. */
-function usageColumns(read: (column: Sql) => Sql): Sql {
-  return Prisma.join(
-    Object.entries(COLUMNS).map(
-      ([field, column]) =>
-        Prisma.sql`least(${read(Prisma.raw(`a.${column}`))}, ${Prisma.raw(String(MAX_AMOUNT))})::float8 as ${Prisma.raw(`"${field}"`)}`,
-    ),
-  );
-}
-
-/** The usage columns of one row of the table `a` (a session's activity). */
-export const USAGE_COLUMNS: Sql = usageColumns(column => column);
-
-/** The same columns summed over the rows of `a`. */
-export const USAGE_SUMS: Sql = usageColumns(column => Prisma.sql`coalesce(sum(${column}), 0)`);
+import type { UsageRow } from './usage.rules.ts';
+import { USAGE_SUMS } from './usage.sql.ts';
 
 /** Reads usage over whole trees of sessions, for one request. */
 export class UsageLoader {

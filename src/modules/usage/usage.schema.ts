@@ -1,6 +1,5 @@
 import { builder } from '../../graphql/builder.ts';
-import type { UsageRow } from './usage.loader.ts';
-import { type UsageReport, usdOfNano } from './usage.rules.ts';
+import { type UsageReport, type UsageRow, usdOfNano } from './usage.rules.ts';
 
 export const UsageScope = builder.enumType('UsageScope', {
   description: 'What usage is counted over.',

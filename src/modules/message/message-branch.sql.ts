@@ -2,11 +2,11 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import type { Sql } from '../../postgres/database.ts';
 
 /**
- * The statement that marks the path from a leaf to its root as the active branch of a session, and all else as off it.
- * It walks no further than to where the path meets the branch that was active, and looks at nothing before that place.
+ * The statement that makes the path from a leaf to its root the active branch of a session; all other messages leave it.
+ * It follows the path only until it meets the branch that was active, and reads no message before that point.
  * @param sessionId UUID of a session under its lock
- * @param leaf position of the leaf; null where no message is to be active
- * @param since positions from here on are new: what they are marked as says nothing yet; 0 to look at every message
+ * @param leaf position of the leaf; null if no message is to be active
+ * @param since messages from this position on are new, so their `on_branch` is not known yet; 0 to check every message
  */
 export function moveBranch(sessionId: string, leaf: number | null, since: number): Sql {
   return Prisma.sql`

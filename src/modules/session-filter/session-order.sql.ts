@@ -1,0 +1,40 @@
+import { badInput } from '../../errors.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { fingerprintOf, type Ordering, type OrderTerm } from '../../postgres/keyset.ts';
+import type { SessionOrder, SessionOrderField } from './session-filter.rules.ts';
+
+const MAX_ORDER_TERMS = 3;
+
+const SORT_VALUES: Readonly<Record<SessionOrderField, Omit<OrderTerm, 'descending'>>> = {
+  CREATED_AT: { expression: Prisma.sql`s.created_at`, type: 'timestamptz' },
+  STARTED_AT: { expression: Prisma.sql`s.started_at`, type: 'timestamptz' },
+  UPDATED_AT: { expression: Prisma.sql`a.updated_at`, type: 'timestamptz' },
+  LAST_ACTIVITY_AT: { expression: Prisma.sql`a.last_activity_at`, type: 'timestamptz' },
+  ENDED_AT: { expression: Prisma.sql`coalesce(s.ended_at, 'infinity'::timestamptz)`, type: 'timestamptz' },
+  TITLE: { expression: Prisma.sql`s.title collate "und-x-icu"`, type: 'text' },
+  MESSAGE_COUNT: { expression: Prisma.sql`a.message_count`, type: 'integer' },
+  TOTAL_TOKENS: { expression: Prisma.sql`a.total_tokens`, type: 'bigint' },
+  PRIORITY: {
+    expression: Prisma.sql`(case s.priority when 'LOW' then 0 when 'NORMAL' then 1 when 'HIGH' then 2 else 3 end)`,
+    type: 'integer',
+  },
+};
+
+const DEFAULT_ORDER: readonly SessionOrder[] = [{ field: 'LAST_ACTIVITY_AT', direction: 'DESC' }];
+
+/**
+ * The total order of a list of sessions: the given terms, then the id in the direction of the first term.
+ * @param list the list's name and filter; a cursor is valid only for an equal `list` and order
+ * @throws DomainError BAD_USER_INPUT for more than three terms
+ */
+export function sessionOrdering(orderBy: readonly SessionOrder[] | null | undefined, list: unknown): Ordering {
+  const orders = orderBy == null || orderBy.length === 0 ? DEFAULT_ORDER : orderBy;
+  if (orders.length > MAX_ORDER_TERMS) throw badInput('orderBy', `must not have more than ${MAX_ORDER_TERMS} terms`);
+  const terms = orders.map(order => ({ ...SORT_VALUES[order.field], descending: order.direction !== 'ASC' }));
+  // The id column of the table whose index gives the order: one index range then answers the page.
+  const id = orders[0]?.field === 'LAST_ACTIVITY_AT' ? Prisma.sql`a.session_id` : Prisma.sql`s.id`;
+  return {
+    terms: [...terms, { expression: id, type: 'uuid', descending: terms[0]?.descending ?? true }],
+    fingerprint: fingerprintOf([list, orders.map(order => [order.field, order.direction ?? 'DESC'])]),
+  };
+}
