@@ -1,8 +1,9 @@
 import pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createSchema } from '../../src/schema.ts';
-import { clearSessions, execute, type StoredSession, storeSessions } from '../api/session-filter/stored-session.ts';
+import { clearSessions, type StoredSession, storeSessions } from '../api/session-filter/stored-session.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { runSql } from '../support/sql.ts';
 import { leafSelection } from './leaf-selection.ts';
 import { explain, explainGeneric } from './query-plan.ts';
 import { storedTrees } from './stored-trees.ts';
@@ -77,7 +78,7 @@ async function store(count: number): Promise<readonly StoredSession[]> {
   const sessions = storedTrees(count, 12);
   await clearSessions(app.databaseUrl);
   await storeSessions(app.databaseUrl, sessions);
-  await execute(
+  await runSql(
     app.databaseUrl,
     `insert into aria_engine.session_events (session_id, agent_id, type, payload)
      select s.id, s.agent_id, 'MESSAGE_ADDED', jsonb_build_object('messageId', m.id, 'position', m.position)
@@ -144,7 +145,7 @@ describe('every list', () => {
   it('reads what the page needs and no more, however long a session is', async () => {
     const sessions = await store(30);
     await storeSessions(app.databaseUrl, storedTrees(1, 5_000));
-    await execute(app.databaseUrl, 'analyze aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
+    await runSql(app.databaseUrl, 'analyze aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
     const answer = await app.gql<{ sessions: { nodes: { messages: { nodes: unknown[] } }[] } }>(
       `{ sessions(first: 100, orderBy: { field: MESSAGE_COUNT }) { nodes { messageCount lastMessage { content } messages(first: 10) { nodes { content } }
         newest: messages(last: 10) { nodes { content } } } } }`,
@@ -168,7 +169,7 @@ describe('every list', () => {
 describe('events', () => {
   it('are read by index, no more than the pages hold, however many a session has', async () => {
     const [busiest] = await store(30);
-    await execute(
+    await runSql(
       app.databaseUrl,
       `insert into aria_engine.session_events (session_id, agent_id, type) select $1, 'agent-0', 'RESTORED' from generate_series(1, 20000)`,
       [busiest?.id],

@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodeEventCursor, encodeEventCursor } from '../../../src/events/event-cursor.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
+import { runSql } from '../../support/sql.ts';
 import { makeKey } from '../security/keys.ts';
-import { execute } from '../session-filter/stored-session.ts';
 
 let app: TestApp;
 let id: string;
@@ -108,7 +108,7 @@ describe('Session.events', () => {
     const secured = await startTestApp();
     const sessionId = await createSession(secured);
     const write = 'insert into aria_engine.session_events (session_id, agent_id, type) values ($1, $2, $3)';
-    for (const agentId of ['main', 'foreign', 'main']) await execute(secured.databaseUrl, write, [sessionId, agentId, 'RESTORED']);
+    for (const agentId of ['main', 'foreign', 'main']) await runSql(secured.databaseUrl, write, [sessionId, agentId, 'RESTORED']);
     const { headers } = await makeKey(secured, { scope: 'READ', agentIds: ['main'] });
     const answer = await secured.gql<{ session: { events: { totalCount: number; nodes: { agentId: string }[] } } }>(
       'query($id: ID!) { session(id: $id) { events { totalCount nodes { agentId } } } }',
@@ -122,7 +122,7 @@ describe('Session.events', () => {
   });
 
   it('leaves events whose type this server does not know out of pages and totalCount', async () => {
-    await execute(app.databaseUrl, "insert into aria_engine.session_events (session_id, agent_id, type) values ($1, 'main', 'COMPACTED')", [
+    await runSql(app.databaseUrl, "insert into aria_engine.session_events (session_id, agent_id, type) values ($1, 'main', 'COMPACTED')", [
       id,
     ]);
     const answer = await app.gql<{ session: { events: object } }>(
@@ -148,13 +148,13 @@ describe('cursors of Session.events', () => {
 
   it('return CURSOR_EXPIRED as after, but not as before, when the log has been trimmed past them, even if the session has no events', async () => {
     const trimmed = await startTestApp();
-    await execute(trimmed.databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10', []);
+    await runSql(trimmed.databaseUrl, 'update aria_engine.event_log_state set last_seq = 20, expired_seq = 10');
     const sessionId = await createSession(trimmed);
     const eventsOfSession = (after: bigint, field = 'after') => trimmed.gql(EVENTS, { id: sessionId, [field]: encodeEventCursor(after) });
     (await eventsOfSession(9n)).expectError('CURSOR_EXPIRED');
     (await eventsOfSession(10n)).expectOk();
     expect((await eventsOfSession(9n, 'before')).expectOk()).toEqual({ session: { events: { nodes: [] } } });
-    await execute(trimmed.databaseUrl, 'delete from aria_engine.session_events', []);
+    await runSql(trimmed.databaseUrl, 'delete from aria_engine.session_events');
     (await eventsOfSession(9n)).expectError('CURSOR_EXPIRED');
   });
 

@@ -21,8 +21,8 @@ async function preflight(server: StubServer, origin: string): Promise<string | n
   return response.headers.get('access-control-allow-origin');
 }
 
-describe('pages of other origins', () => {
-  it('are refused where none are configured, also such of this machine', async () => {
+describe('requests from pages of other origins', () => {
+  it('get FORBIDDEN and no CORS header when no origins are configured, even from localhost', async () => {
     for (const origin of [APP, 'http://localhost:5173', 'null']) {
       expect(await preflight(remote, origin)).toBeNull();
       const { status, body } = await post(remote.url, { query: '{ hello }' }, { origin });
@@ -31,7 +31,7 @@ describe('pages of other origins', () => {
     }
   });
 
-  it('are let in where they are configured, to the letter', async () => {
+  it('are allowed only from origins that match a configured origin exactly', async () => {
     expect(await preflight(open, APP)).toBe(APP);
     const { status, headers } = await post(open.url, { query: '{ hello }' }, { origin: APP });
     expect([status, headers.get('access-control-allow-origin'), headers.get('access-control-allow-credentials')]).toEqual([200, APP, null]);
@@ -48,21 +48,21 @@ describe('pages of other origins', () => {
     }
   });
 
-  it('may be pages of this machine while the server listens on loopback', async () => {
+  it('are allowed from localhost when the server listens on loopback', async () => {
     expect(await preflight(local, 'http://localhost:5173')).toBe('http://localhost:5173');
     expect(await preflight(local, APP)).toBeNull();
   });
 });
 
-describe('pages of the server itself', () => {
-  it('are let in by whatever name it is called', async () => {
+describe('requests from pages of the server itself', () => {
+  it('are allowed', async () => {
     const { status } = await post(remote.url, { query: '{ hello }' }, { origin: new URL(remote.url).origin });
     expect(status).toBe(200);
   });
 });
 
-describe('the name a server is called by', () => {
-  it('matters on loopback alone, where nobody shows a key', async () => {
+describe('the Host header', () => {
+  it('must name this machine on an unauthenticated loopback server, and is not checked on other servers', async () => {
     for (const host of ['rebound.example.com', 'rebound.example.com:99999', 'rebound example.com']) {
       expect(await getStatusWithHost(`${local.url}?query={hello}`, host)).toBe(403);
     }
@@ -71,7 +71,7 @@ describe('the name a server is called by', () => {
 });
 
 describe('security headers', () => {
-  it.each(['/graphql?query={hello}', '/', '/other', '/livez'])('are on %s', async path => {
+  it.each(['/graphql?query={hello}', '/', '/other', '/livez'])('are set on %s', async path => {
     const { headers } = await fetch(new URL(path, local.url), { redirect: 'manual', headers: { accept: 'application/json' } });
     expect(Object.fromEntries(headers)).toMatchObject({
       'x-content-type-options': 'nosniff',
@@ -83,7 +83,7 @@ describe('security headers', () => {
     expect(headers.get('x-powered-by')).toBeNull();
   });
 
-  it('are on GraphiQL, with a policy of its own', async () => {
+  it('are set on GraphiQL with its own content security policy', async () => {
     const { headers } = await fetch(local.url, { headers: { accept: 'text/html' } });
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('x-frame-options')).toBe('DENY');

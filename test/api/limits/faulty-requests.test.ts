@@ -6,7 +6,7 @@ import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
 import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const REQUESTS = 3;
-const OVER = 'RATE_LIMIT_EXCEEDED';
+const RATE_LIMITED = 'RATE_LIMIT_EXCEEDED';
 const INFO = '{ serverInfo { version } }';
 const CREATE = 'mutation { createSession(input: {}) { created } }';
 
@@ -27,15 +27,15 @@ async function newKey(by: Headers): Promise<Headers> {
   return { authorization: `Bearer ${answer.expectOk().createApiKey.secret}` };
 }
 
-/** Each different from all before, so that nothing is known of it. */
+/** A new document each time, so that the document cache does not know it. */
 const unparsable = (): Request => ({ query: `{ f${randomUUID().replaceAll('-', '')}` });
 const FAULTS: readonly (readonly [string, () => Request, string])[] = [
   ['documents that cannot be parsed', unparsable, 'GRAPHQL_PARSE_FAILED'],
-  ['documents that are not valid', () => ({ query: `{ f${randomUUID().replaceAll('-', '')} }` }), 'GRAPHQL_VALIDATION_FAILED'],
-  ['names of no operation', () => ({ query: `query A { a${Date.now()}: __typename }`, operationName: randomUUID() }), 'BAD_USER_INPUT'],
-  ['bad variables', () => ({ query: 'query ($id: ID!) { node(id: $id) { id } }', variables: { id: {} } }), 'BAD_USER_INPUT'],
+  ['invalid documents', () => ({ query: `{ f${randomUUID().replaceAll('-', '')} }` }), 'GRAPHQL_VALIDATION_FAILED'],
+  ['unknown operation names', () => ({ query: `query A { a${Date.now()}: __typename }`, operationName: randomUUID() }), 'BAD_USER_INPUT'],
+  ['invalid variables', () => ({ query: 'query ($id: ID!) { node(id: $id) { id } }', variables: { id: {} } }), 'BAD_USER_INPUT'],
   [
-    'what costs too much',
+    'operations that cost too much',
     () => ({
       query: '{ sessions(first: 100) { nodes { messages(first: 100) { nodes { session { messages(first: 100) { nodes { id } } } } } } } }',
     }),
@@ -45,7 +45,7 @@ const FAULTS: readonly (readonly [string, () => Request, string])[] = [
 
 interface Transport {
   readonly name: string;
-  /** The errors of the answers, in order. */
+  /** Sends the requests one after another and returns the first error of each response. */
   errorsOf(requests: readonly Request[], headers: Headers): Promise<(GraphQLResponseError | undefined)[]>;
 }
 
@@ -94,43 +94,43 @@ const TRANSPORTS: readonly Transport[] = [
 
 const codes = (errors: readonly (GraphQLResponseError | undefined)[]) => errors.map(error => error?.extensions.code);
 
-describe.each(TRANSPORTS)('over $name', ({ errorsOf }) => {
-  it.each(FAULTS)('%s count as one request each, and are refused beyond the limit', async (_name, fault, code) => {
+describe.each(TRANSPORTS)('the rate limit of requests over $name', ({ errorsOf }) => {
+  it.each(FAULTS)('counts %s as one request each and returns RATE_LIMIT_EXCEEDED beyond the limit', async (_name, fault, code) => {
     const key = await newKey(admin);
     const errors = await errorsOf(
       Array.from({ length: REQUESTS + 2 }, () => fault()),
       key,
     );
-    expect(codes(errors)).toEqual([...Array(REQUESTS).fill(code), OVER, OVER]);
+    expect(codes(errors)).toEqual([...Array(REQUESTS).fill(code), RATE_LIMITED, RATE_LIMITED]);
     expect(errors.at(-1)?.extensions).toMatchObject({ details: { limit: 'requests', perMinute: REQUESTS }, retryable: true });
-    expect(codes(await errorsOf([{ query: INFO }], key))).toEqual([OVER]);
+    expect(codes(await errorsOf([{ query: INFO }], key))).toEqual([RATE_LIMITED]);
     expect(codes(await errorsOf([{ query: INFO }], await newKey(admin)))).toEqual([undefined]);
   });
 
-  it('faults and honest operations count together, each once', async () => {
+  it('counts failing and successful requests together', async () => {
     const key = await newKey(admin);
     const requests = [{ query: INFO }, unparsable(), { query: INFO }, unparsable(), unparsable()];
-    expect(codes(await errorsOf(requests, key))).toEqual([undefined, 'GRAPHQL_PARSE_FAILED', undefined, OVER, OVER]);
+    expect(codes(await errorsOf(requests, key))).toEqual([undefined, 'GRAPHQL_PARSE_FAILED', undefined, RATE_LIMITED, RATE_LIMITED]);
   });
 
-  it('a caller that is over is refused before its document is parsed', async () => {
+  it('rejects a caller over the limit before it parses the document', async () => {
     const key = await newKey(admin);
-    // Not valid, which nobody would know who has not read it.
-    const unread = () => ({ query: `{ ${'{'.repeat(3)} ${randomUUID()}` });
+    // Parsing would fail with GRAPHQL_PARSE_FAILED.
+    const unparsed = () => ({ query: `{ ${'{'.repeat(3)} ${randomUUID()}` });
     await errorsOf(Array.from({ length: REQUESTS }, unparsable), key);
-    const [error] = await errorsOf([unread()], key);
-    expect(error?.extensions).toMatchObject({ code: OVER, details: { limit: 'requests', retryAfterMs: expect.any(Number) } });
+    const [error] = await errorsOf([unparsed()], key);
+    expect(error?.extensions).toMatchObject({ code: RATE_LIMITED, details: { limit: 'requests', retryAfterMs: expect.any(Number) } });
   });
 
-  it('leaves what is known to be parsed to the limits of its own class', async () => {
+  it('does not reject a document in the cache whose operation counts in another class', async () => {
     await errorsOf([{ query: CREATE }], await newKey(admin));
     const key = await newKey(admin);
     await errorsOf(Array.from({ length: REQUESTS }, unparsable), key);
-    expect(codes(await errorsOf([{ query: CREATE }, unparsable()], key))).toEqual([undefined, OVER]);
+    expect(codes(await errorsOf([{ query: CREATE }, unparsable()], key))).toEqual([undefined, RATE_LIMITED]);
   });
 });
 
-it('tells the caller over HTTP how it stands', async () => {
+it('a document that cannot be parsed gets RateLimit headers over HTTP, and 429 with Retry-After beyond the limit', async () => {
   const key = await newKey(admin);
   for (const remaining of ['2', '1', '0']) {
     const { status, headers } = await post(app.url, unparsable(), key);
@@ -141,7 +141,7 @@ it('tells the caller over HTTP how it stands', async () => {
   expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
 });
 
-it('counts nobody who was not let in', async () => {
+it('an unauthenticated request gets UNAUTHORIZED and no RateLimit headers', async () => {
   const { status, headers, body } = await post(app.url, unparsable(), { authorization: 'Bearer sg_wrong' });
   expect([status, body.errors?.[0]?.extensions.code, headers.get('ratelimit-limit')]).toEqual([401, 'UNAUTHORIZED', null]);
 });

@@ -26,25 +26,28 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([strict.close(), lenient.close()]));
 
-describe('a document known beforehand', () => {
+describe('a persisted document', () => {
   it.each([
     ['its hash in the extensions', { extensions: BY_HASH }],
     ['documentId', { documentId: HASH }],
     ['its text', { query: HELLO }],
     ['text and documentId', { query: HELLO, documentId: HASH }],
-  ])('is run by %s', async (_how, named) => {
+  ])('runs when the request names it by %s', async (_how, named) => {
     for (const server of [strict, lenient]) {
       const { status, body } = await post(server.url, { ...named, variables: { name: 'you' } });
       expect([status, body.data]).toEqual([200, { hello: 'hello you' }]);
     }
   });
 
-  it.each([`documentId=${HASH}`, `extensions=${encodeURIComponent(JSON.stringify(BY_HASH))}`])('is run by GET ?%.20s', async parameters => {
-    const response = await fetch(`${strict.url}?${parameters}`, { headers: { accept: 'application/json' } });
-    expect(await response.json()).toMatchObject({ data: { hello: 'hello world' } });
-  });
+  it.each([`documentId=${HASH}`, `extensions=${encodeURIComponent(JSON.stringify(BY_HASH))}`])(
+    'runs over GET with ?%.20s',
+    async parameters => {
+      const response = await fetch(`${strict.url}?${parameters}`, { headers: { accept: 'application/json' } });
+      expect(await response.json()).toMatchObject({ data: { hello: 'hello world' } });
+    },
+  );
 
-  it('is run over SSE', async () => {
+  it('runs over SSE', async () => {
     const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
     const response = await fetch(strict.url, { method: 'POST', headers, body: JSON.stringify({ documentId: 'ticks' }) });
     const text = await response.text();
@@ -52,7 +55,7 @@ describe('a document known beforehand', () => {
     expect(text).toContain('{"data":{"ticks":{"n":2}}}');
   });
 
-  it.each([{ documentId: HASH }, { extensions: BY_HASH }])('is run over WebSocket by %j', async named => {
+  it.each([{ documentId: HASH }, { extensions: BY_HASH }])('runs over WebSocket with %j', async named => {
     const socket = await openAcknowledgedWebSocket(strict.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: '', ...named } });
     expect(await socket.next()).toMatchObject({ type: 'next', payload: { data: { hello: 'hello world' } } });
@@ -60,16 +63,16 @@ describe('a document known beforehand', () => {
   });
 });
 
-describe('where only such are run', () => {
+describe('a server that runs only persisted documents', () => {
   it.each([
     ['another text', { query: '{ hello }' }],
-    ['the same with a blank more', { query: `${HELLO} ` }],
+    ['a persisted text with an extra space', { query: `${HELLO} ` }],
     ['an unknown id', { documentId: 'other' }],
     ['an unknown hash', { extensions: { persistedQuery: { version: 1, sha256Hash: 'f'.repeat(64) } } }],
     ['another text under a known id', { query: '{ hello }', documentId: HASH }],
-    ['what cannot be parsed', { query: '{' }],
+    ['a document that cannot be parsed', { query: '{' }],
     ['introspection', { query: '{ __schema { queryType { name } } }' }],
-  ])('%s is PERSISTED_QUERY_REQUIRED', async (_what, request) => {
+  ])('returns PERSISTED_QUERY_REQUIRED for %s', async (_what, request) => {
     const { status, body } = await post(strict.url, request);
     expect([status, body.errors?.[0]?.extensions.code, body.data]).toEqual([400, 'PERSISTED_QUERY_REQUIRED', undefined]);
     const socket = await openAcknowledgedWebSocket(strict.webSocketUrl);
@@ -78,7 +81,7 @@ describe('where only such are run', () => {
     socket.close();
   });
 
-  it('a subscription of another text is, over SSE', async () => {
+  it('returns PERSISTED_QUERY_REQUIRED for another subscription over SSE', async () => {
     const headers = { accept: 'text/event-stream' };
     const response = await fetch(`${strict.url}?query=${encodeURIComponent('subscription { ticks { n } }')}`, { headers });
     expect(await response.text()).toContain('PERSISTED_QUERY_REQUIRED');
@@ -86,8 +89,8 @@ describe('where only such are run', () => {
   });
 });
 
-describe('where others are run, too', () => {
-  it('an unknown id is BAD_USER_INPUT', async () => {
+describe('a server that also runs other documents', () => {
+  it('returns BAD_USER_INPUT for an unknown documentId', async () => {
     const { status, body } = await post(lenient.url, { documentId: 'other' });
     expect([status, body.errors?.[0]?.extensions]).toEqual([
       400,
@@ -95,12 +98,12 @@ describe('where others are run, too', () => {
     ]);
   });
 
-  it('another text is run', async () => {
+  it('runs another document', async () => {
     expect((await post(lenient.url, { query: '{ hello }' })).body.data).toEqual({ hello: 'hello world' });
   });
 });
 
-describe('the file of documents', () => {
+describe('loadPersistedDocuments', () => {
   let folder: string;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'sessiongraph-documents-'));
@@ -113,24 +116,27 @@ describe('the file of documents', () => {
     return loadPersistedDocuments({ documentsFile, only: true });
   }
 
-  it('is an object of texts by their ids', async () => {
+  it('reads an object of texts by id', async () => {
     const documents = await load(JSON.stringify({ [HASH]: HELLO }));
     expect([documents.textFor({ documentId: HASH }), documents.has(HELLO), documents.has(TICKS)]).toEqual([HELLO, true, false]);
   });
 
-  it('is a manifest of Apollo Client', async () => {
+  it('reads a manifest of Apollo Client', async () => {
     const operations = [{ id: HASH, body: HELLO, name: 'Hello', type: 'query' }];
     const documents = await load(JSON.stringify({ format: 'apollo-persisted-query-manifest', version: 1, operations }));
     expect(documents.textFor({ extensions: BY_HASH })).toBe(HELLO);
   });
 
-  it.each(['', '[]', '{"a":1}', '{"format":"apollo-persisted-query-manifest"}'])('stops the start where it is %j', async content => {
-    const failure = load(content);
-    await expect(failure).rejects.toThrow(StartError);
-    await expect(failure).rejects.toThrow('PERSISTED_DOCUMENTS');
-  });
+  it.each(['', '[]', '{"a":1}', '{"format":"apollo-persisted-query-manifest"}'])(
+    'rejects a file with the content %j with a StartError',
+    async content => {
+      const failure = load(content);
+      await expect(failure).rejects.toThrow(StartError);
+      await expect(failure).rejects.toThrow('PERSISTED_DOCUMENTS');
+    },
+  );
 
-  it('stops the start where it is not there', async () => {
+  it('rejects a missing file with a StartError', async () => {
     await expect(loadPersistedDocuments({ documentsFile: join(folder, 'none'), only: true })).rejects.toThrow(StartError);
   });
 });

@@ -1,60 +1,63 @@
-/** Of so many tries the quickest counts: what else runs on the machine is not the bomb's doing. */
+/** The number of attempts. Only the fastest counts, because other processes may slow an attempt down. */
 const TRIES = 5;
 
-const many = (count: number, item: (i: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join(' ');
-const within = (count: number, open: string, inside: string, close: string) => open.repeat(count) + inside + close.repeat(count);
+const repeat = (count: number, item: (i: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join(' ');
+const nest = (count: number, open: string, inside: string, close: string) => open.repeat(count) + inside + close.repeat(count);
 
-/** An operation that would cost the server far more than its sender, were it run or taken apart. */
+/** An operation that is cheap to send and very expensive to execute or validate. */
 export interface Bomb {
   readonly query: string;
-  /** JSON. */
+  /** As JSON text. */
   readonly variables?: string;
   readonly code: string;
 }
 
-/** By name. */
+/** All bombs by name. */
 export const BOMBS: Readonly<Record<string, Bomb>> = {
-  'fields 2,000 deep': { query: `{ ${within(2_000, 'a { ', 'b', ' }')} }`, code: 'QUERY_TOO_DEEP' },
-  'fields 400,000 deep': { query: `{ ${within(400_000, 'a{', 'b', '}')} }`, code: 'QUERY_TOO_DEEP' },
-  'lists 4,900 deep': { query: `{ node(id: ${within(4_900, '[', '', ']')}) { id } }`, code: 'QUERY_TOO_DEEP' },
-  'input objects 600 deep': { query: `{ sessions(filter: ${within(600, '{not:', '{}', '}')}) { totalCount } }`, code: 'QUERY_TOO_DEEP' },
-  'input objects 100,000 deep in a variable': {
+  'fields nested 2,000 deep': { query: `{ ${nest(2_000, 'a { ', 'b', ' }')} }`, code: 'QUERY_TOO_DEEP' },
+  'fields nested 400,000 deep': { query: `{ ${nest(400_000, 'a{', 'b', '}')} }`, code: 'QUERY_TOO_DEEP' },
+  'lists nested 4,900 deep': { query: `{ node(id: ${nest(4_900, '[', '', ']')}) { id } }`, code: 'QUERY_TOO_DEEP' },
+  'input objects nested 600 deep': {
+    query: `{ sessions(filter: ${nest(600, '{not:', '{}', '}')}) { totalCount } }`,
+    code: 'QUERY_TOO_DEEP',
+  },
+  'input objects nested 100,000 deep in a variable': {
     query: 'query ($f: SessionFilter) { sessions(filter: $f) { totalCount } }',
-    variables: `{"f":${within(100_000, '{"not":', '{}', '}')}}`,
+    variables: `{"f":${nest(100_000, '{"not":', '{}', '}')}}`,
     code: 'QUERY_TOO_DEEP',
   },
-  'JSON 200,000 deep in a variable': {
+  'JSON nested 200,000 deep in a variable': {
     query: 'mutation ($i: CreateSessionInput!) { createSession(input: $i) { created } }',
-    variables: `{"i":{"metadata":{"a":${within(200_000, '[', '', ']')}}}}`,
+    variables: `{"i":{"metadata":{"a":${nest(200_000, '[', '', ']')}}}}`,
     code: 'QUERY_TOO_DEEP',
   },
-  '9,000 fields side by side': { query: `{ ${many(9_000, () => 'sessions')} }`, code: 'QUERY_TOO_COMPLEX' },
-  '10,000 aliases': { query: `{ ${many(10_000, i => `a${i}: serverInfo { version }`)} }`, code: 'GRAPHQL_PARSE_FAILED' },
-  '2,000 aliases': { query: `{ ${many(1_900, i => `a${i}: serverInfo { version }`)} }`, code: 'GRAPHQL_PARSE_FAILED' },
-  '1,000 aliases': { query: `{ ${many(1_000, i => `a${i}: serverInfo { version }`)} }`, code: 'QUERY_TOO_COMPLEX' },
-  '500 directives': { query: `{ serverInfo ${many(500, () => '@skip(if: false)')} { version } }`, code: 'QUERY_TOO_COMPLEX' },
-  'fragments in a circle': {
+  '9,000 fields side by side': { query: `{ ${repeat(9_000, () => 'sessions')} }`, code: 'QUERY_TOO_COMPLEX' },
+  '10,000 aliases': { query: `{ ${repeat(10_000, i => `a${i}: serverInfo { version }`)} }`, code: 'GRAPHQL_PARSE_FAILED' },
+  '2,000 aliases': { query: `{ ${repeat(1_900, i => `a${i}: serverInfo { version }`)} }`, code: 'GRAPHQL_PARSE_FAILED' },
+  '1,000 aliases': { query: `{ ${repeat(1_000, i => `a${i}: serverInfo { version }`)} }`, code: 'QUERY_TOO_COMPLEX' },
+  '500 directives': { query: `{ serverInfo ${repeat(500, () => '@skip(if: false)')} { version } }`, code: 'QUERY_TOO_COMPLEX' },
+  'a cycle of two fragments': {
     query: '{ session(sessionId: "x") { ...a } } fragment a on Session { ...b } fragment b on Session { ...a }',
     code: 'GRAPHQL_VALIDATION_FAILED',
   },
-  'fragments in all circles there are among 60': {
+  '60 fragments that all spread each other': {
     query:
-      `{ session(sessionId: "x") { ...f0 } } ${many(60, i => `fragment f${i} on Session { ${many(60, j => `...f${j}`)} }`)}`.replaceAll(
+      `{ session(sessionId: "x") { ...f0 } } ${repeat(60, i => `fragment f${i} on Session { ${repeat(60, j => `...f${j}`)} }`)}`.replaceAll(
         /\s+/g,
         ' ',
       ),
     code: 'GRAPHQL_VALIDATION_FAILED',
   },
-  '450 fragments in long circles': {
-    query: `{ session(sessionId: "x") { ...f0 } } ${many(450, i => `fragment f${i} on Session { ${many(4, j => `...f${(i * 7 + j * 13 + 1) % 450}`)} }`)}`,
+  '450 fragments in long cycles': {
+    query: `{ session(sessionId: "x") { ...f0 } } ${repeat(450, i => `fragment f${i} on Session { ${repeat(4, j => `...f${(i * 7 + j * 13 + 1) % 450}`)} }`)}`,
     code: 'GRAPHQL_VALIDATION_FAILED',
   },
   'fragments that double 60 times': {
-    query: `{ sessions { nodes { ...f0 } } } ${many(60, i => `fragment f${i} on Session { a: children(first: 9) { nodes { ...f${i + 1} } } b: children(first: 9) { nodes { ...f${i + 1} } } }`)} fragment f60 on Session { id }`,
+    query: `{ sessions { nodes { ...f0 } } } ${repeat(60, i => `fragment f${i} on Session { a: children(first: 9) { nodes { ...f${i + 1} } } b: children(first: 9) { nodes { ...f${i + 1} } } }`)} fragment f60 on Session { id }`,
     code: 'QUERY_TOO_COMPLEX',
   },
-  'one field again and again, to be compared pair by pair': {
-    query: `{ ${many(190, () => `serverInfo { ${many(45, () => 'version')} }`)} }`,
+  'repeated fields that validation compares in pairs': {
+    query: `{ ${repeat(190, () => `serverInfo { ${repeat(45, () => 'version')} }`)} }`,
     code: 'GRAPHQL_VALIDATION_FAILED',
   },
   'pages of 100 x 100 x 100': {
@@ -66,8 +69,8 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
     variables: '{"n":100}',
     code: 'QUERY_TOO_COMPLEX',
   },
-  'introspection in a circle': {
-    query: `{ __schema { types { ${within(30, 'fields { type { ', 'name', ' } }')} } } }`,
+  'introspection of types nested 30 deep': {
+    query: `{ __schema { types { ${nest(30, 'fields { type { ', 'name', ' } }')} } } }`,
     code: 'QUERY_TOO_DEEP',
   },
   '1,000,000 tokens': { query: `{ ${'a '.repeat(1_000_000)} }`, code: 'GRAPHQL_PARSE_FAILED' },
@@ -76,26 +79,26 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
     variables: JSON.stringify({ ids: Array(500_000).fill('a') }),
     code: 'QUERY_TOO_COMPLEX',
   },
-  '300,000 alternatives of a filter': {
+  '300,000 alternatives in a filter': {
     query: 'query ($f: SessionFilter) { sessions(filter: $f) { totalCount } }',
     variables: `{"f":{"or":[${Array(300_000).fill('{}').join(',')}]}}`,
     code: 'QUERY_TOO_COMPLEX',
   },
 };
 
-/** The bomb as a request carries it: JSON. */
+/** The JSON body of a request with the bomb. */
 export function requestOf({ query, variables = '{}' }: Bomb): string {
   return `{"query":${JSON.stringify(query)},"variables":${variables}}`;
 }
 
 /**
- * What the shortest of some tries takes, in milliseconds: of the clock or of this process on the processor, whichever is less, for
- * others may keep the processor busy.
- * @param most a try that takes less ends it
+ * Returns the duration of the fastest attempt in milliseconds. It counts the lower of wall-clock time and CPU time of this process, because
+ * other processes may keep the CPU busy.
+ * @param maxMs stops at the first attempt that takes less
  */
-export async function quickestOf(most: number, attempt: () => Promise<void>): Promise<number> {
+export async function quickestOf(maxMs: number, attempt: () => Promise<void>): Promise<number> {
   let quickest = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < TRIES && quickest >= most; i += 1) {
+  for (let i = 0; i < TRIES && quickest >= maxMs; i += 1) {
     const start = performance.now();
     const before = process.cpuUsage();
     await attempt();

@@ -14,18 +14,18 @@ async function costOf(query: string): Promise<unknown> {
 }
 
 describe('extensions.cost', () => {
-  it('tells what a query cost, and what it could have cost more', async () => {
+  it('reports the cost of an operation, the limit and the remainder', async () => {
     expect(await costOf('{ hello }')).toEqual({ cost: 1, limit: 100, remaining: 99 });
     expect(await costOf('{ items(first: 30) { nodes { id } } }')).toEqual({ cost: 31, limit: 100, remaining: 69 });
     expect(await costOf('mutation { save(input: { title: "a" }) }')).toEqual({ cost: 1, limit: 100, remaining: 99 });
   });
 
-  it('is there beside errors', async () => {
+  it('is present in responses with errors', async () => {
     expect(await costOf('{ fail(how: "domain") }')).toEqual({ cost: 1, limit: 100, remaining: 99 });
     expect(await costOf('{ items(first: 200) { nodes { id } } }')).toEqual({ cost: 201, limit: 100, remaining: 0 });
   });
 
-  it('is there over WebSocket, but not on the events of a subscription', async () => {
+  it('is present over WebSocket, but not in the events of a subscription', async () => {
     const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: '{ item { id } }' } });
     expect(await socket.next()).toMatchObject({ payload: { extensions: { cost: { cost: 2 } } } });

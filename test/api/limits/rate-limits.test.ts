@@ -17,20 +17,20 @@ const INFO = '{ serverInfo { version } }';
 const CREATE = 'createSession(input: {}) { created }';
 const REDIS_URL = 'redis://127.0.0.1:6379';
 
-async function redisAnswers(): Promise<boolean> {
+async function isRedisRunning(): Promise<boolean> {
   const socket = connect(6379, '127.0.0.1');
   try {
     await once(socket, 'connect');
     return true;
   } catch {
-    process.stdout.write(`Left out, as no Redis answers at ${REDIS_URL}: counting together through it.\n`);
+    process.stdout.write(`Skipped the test of rate limits shared through Redis: no Redis runs at ${REDIS_URL}.\n`);
     return false;
   } finally {
     socket.destroy();
   }
 }
 
-const hasRedis = await redisAnswers();
+const hasRedis = await isRedisRunning();
 
 let app: TestApp;
 let admin: Record<string, string>;
@@ -40,7 +40,7 @@ beforeAll(async () => {
   await vi.waitUntil(() => !app.app.isOpen(), WAIT_OPTIONS);
 });
 
-/** The headers of a new key; the first is made while everyone is let in. */
+/** Creates a key and returns its request headers. The first key is created without authentication (`by` null). */
 async function newKey(by: Record<string, string> | null, rateLimits?: Record<string, number>): Promise<Record<string, string>> {
   const query = 'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret } }';
   const input = { name: 'limited', scopes: ['ADMIN'], rateLimits };
@@ -54,13 +54,13 @@ async function codesOf(count: number, query: string, headers: Record<string, str
   return codes;
 }
 
-const OVER = 'RATE_LIMIT_EXCEEDED';
+const RATE_LIMITED = 'RATE_LIMIT_EXCEEDED';
 
-describe('what an operation counts', () => {
+describe('rateChargeOf', () => {
   const chargeOf = (query: string) => {
     const document = parse(query);
     const operation = document.definitions.find(node => node.kind === 'OperationDefinition');
-    if (operation === undefined) throw new Error('No operation.');
+    if (operation === undefined) throw new Error('The document has no operation.');
     return rateChargeOf(document, operation);
   };
 
@@ -71,13 +71,13 @@ describe('what an operation counts', () => {
     ['mutation { a: appendMessage { a } b: appendMessages { a } c: appendLogs { a } }', { writes: 3 }],
     ['mutation { createSession { a } deleteSession { a } appendMessage { a } }', { creations: 1, management: 1, writes: 1 }],
     ['mutation { ...f ...f ... { a: killSession { a } } } fragment f on Mutation { resetSession { a } }', { creations: 1, management: 1 }],
-  ])('%s', (query, charge) => {
+  ])('charges %s with %j', (query, charge) => {
     expect(chargeOf(query)).toEqual(charge);
   });
 });
 
-describe('over HTTP', () => {
-  it('requests are refused beyond the limit, with headers that tell how long, and no other caller is', async () => {
+describe('rate limits over HTTP', () => {
+  it('return RATE_LIMIT_EXCEEDED with headers beyond the limit, only to the caller that exceeded it', async () => {
     const [first, second] = [await newKey(admin), await newKey(admin)];
     const answer = await post(app.url, { query: INFO }, first);
     expect(Object.fromEntries(answer.headers)).toMatchObject({
@@ -89,7 +89,7 @@ describe('over HTTP', () => {
     app.resetSql();
     const { status, headers, body } = await post(app.url, { query: INFO }, first);
     const [error] = body.errors ?? [];
-    expect([status, error?.extensions.code, error?.extensions.retryable, body.data]).toEqual([429, OVER, true, undefined]);
+    expect([status, error?.extensions.code, error?.extensions.retryable, body.data]).toEqual([429, RATE_LIMITED, true, undefined]);
     const { retryAfterMs } = error?.extensions.details ?? {};
     expect(retryAfterMs).toBeGreaterThan(0);
     expect(retryAfterMs).toBeLessThanOrEqual(60_000);
@@ -98,11 +98,11 @@ describe('over HTTP', () => {
     expect((await post(app.url, { query: INFO }, second)).status).toBe(200);
   });
 
-  it('each mutation field counts once in its class, and what is refused is not done', async () => {
+  it('count each mutation field once in its class and do not count a rejected operation', async () => {
     const key = await newKey(admin);
-    expect(await codesOf(1, `mutation { a: ${CREATE} b: ${CREATE} c: ${CREATE} }`, key)).toEqual([OVER]);
+    expect(await codesOf(1, `mutation { a: ${CREATE} b: ${CREATE} c: ${CREATE} }`, key)).toEqual([RATE_LIMITED]);
     expect(await codesOf(2, `mutation { ${CREATE} }`, key)).toEqual([undefined, undefined]);
-    expect(await codesOf(1, `mutation { ${CREATE} }`, key)).toEqual([OVER]);
+    expect(await codesOf(1, `mutation { ${CREATE} }`, key)).toEqual([RATE_LIMITED]);
     expect(await codesOf(1, INFO, key)).toEqual([undefined]);
     const { body } = await post(app.url, { query: '{ viewer { rateLimits { name limit remaining resetAt } } }' }, key);
     expect(body.data?.viewer).toEqual({
@@ -116,8 +116,8 @@ describe('over HTTP', () => {
   });
 });
 
-describe('the limits of one key', () => {
-  it("hold in place of the server's, where they are given", async () => {
+describe('the rate limits of one key', () => {
+  it('override those of the server; 0 means unlimited', async () => {
     const key = await newKey(admin, { requests: 2, creations: 0 });
     expect(await codesOf(5, `mutation { ${CREATE} }`, key)).toEqual(Array(5).fill(undefined));
     const { body } = await post(app.url, { query: '{ viewer { rateLimits { name limit remaining } } }' }, key);
@@ -128,16 +128,16 @@ describe('the limits of one key', () => {
         { name: 'management', limit: 20, remaining: 20 },
       ],
     });
-    expect(await codesOf(2, INFO, key)).toEqual([undefined, OVER]);
+    expect(await codesOf(2, INFO, key)).toEqual([undefined, RATE_LIMITED]);
   });
 
-  it('must not be negative', async () => {
+  it('are rejected when negative', async () => {
     await expect(newKey(admin, { writes: -1 })).rejects.toThrow('input.rateLimits.writes');
   });
 });
 
-describe('over WebSocket and SSE', () => {
-  it('queries and subscribes count as over HTTP, with it', async () => {
+describe('rate limits over WebSocket and SSE', () => {
+  it('count queries and subscriptions together with requests over HTTP', async () => {
     const key = await newKey(admin);
     expect(await codesOf(3, INFO, key)).toEqual(Array(3).fill(undefined));
     const stream = await fetch(app.url, {
@@ -150,22 +150,22 @@ describe('over WebSocket and SSE', () => {
     const socket = await openRawWebSocket(app.webSocketUrl);
     socket.send({ type: 'connection_init', payload: key });
     expect(await socket.next()).toMatchObject({ type: 'connection_ack' });
-    const ask = (id: string, query: string) => socket.send({ id, type: 'subscribe', payload: { query } });
-    ask('1', INFO);
+    const send = (id: string, query: string) => socket.send({ id, type: 'subscribe', payload: { query } });
+    send('1', INFO);
     expect(await socket.next()).toMatchObject({ id: '1', type: 'next', payload: { data: { serverInfo: {} } } });
     expect(await socket.next()).toMatchObject({ id: '1', type: 'complete' });
     for (const query of [INFO, 'subscription { sessionEvents { __typename } }']) {
-      ask(query, query);
-      expect(await socket.next()).toMatchObject({ id: query, type: 'next', payload: { errors: [{ extensions: { code: OVER } }] } });
+      send(query, query);
+      expect(await socket.next()).toMatchObject({ id: query, type: 'next', payload: { errors: [{ extensions: { code: RATE_LIMITED } }] } });
       expect(await socket.next()).toMatchObject({ id: query, type: 'complete' });
     }
     socket.close();
-    expect(await codesOf(1, INFO, key)).toEqual([OVER]);
+    expect(await codesOf(1, INFO, key)).toEqual([RATE_LIMITED]);
   });
 });
 
-describe('the sockets of one key', () => {
-  it('are at most 100, and one that is closed makes room', async () => {
+describe('WebSocket connections of one key', () => {
+  it('are limited to 100; a connection that closes makes room for another', async () => {
     const [busy, other] = [await newKey(admin), await newKey(admin)];
     const open = async (payload: Record<string, string>) => {
       const socket = await openRawWebSocket(app.webSocketUrl);
@@ -174,7 +174,7 @@ describe('the sockets of one key', () => {
     };
     const sockets = await Promise.all(Array.from({ length: 100 }, () => open(busy)));
     for (const socket of sockets) expect(await socket.next()).toMatchObject({ type: 'connection_ack' });
-    expect(await (await open(busy)).closed).toEqual({ code: 1013, reason: OVER });
+    expect(await (await open(busy)).closed).toEqual({ code: 1013, reason: RATE_LIMITED });
     const another = await open(other);
     expect(await another.next()).toMatchObject({ type: 'connection_ack' });
     another.close();
@@ -186,48 +186,49 @@ describe('the sockets of one key', () => {
   });
 });
 
-describe('counting', () => {
+describe('createRateLimiter', () => {
   const log = pino({ level: 'silent' });
   const limits = { requests: 4, writes: 0, creations: 1, management: 1 };
-  const someone = (): Viewer => ({ ...LOCAL_VIEWER, id: `key:${randomUUID()}` });
+  const newViewer = (): Viewer => ({ ...LOCAL_VIEWER, id: `key:${randomUUID()}` });
 
-  async function taken(limiter: RateLimiter, viewer: Viewer, count: number): Promise<number> {
+  /** Takes `count` requests concurrently and returns how many were accepted. */
+  async function accepted(limiter: RateLimiter, viewer: Viewer, count: number): Promise<number> {
     const verdicts = await Promise.all(Array.from({ length: count }, () => limiter.take(viewer, { requests: 1 })));
     return verdicts.filter(({ refusal }) => refusal === null).length;
   }
 
-  it('leaves out the caller of a server without authentication, and what is not limited', async () => {
+  it('does not count the local viewer or classes without a limit', async () => {
     const limiter = createRateLimiter({ limits, redisUrl: null, log });
-    expect(await taken(limiter, LOCAL_VIEWER, 50)).toBe(50);
+    expect(await accepted(limiter, LOCAL_VIEWER, 50)).toBe(50);
     expect(await limiter.states(LOCAL_VIEWER)).toEqual([]);
-    const viewer = someone();
+    const viewer = newViewer();
     expect(await limiter.take(viewer, { writes: 1_000 })).toEqual({ states: [], refusal: null });
     expect((await limiter.states(viewer)).map(({ name }) => name)).toEqual(['requests', 'creations', 'management']);
   });
 
-  it('takes all of an operation or nothing', async () => {
+  it('counts nothing of an operation that exceeds one of its limits', async () => {
     const limiter = createRateLimiter({ limits, redisUrl: null, log });
-    const viewer = someone();
+    const viewer = newViewer();
     await limiter.take(viewer, { creations: 1 });
-    expect((await limiter.take(viewer, { requests: 2, creations: 1 })).refusal?.code).toBe(OVER);
-    expect(await taken(limiter, viewer, 10)).toBe(4);
+    expect((await limiter.take(viewer, { requests: 2, creations: 1 })).refusal?.code).toBe(RATE_LIMITED);
+    expect(await accepted(limiter, viewer, 10)).toBe(4);
   });
 
-  it.runIf(hasRedis)('is done together through Redis', async () => {
+  it.runIf(hasRedis)('shares the counts of two servers through Redis', async () => {
     const servers = [1, 2].map(() => createRateLimiter({ limits, redisUrl: REDIS_URL, redisTimeoutMs: TEST_WAIT_MS, log }));
-    const viewer = someone();
-    // The first that are asked may still be connecting.
+    const viewer = newViewer();
+    // Until it is connected to Redis, a limiter counts alone.
     for (const server of servers) await vi.waitUntil(() => server.isShared(), WAIT_OPTIONS);
-    const counts = await Promise.all(servers.map(server => taken(server, viewer, 3)));
+    const counts = await Promise.all(servers.map(server => accepted(server, viewer, 3)));
     expect(counts.reduce((a, b) => a + b)).toBe(4);
     for (const server of servers) await server.close();
   });
 
-  it('goes on in each server alone while Redis is away', async () => {
+  it('counts in memory while Redis is unavailable', async () => {
     const limiter = createRateLimiter({ limits, redisUrl: 'redis://127.0.0.1:1', log });
     expect(limiter.isShared()).toBe(false);
-    const viewer = someone();
-    expect(await taken(limiter, viewer, 10)).toBe(4);
+    const viewer = newViewer();
+    expect(await accepted(limiter, viewer, 10)).toBe(4);
     expect((await limiter.states(viewer))[0]).toMatchObject({ name: 'requests', remaining: 0 });
     await limiter.close();
   });

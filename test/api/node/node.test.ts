@@ -5,12 +5,12 @@ import { storedSession, storeSessions } from '../session-filter/stored-session.t
 const A = '0197c000-0000-7000-8000-00000000000a';
 const B = '0197c000-0000-7000-8000-00000000000b';
 const TRASHED = '0197c000-0000-7000-8000-00000000000c';
-const ABSENT = '0197c000-0000-7000-8000-0000000000ff';
+const UNKNOWN = '0197c000-0000-7000-8000-0000000000ff';
 
 const globalId = (text: string) => Buffer.from(text).toString('base64');
 
 let app: TestApp;
-/** The bare ids of A's messages. */
+/** The bare UUIDs of the messages of session A. */
 let messages: readonly string[];
 
 beforeAll(async () => {
@@ -45,7 +45,7 @@ async function nodeOf(id: string): Promise<unknown> {
 }
 
 describe('node', () => {
-  it('finds a session, in the trash or not', async () => {
+  it('returns a session, also one in the trash', async () => {
     const id = globalId(`Session:${B}`);
     expect(await nodeOf(id)).toEqual({
       __typename: 'Session',
@@ -59,7 +59,7 @@ describe('node', () => {
     expect(await nodeOf(globalId(`Session:${TRASHED}`))).toMatchObject({ title: 'trashed', deletedAt: expect.any(String) });
   });
 
-  it('finds a message', async () => {
+  it('returns a message', async () => {
     const id = globalId(`Message:${A}:${messages[1]}`);
     expect(await nodeOf(id)).toEqual({
       __typename: 'Message',
@@ -72,13 +72,13 @@ describe('node', () => {
     });
   });
 
-  it('finds an agent that has a session in a list', async () => {
+  it('returns an agent that has a listed session and null for one that has only trashed sessions', async () => {
     const id = globalId('Agent:coder');
     expect(await nodeOf(id)).toEqual({ __typename: 'Agent', id, agentId: 'coder', sessionCount: 1 });
     expect(await nodeOf(globalId('Agent:gone'))).toBeNull();
   });
 
-  it('gives the ids it takes', async () => {
+  it('accepts the ids of sessions, agents and messages that other fields return', async () => {
     const data = (
       await app.gql<{ sessions: { nodes: { id: string; agent: { id: string }; lastMessage: { id: string } | null }[] } }>(
         '{ sessions { nodes { id agent { id } lastMessage { id } } } }',
@@ -90,32 +90,32 @@ describe('node', () => {
   });
 
   it.each([
-    ['nothing', ''],
-    ['a text', 'nonsense'],
+    ['an empty string', ''],
+    ['text that is no id', 'nonsense'],
     ['a bare UUID', A],
-    ['another type', globalId(`User:${A}`)],
+    ['an unknown type', globalId(`User:${A}`)],
     ['a type in another case', globalId(`session:${A}`)],
-    ['no rest', globalId('Session:')],
-    ['no type', globalId(A)],
-    ['a session that is no UUID', globalId('Session:1')],
-    ['a session with more behind it', globalId(`Session:${A}:${A}`)],
-    ['an absent session', globalId(`Session:${ABSENT}`)],
-    ['a message without its session', globalId(`Message:${ABSENT}`)],
-    ['an absent message', globalId(`Message:${A}:${ABSENT}`)],
-    ['an absent agent', globalId('Agent:nobody')],
-    ['an agent with NUL', globalId('Agent:a\0b')],
-    ['bytes that are no text', Buffer.from([0x53, 0xff, 0xfe, 0x3a, 0x80]).toString('base64')],
+    ['a type without an id', globalId('Session:')],
+    ['a UUID without a type', globalId(A)],
+    ['a session id that is no UUID', globalId('Session:1')],
+    ['a session id with extra text', globalId(`Session:${A}:${A}`)],
+    ['an unknown session', globalId(`Session:${UNKNOWN}`)],
+    ['a message of an unknown session', globalId(`Message:${UNKNOWN}`)],
+    ['an unknown message', globalId(`Message:${A}:${UNKNOWN}`)],
+    ['an unknown agent', globalId('Agent:nobody')],
+    ['an agent id with NUL', globalId('Agent:a\0b')],
+    ['bytes that are not UTF-8', Buffer.from([0x53, 0xff, 0xfe, 0x3a, 0x80]).toString('base64')],
     [
-      'an agent of bytes that are no text',
+      'an agent id of bytes that are not UTF-8',
       Buffer.concat([Buffer.from('Agent:'), Buffer.from([0xff, 0xed, 0xa0, 0x80])]).toString('base64'),
     ],
-    ['a line break within', `${globalId(`Session:${A}`).slice(0, 8)}\n${globalId(`Session:${A}`).slice(8)}`],
+    ['an id with a line break', `${globalId(`Session:${A}`).slice(0, 8)}\n${globalId(`Session:${A}`).slice(8)}`],
     ['SQL', `';--${globalId(`Session:${A}`)}`],
-  ])('is null for %s', async (_, id) => {
+  ])('returns null for %s', async (_, id) => {
     expect(await nodeOf(id)).toBeNull();
   });
 
-  it('is null for a message under the id of another session', async () => {
+  it('returns null for a message id with the id of another session', async () => {
     expect(await nodeOf(globalId(`Message:${B}:${messages[0]}`))).toBeNull();
   });
 });
@@ -123,7 +123,7 @@ describe('node', () => {
 describe('nodes', () => {
   const NODES = 'query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Session { title } } }';
 
-  it('keeps the order asked for, repeats what is repeated, and is null for each that is not found', async () => {
+  it('returns the nodes in the order of the ids, repeats duplicates and returns null for unknown ids', async () => {
     const ids = [
       globalId(`Session:${B}`),
       'nonsense',
@@ -137,9 +137,9 @@ describe('nodes', () => {
     expect(answer.sql).toHaveLength(3);
   });
 
-  it('takes none, a hundred, and no more', async () => {
+  it('accepts 0 to 100 ids and returns PAGE_SIZE_TOO_LARGE for 101', async () => {
     expect((await app.gql(NODES, { ids: [] })).expectOk()).toEqual({ nodes: [] });
-    const ids = Array.from({ length: 101 }, (_, index) => globalId(`Session:${ABSENT.slice(0, -3)}${String(index).padStart(3, '0')}`));
+    const ids = Array.from({ length: 101 }, (_, index) => globalId(`Session:${UNKNOWN.slice(0, -3)}${String(index).padStart(3, '0')}`));
     const answer = await app.gql<{ nodes: unknown[] }>(NODES, { ids: ids.slice(1) });
     expect(answer.expectOk().nodes).toEqual(Array.from({ length: 100 }, () => null));
     expect(answer.sql).toHaveLength(1);
@@ -151,11 +151,11 @@ describe('nodes', () => {
   });
 });
 
-describe('session and message', () => {
+describe('session(id) and message(id)', () => {
   const SESSION = 'query($id: ID!) { session(id: $id) { title } }';
   const MESSAGE = 'query($id: ID!) { message(id: $id) { content } }';
 
-  it('take the global id and the bare one, in either case', async () => {
+  it('accept global ids and bare UUIDs in upper and lower case', async () => {
     for (const id of [A, A.toUpperCase(), globalId(`Session:${A}`), globalId(`Session:${A.toUpperCase()}`)]) {
       expect((await app.gql(SESSION, { id })).expectOk()).toEqual({ session: { title: 'a' } });
     }
@@ -164,12 +164,12 @@ describe('session and message', () => {
     }
   });
 
-  it('are null for what is absent, malformed, of another type or of another session', async () => {
-    for (const id of [ABSENT, '', 'x', '1', `${A}0`, `{${A}}`, globalId('Agent:main'), globalId(`Message:${A}:${messages[0]}`)]) {
+  it('return null for ids that are unknown, malformed, of another type or of another session', async () => {
+    for (const id of [UNKNOWN, '', 'x', '1', `${A}0`, `{${A}}`, globalId('Agent:main'), globalId(`Message:${A}:${messages[0]}`)]) {
       expect((await app.gql(SESSION, { id })).expectOk()).toEqual({ session: null });
     }
     for (const id of [
-      ABSENT,
+      UNKNOWN,
       A,
       'x',
       globalId(`Session:${A}`),

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createRandomSource } from '../../../scripts/seed/random-source.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { execute, storedSession, storeSessions } from '../session-filter/stored-session.ts';
+import { runSql } from '../../support/sql.ts';
+import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
 
 const SESSION = '0197d000-0000-7000-8000-000000000001';
 const OTHER = '0197d000-0000-7000-8000-000000000002';
@@ -49,8 +50,8 @@ let app: TestApp;
 beforeAll(async () => {
   app = await startTestApp();
   await storeSessions(app.databaseUrl, [storedSession({ id: SESSION }), storedSession({ id: OTHER, messages: ['only'] })]);
-  await execute(app.databaseUrl, 'update aria_engine.chat_sessions set compacted_through = $1 where id = $2', [COMPACTED_THROUGH, SESSION]);
-  await execute(
+  await runSql(app.databaseUrl, 'update aria_engine.chat_sessions set compacted_through = $1 where id = $2', [COMPACTED_THROUGH, SESSION]);
+  await runSql(
     app.databaseUrl,
     `insert into aria_engine.chat_messages (session_id, position, id, role, content, on_branch, created_at)
      select $1, m.* from unnest($2::bigint[], $3::uuid[], $4::aria_engine.message_role[], $5::text[], $6::boolean[], $7::timestamptz[]) m`,
@@ -164,7 +165,7 @@ describe('Session.lastMessage', () => {
     const last = new Map(data.sessions.nodes.map(node => [node.sessionId, node.lastMessage?.position ?? null]));
     expect(last.get(SESSION)).toBe(messages.findLast(isActive)?.position);
     expect(last.get(OTHER)).toBe(1);
-    await execute(app.databaseUrl, 'update aria_engine.chat_sessions set compacted_through = 1 where id = $1', [OTHER]);
+    await runSql(app.databaseUrl, 'update aria_engine.chat_sessions set compacted_through = 1 where id = $1', [OTHER]);
     expect((await app.gql(`{ session(id: "${OTHER}") { lastMessage { position } } }`)).expectOk()).toEqual({
       session: { lastMessage: null },
     });

@@ -1,6 +1,7 @@
 import { decodeEventCursor } from '../../../src/events/event-cursor.ts';
 import type { TestApp } from '../../support/app.ts';
-import { execute, storedSession, storeSessions } from '../session-filter/stored-session.ts';
+import { runSql } from '../../support/sql.ts';
+import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
 
 /** Relay's paging arguments. */
 export interface PageArguments {
@@ -78,7 +79,7 @@ export async function storePagedData(app: TestApp): Promise<void> {
   await storeSessions(app.databaseUrl, [...roots, ...others, ...agents, ...hidden]);
   // Every second one is another session's.
   const event = "select ($1::uuid[])[1 + number % 2], 'walker', 'RESTORED' from generate_series(1, $2::int) number";
-  await execute(app.databaseUrl, `insert into aria_engine.session_events (session_id, agent_id, type) ${event}`, [
+  await runSql(app.databaseUrl, `insert into aria_engine.session_events (session_id, agent_id, type) ${event}`, [
     [PARENT, CHATTY],
     2 * EVENTS,
   ]);

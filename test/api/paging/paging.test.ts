@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../../support/app.ts';
-import { execute } from '../session-filter/stored-session.ts';
+import { runSql } from '../../support/sql.ts';
 import { type ConnectionPage, fetchPage, PAGED_LISTS, type PageArguments, type PagedList, storePagedData } from './paged-lists.ts';
 
 const MAX_INT = 2_147_483_647;
@@ -131,7 +131,7 @@ describe('the row behind a cursor', () => {
     const gone = edges[2];
     if (gone === undefined) throw new Error('The list is too short.');
     const { sql, values } = list.removal(gone.node.id);
-    await execute(app.databaseUrl, sql, values);
+    await runSql(app.databaseUrl, sql, values);
     expect(idsOf(await pageOf(list, { first: 3, after: gone.cursor }))).toEqual(edges.slice(3).map(edge => edge.node.id));
     expect(idsOf(await pageOf(list, { last: 2, before: gone.cursor }))).toEqual(edges.slice(0, 2).map(edge => edge.node.id));
   });

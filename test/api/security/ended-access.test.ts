@@ -15,7 +15,7 @@ beforeAll(async () => {
   app = await startTestApp();
   other = await app.startSecondServer();
   admin = await makeKey(app, { scope: 'ADMIN' });
-  // The other server learns of the first key within a moment.
+  // The other server polls for the first key.
   await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), WAIT_OPTIONS);
 });
 
@@ -26,14 +26,14 @@ async function openSocket(server: TestApp, { secret }: TestKey): Promise<RawWebS
   return socket;
 }
 
-/** What a key holds open on both servers. */
-async function holdOpen(key: TestKey) {
+/** Opens a subscription over SSE and a WebSocket with the key on each server. */
+async function openConnections(key: TestKey) {
   const authorization = key.headers.authorization;
   const streams = await Promise.all([app, other].map(server => server.subscribe(EVENTS, undefined, { over: 'sse', authorization })));
   return { streams, sockets: await Promise.all([openSocket(app, key), openSocket(other, key)]) };
 }
 
-async function expectEnded({ streams, sockets }: Awaited<ReturnType<typeof holdOpen>>, message: string): Promise<void> {
+async function expectClosed({ streams, sockets }: Awaited<ReturnType<typeof openConnections>>, message: string): Promise<void> {
   for (const stream of streams) {
     expect(await stream.nextResult()).toMatchObject({ errors: [{ message, extensions: { code: 'FORBIDDEN' } }] });
     expect(await stream.nextResult()).toBeNull();
@@ -43,24 +43,24 @@ async function expectEnded({ streams, sockets }: Awaited<ReturnType<typeof holdO
 
 const viewerOf = (server: TestApp, key: TestKey) => server.gql('{ viewer { name } }', undefined, { headers: key.headers });
 
-// How soon: test/soak/ended-access.test.ts.
-describe('a key that is revoked', () => {
-  it('lets nobody in, and loses what it holds open, on every server', async () => {
+// test/soak/ended-access.test.ts measures how soon access ends.
+describe('an API key that is revoked', () => {
+  it('gets UNAUTHORIZED and loses its open connections on every server', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
-    const held = await holdOpen(key);
+    const connections = await openConnections(key);
     (await app.gql(REVOKE, { id: key.id }, { headers: admin.headers })).expectOk();
-    await expectEnded(held, 'The API key was revoked.');
+    await expectClosed(connections, 'The API key was revoked.');
     for (const server of [app, other]) (await viewerOf(server, key)).expectError('UNAUTHORIZED');
   });
 
-  it('is noticed without a notification too, as where it was removed by hand', async () => {
+  it('loses its open connections even without a notification, if its row is deleted by SQL', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
-    const held = await holdOpen(key);
+    const connections = await openConnections(key);
     await runSql(app.databaseUrl, `delete from aria_engine.api_keys where prefix = '${key.secret.slice(0, 11)}'`);
-    await expectEnded(held, 'The API key was revoked.');
+    await expectClosed(connections, 'The API key was revoked.');
   });
 
-  it('lets what others hold open be', async () => {
+  it('does not affect the connections of other keys', async () => {
     const [one, two] = [await makeKey(app, { scope: 'READ', by: admin.secret }), await makeKey(app, { scope: 'WRITE', by: admin.secret })];
     const stream = await app.subscribe(EVENTS, undefined, { authorization: two.headers.authorization });
     (await app.gql(REVOKE, { id: one.id }, { headers: admin.headers })).expectOk();
@@ -71,33 +71,33 @@ describe('a key that is revoked', () => {
   });
 });
 
-describe('a key that expires', () => {
-  it('loses what it holds open', async () => {
+describe('an API key that expires', () => {
+  it('gets UNAUTHORIZED and loses its open connections on every server', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret, expiresAt: new Date(Date.now() + 3_600_000) });
-    const held = await holdOpen(key);
-    // As if the hour had passed: however long it took to open all that, the key still lived.
+    const connections = await openConnections(key);
+    // Expire the key by SQL, so that it is valid for as long as the connections take to open.
     await runSql(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() where prefix = '${key.secret.slice(0, 11)}'`);
-    await expectEnded(held, 'The API key has expired.');
+    await expectClosed(connections, 'The API key has expired.');
     (await viewerOf(app, key)).expectError('UNAUTHORIZED');
   });
 });
 
-describe('a subscription over the socket of a key that ends', () => {
-  it('ends with its socket', async () => {
+describe('a subscription over a WebSocket whose key is revoked', () => {
+  it('is released when the server closes the socket', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const socket = await openSocket(app, key);
-    const open = () => app.app.events.gauges().subscriptions;
-    await expect.poll(open).toBe(0);
+    const openSubscriptions = () => app.app.events.gauges().subscriptions;
+    await expect.poll(openSubscriptions).toBe(0);
     socket.send({ type: 'subscribe', id: '1', payload: { query: EVENTS } });
-    await expect.poll(open).toBe(1);
+    await expect.poll(openSubscriptions).toBe(1);
     (await app.gql(REVOKE, { id: key.id }, { headers: admin.headers })).expectOk();
     expect(await socket.closed).toEqual({ code: 4403, reason: 'FORBIDDEN' });
-    await expect.poll(open).toBe(0);
+    await expect.poll(openSubscriptions).toBe(0);
   });
 });
 
-describe('a key in use', () => {
-  it('costs no statement, and tells when it was last used', async () => {
+describe('an API key in use', () => {
+  it('needs no SQL statement and updates lastUsedAt at most once a minute', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const lastUsed = async () => {
       const { data } = await app.gql<{ node: { lastUsedAt: string | null } }>(
@@ -115,11 +115,10 @@ describe('a key in use', () => {
     const first = await lastUsed();
     await viewerOf(app, key);
     await expect.poll(async () => (await viewerOf(other, key)).status).toBe(200);
-    // At most once a minute.
     expect(await lastUsed()).toBe(first);
   });
 
-  it('is found amid a flood of unknown ones', async () => {
+  it('is accepted during a flood of requests with unknown keys', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const wrong = Array.from({ length: 200 }, (_, index) => ({
       headers: { authorization: `Bearer sg_${String(index).padStart(43, 'x')}` },

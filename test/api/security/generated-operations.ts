@@ -17,36 +17,38 @@ import {
   OperationTypeNode,
 } from 'graphql';
 
-/** A field of Query, Mutation or Subscription, and an operation that asks it for all it can give. */
+/** A field of Query, Mutation or Subscription, and an operation that selects its subfields. */
 export interface RootOperation {
   readonly type: OperationTypeNode;
   readonly field: string;
   readonly document: string;
 }
 
-/** What stands in the arguments: ids by the name of the argument or input field, else by the type. */
+/** Values for arguments and input fields: by name if listed, else by type. */
 export interface Samples {
-  /** Arguments and input fields by their name, as GraphQL literals. */
+  /** GraphQL literals by the name of the argument or input field. */
   readonly byName: Readonly<Record<string, string>>;
+  /** The value of all other strings. */
   readonly text: string;
 }
 
 const SCALARS: Readonly<Record<string, string>> = { Int: '1', Float: '1', SafeInt: '1', Boolean: 'false', JSON: '{}' };
-const LATER = '"2999-01-01T00:00:00.000Z"';
+const FUTURE = '"2999-01-01T00:00:00.000Z"';
+/** How many levels of objects an operation selects below its root field. */
 const DEPTH = 2;
 
 function literal(name: string, type: GraphQLInputType, samples: Samples): string {
   if (isNonNullType(type)) return literal(name, type.ofType, samples);
   if (isListType(type)) return `[${literal(name, type.ofType, samples)}]`;
-  const own = samples.byName[name];
-  if (own !== undefined) return own;
+  const sample = samples.byName[name];
+  if (sample !== undefined) return sample;
   if (isEnumType(type)) return type.getValues()[0]?.name ?? '';
   if (isInputObjectType(type)) {
     const fields = Object.values(type.getFields());
     const given = type.isOneOf ? fields.slice(0, 1) : fields.filter(field => isGiven(field, samples));
     return `{ ${given.map(field => `${field.name}: ${literal(field.name, field.type, samples)}`).join(', ')} }`;
   }
-  if (type.name === 'DateTime') return LATER;
+  if (type.name === 'DateTime') return FUTURE;
   return SCALARS[type.name] ?? JSON.stringify(samples.text);
 }
 
@@ -59,26 +61,26 @@ function selection(schema: GraphQLSchema, output: GraphQLOutputType, depth: numb
   if (isLeafType(type)) return '';
   if (!isObjectType(type) && !isInterfaceType(type)) throw new Error(`${type.name} has no fields.`);
   const fields = Object.values(type.getFields()).filter(field => field.args.every(argument => !isNonNullType(argument.type)));
-  const own = fields.flatMap(field => {
+  const selected = fields.flatMap(field => {
     if (isLeafType(getNamedType(field.type))) return [field.name];
     return depth === 0 ? [] : [`${field.name} ${selection(schema, field.type, depth - 1)}`];
   });
   const implementations = isInterfaceType(type) ? schema.getPossibleTypes(type) : [];
   const types = new Map(Object.values(type.getFields()).map(field => [field.name, String(field.type)]));
-  const others = implementations.map(each => {
+  const inlineFragments = implementations.map(each => {
     const scalars = Object.values(each.getFields()).filter(({ name, type: scalar, args }) => {
       if (!isLeafType(getNamedType(scalar)) || args.length > 0) return false;
-      // Of one name, but not of one type: these cannot be asked for together.
+      // Two fields of one name but different types cannot be selected together.
       const known = types.get(name) ?? String(scalar);
       types.set(name, known);
       return known === String(scalar);
     });
     return `... on ${each.name} { __typename ${scalars.map(field => field.name).join(' ')} }`;
   });
-  return `{ __typename ${[...own, ...others].join(' ')} }`;
+  return `{ __typename ${[...selected, ...inlineFragments].join(' ')} }`;
 }
 
-/** One operation for every root field there is, arguments filled in from the samples. */
+/** Returns one operation for every root field, with arguments from the samples. */
 export function rootOperations(schema: GraphQLSchema, samples: Samples): readonly RootOperation[] {
   return Object.values(OperationTypeNode).flatMap(type =>
     Object.values(schema.getRootType(type)?.getFields() ?? {}).map(field => {
@@ -90,7 +92,7 @@ export function rootOperations(schema: GraphQLSchema, samples: Samples): readonl
   );
 }
 
-/** Ways to call a field: as it is, and with each value of each argument that has few. */
+/** Returns the calls of a field: one with its required arguments, and one more for each value of each enum argument. */
 function callsOf(field: GraphQLField<unknown, unknown>, samples: Samples): readonly string[] {
   const write = (values: ReadonlyMap<string, string>) => {
     const args = [...values].map(([name, value]) => `${name}: ${value}`).join(', ');
@@ -105,7 +107,7 @@ function callsOf(field: GraphQLField<unknown, unknown>, samples: Samples): reado
   return [write(given), ...variants];
 }
 
-/** For every field of every type that `node` finds: a query that asks the object of that type's id for all the field can give. */
+/** Returns, for every field of every type with an id in `ids`, queries that select the field of `node(id)`. */
 export function nodeFieldOperations(
   schema: GraphQLSchema,
   ids: Readonly<Record<string, string>>,

@@ -5,17 +5,17 @@ import { runSql } from '../../support/sql.ts';
 import { nodeFieldOperations, rootOperations, type Samples } from './generated-operations.ts';
 import { makeKey, type TestKey } from './keys.ts';
 
-/** Stands in every text of the other agent. */
+/** A word in every text of agent `b`. */
 const MARK = 'zebrafish';
-/** Stands in every text of both. */
+/** A word in every text of both agents. */
 const WORD = 'quagga';
 
-interface Made {
+interface CreatedSession {
   readonly id: string;
   readonly sessionId: string;
 }
 
-interface Question {
+interface NamedQuery {
   readonly name: string;
   readonly document: string;
 }
@@ -24,16 +24,24 @@ const schema = createSchema();
 
 let app: TestApp;
 let admin: TestKey;
-/** Bound to agent `a`, whose sessions stand between those of agent `b`: above them, below them, and in between. */
+/** Bound to agent `a`. The sessions of `a` and `b` alternate as parent and child. */
 let key: TestKey;
-let questions: readonly Question[];
+let queries: readonly NamedQuery[];
+/** Texts that may not occur in a response to the key of agent `a`. */
 let traces: readonly string[];
 
-async function make(agentId: 'a' | 'b', input: Record<string, unknown> = {}): Promise<Made & { readonly messageId: string }> {
+async function createSessionWithMessage(
+  agentId: 'a' | 'b',
+  input: Record<string, unknown> = {},
+): Promise<CreatedSession & { readonly messageId: string }> {
   const title = agentId === 'a' ? WORD : `${WORD} ${MARK}`;
   const CREATE = 'mutation ($input: CreateSessionInput!) { createSession(input: $input) { session { id sessionId } } }';
-  const made = await app.gql<{ createSession: { session: Made } }>(CREATE, { input: { agentId, title, task: title, ...input } }, admin);
-  const { session } = made.expectOk().createSession;
+  const created = await app.gql<{ createSession: { session: CreatedSession } }>(
+    CREATE,
+    { input: { agentId, title, task: title, ...input } },
+    admin,
+  );
+  const { session } = created.expectOk().createSession;
   const APPEND = `mutation ($sessionId: ID!, $content: String!) {
     appendMessage(input: { sessionId: $sessionId, message: { role: USER, content: $content, usage: { inputTokens: 77 } } }) { message { id } }
   }`;
@@ -46,10 +54,10 @@ beforeAll(async () => {
   admin = await makeKey(app, { scope: 'ADMIN' });
   key = await makeKey(app, { scope: 'ADMIN', agentIds: ['a'], by: admin.secret });
   const foreignKey = await makeKey(app, { scope: 'ADMIN', agentIds: ['b'], by: admin.secret });
-  const above = await make('b', { key: 'plan', label: MARK });
-  const mine = await make('a', { key: 'plan', parentId: above.id });
-  const between = await make('b', { parentId: mine.id });
-  const below = await make('a', { parentId: between.id });
+  const above = await createSessionWithMessage('b', { key: 'plan', label: MARK });
+  const mine = await createSessionWithMessage('a', { key: 'plan', parentId: above.id });
+  const between = await createSessionWithMessage('b', { parentId: mine.id });
+  const below = await createSessionWithMessage('a', { parentId: between.id });
   traces = [MARK, '"b"', foreignKey.id, ...[above, between].flatMap(({ id, sessionId, messageId }) => [id, sessionId, messageId])];
   const samples: Samples = {
     byName: {
@@ -67,9 +75,9 @@ beforeAll(async () => {
   const filters = ['{ root: true }', '{ root: false }', '{ not: { root: true } }', `{ parentId: "${above.id}" }`, `{ search: "${WORD}" }`];
   const ofBelow = nodeFieldOperations(schema, { Session: below.id }, samples);
   const ofMine = nodeFieldOperations(schema, { Session: mine.id, Message: mine.messageId, Agent: agent, ApiKey: key.id }, samples);
-  questions = [
+  queries = [
     ...rootOperations(schema, samples)
-      // The clock goes on.
+      // serverInfo shows the clock, which differs between the two runs.
       .filter(({ type, field }) => type === 'query' && field !== 'serverInfo')
       .map(({ field, document }) => ({ name: field, document })),
     ...[...ofMine, ...ofBelow].map(({ type, field, document }) => ({ name: `${type}.${field}`, document })),
@@ -80,24 +88,24 @@ beforeAll(async () => {
   ];
 });
 
-/** What the key of agent `a` is told, by question. */
-async function askAll(): Promise<Map<string, string>> {
-  const answers = new Map<string, string>();
-  for (const { name, document } of questions) {
+/** Sends all queries with the key of agent `a`. Returns the response by query. */
+async function sendAll(): Promise<Map<string, string>> {
+  const responses = new Map<string, string>();
+  for (const { name, document } of queries) {
     const { data, errors } = await app.gql(document, undefined, key);
     const codes = errors?.map(error => error.extensions.code);
-    // Of the key itself; it is written now and then.
-    answers.set(`${name}: ${document}`, JSON.stringify({ data, codes }).replaceAll(/"lastUsedAt":[^,}]+/g, ''));
+    // lastUsedAt of the key itself changes between the two runs.
+    responses.set(`${name}: ${document}`, JSON.stringify({ data, codes }).replaceAll(/"lastUsedAt":[^,}]+/g, ''));
   }
-  return answers;
+  return responses;
 }
 
-describe('to a key of one agent', () => {
-  it('every field answers as though the sessions of other agents did not exist', async () => {
-    const answers = await askAll();
-    for (const [question, answer] of answers) {
-      expect({ question, traces: traces.filter(trace => answer.includes(trace)) }).toEqual({ question, traces: [] });
-      expect(answer, question).not.toMatch(/"node":null|INTERNAL_SERVER_ERROR|GRAPHQL_VALIDATION_FAILED|QUERY_TOO_COMPLEX/);
+describe('an ADMIN key bound to one agent', () => {
+  it('gets the same response from every query field as if the sessions and keys of other agents did not exist', async () => {
+    const responses = await sendAll();
+    for (const [query, response] of responses) {
+      expect({ query, traces: traces.filter(trace => response.includes(trace)) }).toEqual({ query, traces: [] });
+      expect(response, query).not.toMatch(/"node":null|INTERNAL_SERVER_ERROR|GRAPHQL_VALIDATION_FAILED|QUERY_TOO_COMPLEX/);
     }
     await runSql(
       app.databaseUrl,
@@ -105,16 +113,16 @@ describe('to a key of one agent', () => {
        delete from aria_engine.chat_sessions where agent_id = 'b';
        delete from aria_engine.api_keys where agent_ids <> '{a}' or agent_ids is null`,
     );
-    const alone = await askAll();
-    for (const [question, answer] of answers) expect({ question, answer }).toEqual({ question, answer: alone.get(question) });
+    const withoutOthers = await sendAll();
+    for (const [query, response] of responses) expect({ query, response }).toEqual({ query, response: withoutOthers.get(query) });
   });
 
-  it('each field of each type that node finds is asked for', () => {
-    const asked = questions.map(({ name }) => name.split('(', 1)[0]);
+  it('is tested with each field of each type that node returns', () => {
+    const queried = queries.map(({ name }) => name.split('(', 1)[0]);
     const all = ['Session', 'Message', 'Agent', 'ApiKey'].flatMap(name => {
       const type = schema.getType(name);
       return type !== undefined && 'getFields' in type ? Object.keys(type.getFields()).map(field => `${name}.${field}`) : [];
     });
-    expect(all.filter(field => !asked.includes(field))).toEqual([]);
+    expect(all.filter(field => !queried.includes(field))).toEqual([]);
   });
 });

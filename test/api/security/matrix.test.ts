@@ -7,27 +7,27 @@ import { runSql } from '../../support/sql.ts';
 import { type RootOperation, rootOperations } from './generated-operations.ts';
 import { makeKey, type TestKey } from './keys.ts';
 
-/** DESIGN's scopes, field by field: a field that is not here is not to be served. */
+/** The scope that each root field requires. A field that is missing here fails the test. */
 const SCOPES: Readonly<Record<string, ApiScope>> = {
-  ...all(
+  ...withScope(
     'READ',
     'node nodes session resolveSession sessions sessionPreviews message searchMessages agents agent sessionStats viewer serverInfo',
   ),
-  ...all('READ', 'sessionEvents sessionStatusChanged messageAdded sessionList'),
-  ...all('WRITE', 'createSession updateSession reportProgress endSession appendMessage appendMessages appendLogs'),
-  ...all(
+  ...withScope('READ', 'sessionEvents sessionStatusChanged messageAdded sessionList'),
+  ...withScope('WRITE', 'createSession updateSession reportProgress endSession appendMessage appendMessages appendLogs'),
+  ...withScope(
     'MANAGE',
     'killSession respawnSession resetSession compactSession undoCompaction forkSession deleteSession restoreSession pruneSessions',
   ),
-  ...all('MANAGE', 'deleteMessage'),
-  ...all('ADMIN', 'apiKeys createApiKey revokeApiKey'),
+  ...withScope('MANAGE', 'deleteMessage'),
+  ...withScope('ADMIN', 'apiKeys createApiKey revokeApiKey'),
 };
 
-function all(scope: ApiScope, fields: string): Record<string, ApiScope> {
+function withScope(scope: ApiScope, fields: string): Record<string, ApiScope> {
   return Object.fromEntries(fields.split(' ').map(field => [field, scope]));
 }
 
-/** Stands in every text of the other agent. */
+/** A word in every text of agent `b`. */
 const MARK = 'zebrafish';
 
 const schema = createSchema();
@@ -35,22 +35,24 @@ const fields = rootOperations(schema, { byName: {}, text: MARK });
 
 let app: TestApp;
 let operations: ReadonlyMap<string, RootOperation>;
-/** Bound to agent `a`; what the operations name is agent `b`'s. */
+/** Keys bound to agent `a`. The operations name objects of agent `b`. */
 let keys: Readonly<Record<ApiScope, TestKey>>;
-let refused: Readonly<Record<string, string | undefined>>;
+/** Authorization headers that the server must reject, by description. */
+let rejected: Readonly<Record<string, string | undefined>>;
+/** Texts that may not occur in a response to a key of agent `a`. */
 let traces: readonly string[];
 
 beforeAll(async () => {
   app = await startTestApp({
     env: { MAX_QUERY_COST: '1000000000', RATE_LIMIT_MANAGEMENT: '0', RATE_LIMIT_CREATIONS: '0', RATE_LIMIT_REQUESTS: '0' },
   });
-  const made = await app.gql<{ createSession: { session: { id: string; sessionId: string } } }>(
+  const created = await app.gql<{ createSession: { session: { id: string; sessionId: string } } }>(
     /* GraphQL */ `mutation ($title: String!) {
       createSession(input: { agentId: "b", key: "secret", label: $title, title: $title, task: $title }) { session { id sessionId } }
     }`,
     { title: MARK },
   );
-  const { id, sessionId } = made.expectOk().createSession.session;
+  const { id, sessionId } = created.expectOk().createSession.session;
   const appended = await app.gql<{ appendMessage: { message: { id: string; messageId: string } } }>(
     /* GraphQL */ `mutation ($sessionId: ID!, $content: String!) {
       appendMessage(input: { sessionId: $sessionId, message: { role: USER, content: $content, usage: { inputTokens: 77 } } }) { message { id messageId } }
@@ -74,11 +76,11 @@ beforeAll(async () => {
   const expired = await makeKey(app, { scope: 'ADMIN', by: admin.secret });
   const bare = Buffer.from(expired.id, 'base64').toString().split(':')[1];
   await runSql(app.databaseUrl, `update aria_engine.api_keys set expires_at = now() - interval '1 second' where id = '${bare}'`);
-  refused = {
+  rejected = {
     'no key': undefined,
     'a wrong key': `Bearer sg_${'A'.repeat(43)}`,
-    'the prefix of a key with another rest': `Bearer ${admin.secret.slice(0, 11)}${'A'.repeat(35)}`,
-    'what is no key': 'Bearer nonsense',
+    'the prefix of a key with a wrong remainder': `Bearer ${admin.secret.slice(0, 11)}${'A'.repeat(35)}`,
+    'text that is no key': 'Bearer nonsense',
     'another scheme': `Basic ${admin.secret}`,
     'a revoked key': revoked.headers.authorization,
     'an expired key': expired.headers.authorization,
@@ -116,15 +118,15 @@ interface Outcome {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** The answer, or the first one of a stream; nothing where the stream has begun. */
+/** Sends the operation. For a subscription: its error, or no error if the stream has started. */
 async function run({ type, document }: RootOperation, authorization: string | undefined): Promise<Outcome> {
   if (type !== 'subscription') {
     const { data, errors } = await app.gql(document, undefined, { headers: authorization === undefined ? {} : { authorization } });
     return { data, code: errors?.[0]?.extensions.code, details: errors?.[0]?.extensions.details ?? {} };
   }
   const stream = await app.subscribe(document, undefined, { over: 'sse', ...(authorization === undefined ? {} : { authorization }) });
-  const open = app.app.events.gauges().subscriptions > 0;
-  const error = open ? undefined : (await stream.nextResult())?.errors?.[0]?.extensions;
+  const started = app.app.events.gauges().subscriptions > 0;
+  const error = started ? undefined : (await stream.nextResult())?.errors?.[0]?.extensions;
   await stream.close();
   await expect.poll(() => app.app.events.gauges().subscriptions).toBe(0);
   const details = error?.details;
@@ -135,25 +137,25 @@ async function run({ type, document }: RootOperation, authorization: string | un
   };
 }
 
-describe('a root field', () => {
-  it('is one that has its scope', () => {
+describe('every root field', () => {
+  it('has a scope in the table of this test', () => {
     expect(fields.map(({ field }) => field).filter(field => SCOPES[field] === undefined)).toEqual([]);
   });
 
   describe.each(fields.map(({ type, field }) => ({ type, field })))('$type $field', ({ field }) => {
-    it('lets nobody in without a key that is good', async () => {
-      for (const [who, authorization] of Object.entries(refused)) {
+    it('returns UNAUTHORIZED without a valid key', async () => {
+      for (const [credential, authorization] of Object.entries(rejected)) {
         const { data, code } = await run(operationOf(field), authorization);
-        expect({ who, data: data ?? null, code }).toEqual({ who, data: null, code: 'UNAUTHORIZED' });
+        expect({ credential, data: data ?? null, code }).toEqual({ credential, data: null, code: 'UNAUTHORIZED' });
       }
     });
 
-    it('asks for its scope, and shows nothing of another agent', async () => {
-      const needed = API_SCOPES.indexOf(SCOPES[field] ?? 'ADMIN');
+    it('returns FORBIDDEN to keys without its scope and shows no data of another agent', async () => {
+      const required = API_SCOPES.indexOf(SCOPES[field] ?? 'ADMIN');
       for (const [index, scope] of API_SCOPES.entries()) {
         const { data, code, details } = await run(operationOf(field), keys[scope].headers.authorization);
-        const wanted = index < needed ? { code: 'FORBIDDEN', requiredScope: SCOPES[field] } : { requiredScope: undefined };
-        expect({ scope, code, requiredScope: details.requiredScope }).toMatchObject({ scope, ...wanted });
+        const expected = index < required ? { code: 'FORBIDDEN', requiredScope: SCOPES[field] } : { requiredScope: undefined };
+        expect({ scope, code, requiredScope: details.requiredScope }).toMatchObject({ scope, ...expected });
         expect(['UNAUTHORIZED', 'GRAPHQL_VALIDATION_FAILED', 'INTERNAL_SERVER_ERROR', 'QUERY_TOO_COMPLEX']).not.toContain(code);
         const shown = JSON.stringify(data ?? null);
         expect(traces.filter(trace => shown.includes(trace))).toEqual([]);
@@ -162,16 +164,16 @@ describe('a root field', () => {
   });
 });
 
-describe('a WebSocket', () => {
-  it('is closed with 4403 for whoever has no key that is good', async () => {
-    for (const authorization of Object.values(refused)) {
+describe('a WebSocket connection', () => {
+  it('is closed with 4403 without a valid key', async () => {
+    for (const authorization of Object.values(rejected)) {
       const socket = await openRawWebSocket(app.webSocketUrl);
       socket.send({ type: 'connection_init', payload: { authorization } });
       expect(await socket.closed).toEqual({ code: 4403, reason: 'UNAUTHORIZED' });
     }
   });
 
-  it('takes the key from the handshake too', async () => {
+  it('accepts the key in the headers of the handshake', async () => {
     const socket = await openRawWebSocket(app.webSocketUrl, undefined, keys.READ.headers);
     socket.send({ type: 'connection_init' });
     expect(await socket.next()).toEqual({ type: 'connection_ack' });
@@ -181,11 +183,11 @@ describe('a WebSocket', () => {
   });
 });
 
-describe('an answer to whoever was not let in', () => {
+describe('the response to an unauthenticated request', () => {
   it.each([
     ['application/graphql-response+json', 401],
     ['application/json', 200],
-  ])('is %s with the status %d', async (accept, status) => {
+  ])('for Accept: %s has status %d and WWW-Authenticate', async (accept, status) => {
     const response = await fetch(app.url, {
       method: 'POST',
       headers: { 'content-type': 'application/json', accept },

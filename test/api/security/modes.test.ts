@@ -7,25 +7,25 @@ import { makeKey } from './keys.ts';
 
 const VIEWER = '{ viewer { name scopes agentIds } }';
 const ALL_SCOPES = ['READ', 'WRITE', 'MANAGE', 'ADMIN'];
-const revoke = 'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { revokedAt } } }';
+const REVOKE = 'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { revokedAt } } }';
 
 describe('AUTH=auto on a loopback address', () => {
-  it('is open until the first key is made, and never again, though the key be revoked', async () => {
+  it('needs no key until the first key is created, and requires one from then on, even after its revocation', async () => {
     const app = await startTestApp();
     expect(app.app.isOpen()).toBe(true);
     expect((await app.gql(VIEWER)).expectOk()).toEqual({ viewer: { name: 'local', scopes: ALL_SCOPES, agentIds: null } });
     const key = await makeKey(app, { scope: 'ADMIN' });
     await expect.poll(async () => (await app.gql(VIEWER)).errors?.[0]?.extensions.code).toBe('UNAUTHORIZED');
     expect((await app.gql(VIEWER, undefined, { headers: key.headers })).expectOk()).toMatchObject({ viewer: { scopes: ALL_SCOPES } });
-    (await app.gql(revoke, { id: key.id }, { headers: key.headers })).expectOk();
+    (await app.gql(REVOKE, { id: key.id }, { headers: key.headers })).expectOk();
     const { data } = await app.gql(VIEWER);
     expect(data ?? null).toBeNull();
-    const again = await app.startSecondServer();
-    expect(again.app.isOpen()).toBe(false);
-    (await again.gql(VIEWER)).expectError('UNAUTHORIZED');
+    const restarted = await app.startSecondServer();
+    expect(restarted.app.isOpen()).toBe(false);
+    (await restarted.gql(VIEWER)).expectError('UNAUTHORIZED');
   });
 
-  it('ends with the first key what was opened without one', async () => {
+  it('closes connections opened without a key when the first key is created', async () => {
     const app = await startTestApp();
     const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     const stream = await app.subscribe('subscription { sessionEvents { sessionId } }', undefined, { over: 'sse' });
@@ -35,7 +35,7 @@ describe('AUTH=auto on a loopback address', () => {
     expect(await stream.nextResult()).toBeNull();
   });
 
-  it('takes no notice of an authorization while it is open', async () => {
+  it('ignores the Authorization header while there are no keys', async () => {
     const app = await startTestApp();
     expect((await app.gql(VIEWER, undefined, { headers: { authorization: 'Bearer whatever' } })).expectOk()).toMatchObject({
       viewer: { name: 'local' },
@@ -44,7 +44,7 @@ describe('AUTH=auto on a loopback address', () => {
 });
 
 describe('AUTH=required', () => {
-  it('lets nobody in while there is no key', async () => {
+  it('returns UNAUTHORIZED even if there are no keys', async () => {
     const app = await startTestApp({ env: { AUTH: 'required' } });
     expect(app.app.isOpen()).toBe(false);
     (await app.gql(VIEWER)).expectError('UNAUTHORIZED');
@@ -53,17 +53,17 @@ describe('AUTH=required', () => {
 });
 
 describe('AUTH=off', () => {
-  it('is open, and is refused where there are keys that let someone in', async () => {
+  it('needs no key; the server does not start if the database has a valid key', async () => {
     const app = await startTestApp({ env: { AUTH: 'off' } });
     const key = await makeKey(app, { scope: 'READ', open: true });
     expect((await app.gql(VIEWER)).expectOk()).toMatchObject({ viewer: { name: 'local' } });
     await expect(app.startSecondServer({ env: { AUTH: 'off' } })).rejects.toThrow(StartError);
-    (await app.gql(revoke, { id: key.id })).expectOk();
+    (await app.gql(REVOKE, { id: key.id })).expectOk();
     expect((await app.startSecondServer({ env: { AUTH: 'off' } })).app.isOpen()).toBe(true);
   });
 });
 
-describe('the configuration', () => {
+describe('readConfig', () => {
   const jwt = { JWT_JWKS_URL: 'https://login.example.com/keys', JWT_ISSUER: 'https://login.example.com', JWT_AUDIENCE: 'sessiongraph' };
 
   it.each([
@@ -74,7 +74,7 @@ describe('the configuration', () => {
     [jwt, 'required'],
     [{ AUTH: 'off' }, 'off'],
     [{ AUTH: 'required' }, 'required'],
-  ])('with %j means %s', (env, mode) => {
+  ])('with %j sets the authentication mode %s', (env, mode) => {
     expect(readConfig(env).auth.mode).toBe(mode);
   });
 
@@ -85,7 +85,7 @@ describe('the configuration', () => {
     [{ JWT_ISSUER: 'x' }, 'JWT_AUDIENCE is needed where JWT_ISSUER is set'],
     [{ ...jwt, JWT_JWKS_URL: 'http://login.example.com/keys' }, 'JWT_JWKS_URL is not an https:// URL'],
     [{ AUTH: 'sometimes' }, 'AUTH '],
-  ])('with %j is refused: %s', (env, fault) => {
+  ])('with %j throws a ConfigError: %s', (env, fault) => {
     const read = () => readConfig(env);
     expect(read).toThrow(ConfigError);
     expect(read).toThrow(fault);

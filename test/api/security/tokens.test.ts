@@ -12,13 +12,13 @@ let provider: Server;
 let status = 200;
 let jwksUrl: string;
 let signingKey: CryptoKey;
-let strangersKey: CryptoKey;
+let otherKey: CryptoKey;
 let app: TestApp;
 
 beforeAll(async () => {
   const { publicKey, privateKey } = await generateKeyPair('ES256');
   signingKey = privateKey;
-  strangersKey = (await generateKeyPair('ES256')).privateKey;
+  otherKey = (await generateKeyPair('ES256')).privateKey;
   const jwk = { ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256' };
   provider = createServer((_request, response) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys: [jwk] }));
@@ -49,54 +49,56 @@ async function token({ claims = {}, key = signingKey, expires = '5m' }: TokenOpt
   return `Bearer ${await jwt.sign(key)}`;
 }
 
-const ask = async (options: TokenOptions = {}, server = app) =>
+const queryViewer = async (options: TokenOptions = {}, server = app) =>
   server.gql(VIEWER, undefined, { headers: { authorization: await token(options) } });
 
 describe('a token of the identity provider', () => {
-  it('lets in with the scopes and agents it claims', async () => {
-    expect((await ask()).expectOk()).toEqual({ viewer: { name: 'ada', scopes: ['READ', 'WRITE'], agentIds: ['main'] } });
+  it('grants the scopes and agents of its claims', async () => {
+    expect((await queryViewer()).expectOk()).toEqual({ viewer: { name: 'ada', scopes: ['READ', 'WRITE'], agentIds: ['main'] } });
   });
 
-  it('may claim scopes as a list, and all agents', async () => {
+  it('may list its scopes in an array, and may claim all agents with *', async () => {
     const claims = { scope: ['ADMIN', 'else'], agents: '*' };
-    expect((await ask({ claims })).expectOk()).toMatchObject({ viewer: { scopes: ['READ', 'WRITE', 'MANAGE', 'ADMIN'], agentIds: null } });
+    expect((await queryViewer({ claims })).expectOk()).toMatchObject({
+      viewer: { scopes: ['READ', 'WRITE', 'MANAGE', 'ADMIN'], agentIds: null },
+    });
   });
 
-  it('sees nothing without the claim of agents, and may do nothing without that of scopes', async () => {
-    expect((await ask({ claims: { agents: undefined } })).expectOk()).toMatchObject({ viewer: { agentIds: [] } });
-    expect((await ask({ claims: { scope: undefined } })).expectError('FORBIDDEN').extensions.details).toEqual({
+  it('sees no agents without the agents claim, and gets FORBIDDEN without the scope claim', async () => {
+    expect((await queryViewer({ claims: { agents: undefined } })).expectOk()).toMatchObject({ viewer: { agentIds: [] } });
+    expect((await queryViewer({ claims: { scope: undefined } })).expectError('FORBIDDEN').extensions.details).toEqual({
       requiredScope: 'READ',
       scopes: [],
     });
   });
 
-  it('sees no agent by a claim that names none', async () => {
+  it('ignores agent names that are invalid', async () => {
     const claims = { agents: ['', '研究', '--', 'b'] };
-    expect((await ask({ claims })).expectOk()).toMatchObject({ viewer: { agentIds: ['b'] } });
+    expect((await queryViewer({ claims })).expectOk()).toMatchObject({ viewer: { agentIds: ['b'] } });
   });
 
   it.each<[string, TokenOptions]>([
-    ['of another issuer', { claims: { iss: 'https://evil.example.com' } }],
+    ['from another issuer', { claims: { iss: 'https://evil.example.com' } }],
     ['for another audience', { claims: { aud: 'else' } }],
-    ['that does not say whose it is', { claims: { sub: undefined } }],
+    ['without a subject', { claims: { sub: undefined } }],
     ['that never expires', { expires: null }],
     ['that has expired', { expires: 1 }],
-  ])('%s is refused', async (_which, options) => {
-    (await ask(options)).expectError('UNAUTHORIZED');
+  ])('%s gets UNAUTHORIZED', async (_which, options) => {
+    (await queryViewer(options)).expectError('UNAUTHORIZED');
   });
 
-  it('signed by a stranger, unsigned or cut is refused', async () => {
-    (await ask({ key: strangersKey })).expectError('UNAUTHORIZED');
+  it('gets UNAUTHORIZED if it is signed with another key, unsigned, truncated or signed with a shared secret', async () => {
+    (await queryViewer({ key: otherKey })).expectError('UNAUTHORIZED');
     const [header = '', payload = '', signature = ''] = (await token()).slice('Bearer '.length).split('.');
-    const none = Buffer.from('{"alg":"none"}').toString('base64url');
-    const shared = Buffer.from('{"alg":"HS256","kid":"one"}').toString('base64url');
-    for (const forged of [`${none}.${payload}.`, `${header}.${payload}`, `${shared}.${payload}.${signature}`]) {
+    const unsigned = Buffer.from('{"alg":"none"}').toString('base64url');
+    const sharedSecret = Buffer.from('{"alg":"HS256","kid":"one"}').toString('base64url');
+    for (const forged of [`${unsigned}.${payload}.`, `${header}.${payload}`, `${sharedSecret}.${payload}.${signature}`]) {
       (await app.gql(VIEWER, undefined, { headers: { authorization: `Bearer ${forged}` } })).expectError('UNAUTHORIZED');
     }
   });
 
-  it('that expires ends what it holds open', async () => {
-    // Where the time left was too short to subscribe, the next one has twice as much. Five seconds are forgiven, as clocks differ.
+  it('that expires ends its open subscriptions', async () => {
+    // If the token expires before the subscription starts, the next one lives twice as long. The server allows a clock difference of five seconds.
     let ended: Record<string, unknown> | undefined;
     for (let left = 4; ended === undefined; left *= 2) {
       const authorization = await token({ expires: Math.floor(Date.now() / 1_000) + left - 5 });
@@ -108,11 +110,11 @@ describe('a token of the identity provider', () => {
     expect(ended).toEqual({ message: 'The token has expired.', code: 'FORBIDDEN', after: null });
   });
 
-  it('is for later where the keys of the provider cannot be read', async () => {
+  it('gets SERVICE_UNAVAILABLE while the keys of the identity provider cannot be read', async () => {
     const fresh = await startTestApp({ env: environment() });
     status = 500;
-    expect((await ask({}, fresh)).expectError('SERVICE_UNAVAILABLE').extensions.retryable).toBe(true);
+    expect((await queryViewer({}, fresh)).expectError('SERVICE_UNAVAILABLE').extensions.retryable).toBe(true);
     status = 200;
-    (await ask({}, fresh)).expectOk();
+    (await queryViewer({}, fresh)).expectOk();
   });
 });

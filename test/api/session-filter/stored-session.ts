@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { SessionPriority, SessionStatus } from '../../../src/modules/session/session.rules.ts';
 import type { SessionKind } from '../../../src/modules/session-key/session-key.rules.ts';
+import { runSql } from '../../support/sql.ts';
 
 /** A session row with the columns that lists filter and order by. */
 export interface StoredSession {
@@ -81,7 +82,9 @@ export function storedSession(changes: Partial<StoredSession> = {}): StoredSessi
 
 /** Inserts sessions with their activity and messages directly into the database, in one transaction. Parents must precede their children. */
 export async function storeSessions(url: string, sessions: readonly StoredSession[]): Promise<void> {
-  await withClient(url, async client => {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
     await client.query('begin');
     await insert(
       client,
@@ -117,35 +120,22 @@ export async function storeSessions(url: string, sessions: readonly StoredSessio
     );
     await insert(client, 'chat_messages', messages);
     await client.query('commit');
-  });
-}
-
-/** Deletes all sessions and messages directly in the database. */
-export function clearSessions(url: string): Promise<void> {
-  return execute(url, 'truncate aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
-}
-
-/** Runs one SQL statement directly on the database. */
-export function execute(url: string, sql: string, values: readonly unknown[] = []): Promise<void> {
-  return withClient(url, async client => void (await client.query(sql, [...values])));
-}
-
-async function withClient(url: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
-  const client = new pg.Client(url);
-  await client.connect();
-  try {
-    await work(client);
   } finally {
     await client.end();
   }
 }
 
+/** Deletes all sessions and messages directly in the database. */
+export async function clearSessions(url: string): Promise<void> {
+  await runSql(url, 'truncate aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
+}
+
 async function insert(client: pg.Client, table: string, rows: readonly object[]): Promise<void> {
   const [first] = rows;
   if (first === undefined) return;
-  const snake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
-  const columns = Object.keys(first).map(snake).join(', ');
-  const json = JSON.stringify(rows.map(row => Object.fromEntries(Object.entries(row).map(([name, value]) => [snake(name), value]))));
+  const toSnakeCase = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+  const columns = Object.keys(first).map(toSnakeCase).join(', ');
+  const json = JSON.stringify(rows.map(row => Object.fromEntries(Object.entries(row).map(([name, value]) => [toSnakeCase(name), value]))));
   await client.query(
     `insert into aria_engine.${table} (${columns}) select ${columns} from json_populate_recordset(null::aria_engine.${table}, $1)`,
     [json],
