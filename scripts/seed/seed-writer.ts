@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { EventPayloads, EventType } from '../../src/events/event-payload.ts';
+import type { EventPayload, EventType } from '../../src/events/event-types.ts';
 import { type KeyRules, sessionKind } from '../../src/modules/session-key/session-key.rules.ts';
 import type { SeedSession } from './session-generator.ts';
 
@@ -79,7 +79,7 @@ async function inTransaction<Result>(client: ClientBase, work: () => Promise<Res
   }
 }
 
-function createdPayload(parentId: string | null): EventPayloads['CREATED'] {
+function createdPayload(parentId: string | null): EventPayload<'CREATED'> {
   return parentId === null ? {} : { parentId };
 }
 

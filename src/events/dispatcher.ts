@@ -1,5 +1,5 @@
-import { leftParent, linkedParent, type StoredEvent } from './event-payload.ts';
 import type { EventSubscription, EventTopics } from './event-subscription.ts';
+import { leftParent, linkedParent, type StoredEvent } from './stored-event.ts';
 
 /**
  * Hands events to the live subscriptions that want them, found by index: by session, else by agent, else among those that want all.

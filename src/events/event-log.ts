@@ -4,11 +4,12 @@ import type { EventBus, OpenEventBus } from './bus/event-bus.ts';
 import { createPostgresBus } from './bus/postgres-bus.ts';
 import { EventDispatcher } from './dispatcher.ts';
 import { badEventCursor } from './event-cursor.ts';
-import type { EventOf, EventType } from './event-payload.ts';
 import { EventReader } from './event-reader.ts';
 import { EventSubscription } from './event-subscription.ts';
 import { createEventTable, EventLogExpiredError } from './event-table.ts';
+import type { EventType } from './event-types.ts';
 import { createSequencer } from './sequencer.ts';
+import type { StoredEvent } from './stored-event.ts';
 
 /** What a subscriber wants; what is absent or null lets all pass, an empty list nothing. */
 export interface EventRequest<Types extends EventType = EventType> {
@@ -53,7 +54,7 @@ export interface EventLog {
    * @throws DomainError SERVICE_UNAVAILABLE, BAD_CURSOR where `after` lies ahead of the log, CURSOR_EXPIRED where the log no longer
    * reaches back to it
    */
-  subscribe<Types extends EventType = EventType>(request: EventRequest<Types>): Promise<AsyncIterableIterator<EventOf<Types>>>;
+  subscribe<Types extends EventType = EventType>(request: EventRequest<Types>): Promise<AsyncIterableIterator<StoredEvent<Types>>>;
   gauges(): EventLogGauges;
   /** Ends all streams and connections; to call it again changes nothing. */
   close(): Promise<void>;
@@ -199,7 +200,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       streams.add(stream);
       reader.advance(now);
       // Its filter lets no other types pass.
-      return stream as AsyncIterableIterator<EventOf<Types>>;
+      return stream as AsyncIterableIterator<StoredEvent<Types>>;
     },
     gauges() {
       const all = [...streams];

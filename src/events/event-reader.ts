@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Logger } from '../log.ts';
-import type { StoredEvent } from './event-payload.ts';
 import { EventLogExpiredError, type EventTable } from './event-table.ts';
+import type { StoredEvent } from './stored-event.ts';
 
 /** Less than a subscription's buffer holds, so that whoever keeps up is never made to fall behind by one batch. */
 const BATCH = 128;

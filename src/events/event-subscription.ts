@@ -1,9 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { DomainError } from '../errors.ts';
-import { leftParent, linkedParent, type StoredEvent } from './event-payload.ts';
 import { type EventBatch, EventLogExpiredError, type EventRange, type EventTableFilter, MAX_PROBED, NARROW_RANGE } from './event-table.ts';
 import { FollowedTree, type TreeNode } from './followed-tree.ts';
+import { leftParent, linkedParent, type StoredEvent } from './stored-event.ts';
 
 /** Which events a subscription gets: those that pass all four. */
 export interface EventMatch {

@@ -3,8 +3,8 @@ import { Pool, type QueryConfig, type QueryResult } from 'pg';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { PostgresLink } from './bus/postgres-link.ts';
-import { type EventRow, type StoredEvent, toStoredEvent } from './event-payload.ts';
 import type { TreeNode } from './followed-tree.ts';
+import { type EventRow, type StoredEvent, toStoredEvent } from './stored-event.ts';
 
 /** Every list is one of alternatives; null lets all pass. The three are joined by AND. */
 export interface EventTableFilter {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createRandomSource, type RandomSource } from '../../scripts/seed/random-source.ts';
 import { createEventLog, type EventLog, type EventRequest } from '../../src/events/event-log.ts';
-import type { StoredEvent } from '../../src/events/event-payload.ts';
+import type { StoredEvent } from '../../src/events/stored-event.ts';
 import { createLog } from '../../src/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { openWriter, takeEvents } from './event-writer.ts';

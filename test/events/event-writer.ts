@@ -1,12 +1,13 @@
 import { Client } from 'pg';
-import type { EventPayloads, EventType, StoredEvent } from '../../src/events/event-payload.ts';
+import type { EventPayload, EventType } from '../../src/events/event-types.ts';
+import type { StoredEvent } from '../../src/events/stored-event.ts';
 
 /** One event to write. Fields that are left out get default values. */
 export interface WrittenEvent<Type extends EventType = EventType> {
   readonly sessionId: string;
   readonly agentId?: string;
   readonly type?: Type;
-  readonly payload?: EventPayloads[Type];
+  readonly payload?: EventPayload<Type>;
 }
 
 /** A connection that inserts events as the services do: rows without `seq`. */

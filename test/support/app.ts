@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import { type App, createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import type { EventLog, EventRequest } from '../../src/events/event-log.ts';
-import type { EventType } from '../../src/events/event-payload.ts';
+import type { EventType } from '../../src/events/event-types.ts';
 import type { RecordedStatement } from '../../src/postgres/database.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { type GqlResponse, type ReceivedResponse, toGqlResponse } from './graphql-response.ts';

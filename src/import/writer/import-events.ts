@@ -1,16 +1,17 @@
 import type { ClientBase } from 'pg';
-import { type EventToWrite, insertEvents } from '../../events/event-write.ts';
+import type { TypedEvent } from '../../events/event-types.ts';
+import { insertEvents } from '../../events/event-write.ts';
 import { statusChange } from '../../modules/session/session-lock.service.ts';
 import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 
 /** Writes events of a session under its lock, in this order. */
-export async function writeEvents(client: ClientBase, session: SessionRow, events: readonly EventToWrite[]): Promise<void> {
+export async function writeEvents(client: ClientBase, session: SessionRow, events: readonly TypedEvent[]): Promise<void> {
   if (events.length > 0) await sendStatement(client, insertEvents(session.id, session.agentId, events));
 }
 
 /** The event of a change of status, reason or end. */
-export function statusChanged(from: SessionRow, to: SessionRow, now: Date): EventToWrite {
+export function statusChanged(from: SessionRow, to: SessionRow, now: Date): TypedEvent {
   const before = {
     status: from.status,
     inputTokens: Number(to.inputTokens),

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { EventToWrite } from '../../events/event-write.ts';
+import type { TypedEvent } from '../../events/event-types.ts';
 import { parseUuid } from '../../global-id.ts';
 import { TranscriptCursor } from '../lines/line-records.ts';
 import type { ImportProblem, SessionOutcome } from '../report.ts';
@@ -215,7 +215,7 @@ class SessionImport {
     if (sessionMoved) await updateSessionRow(client, written, this.#externalId());
     else if (moved) await updateActivityRow(client, written);
     const parent = newParentId === null ? {} : { parentId: newParentId };
-    const events: EventToWrite[] = [];
+    const events: TypedEvent[] = [];
     if (created) events.push({ type: 'CREATED', payload: parent });
     if (!created && changed.length > 0) events.push({ type: 'UPDATED', payload: { changed, ...parent } });
     if (!created && merged.statusChanged) events.push(statusChanged(before, row, now));

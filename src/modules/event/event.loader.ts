@@ -1,7 +1,8 @@
 import { badEventCursor, encodeEventCursor, readEventCursor } from '../../events/event-cursor.ts';
 import type { EventLog } from '../../events/event-log.ts';
-import { EVENT_TYPES, type EventRow, type StoredEvent, toStoredEvent } from '../../events/event-payload.ts';
 import { EventLogExpiredError } from '../../events/event-table.ts';
+import { EVENT_TYPES } from '../../events/event-types.ts';
+import { type EventRow, type StoredEvent, toStoredEvent } from '../../events/stored-event.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
 import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';

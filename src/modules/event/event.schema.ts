@@ -1,7 +1,9 @@
+import type { ObjectFieldsShape, ObjectRef } from '@pothos/core';
 import type { Context } from '../../context.ts';
 import { encodeEventCursor } from '../../events/event-cursor.ts';
-import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
-import { builder } from '../../graphql/builder.ts';
+import type { EventType } from '../../events/event-types.ts';
+import type { StoredEvent } from '../../events/stored-event.ts';
+import { type BuilderTypes, builder } from '../../graphql/builder.ts';
 import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
@@ -15,110 +17,104 @@ import { MAX_FILTER_VALUES, type SessionEventFilter, streamAddedMessages, stream
 /** Page sizes of lists of events. */
 const EVENT_PAGE: PageSize = { default: 50, max: 500 };
 
-const OBJECT_TYPES: Readonly<Record<EventType, string>> = {
-  CREATED: 'SessionCreatedEvent',
-  UPDATED: 'SessionUpdatedEvent',
-  STATUS_CHANGED: 'SessionStatusChangedEvent',
-  DELETED: 'SessionDeletedEvent',
-  RESTORED: 'SessionRestoredEvent',
-  MESSAGE_ADDED: 'MessageAddedEvent',
-  MESSAGE_DELETED: 'MessageDeletedEvent',
-};
+/** The GraphQL type of one type of event. */
+interface EventObject<Type extends EventType> {
+  readonly ref: ObjectRef<SchemaTypes, StoredEvent<Type>>;
+  readonly description: string;
+}
 
-const SessionEventType = builder.enumType('SessionEventType', {
-  description: 'What happened to a session.',
-  values: {
-    CREATED: {},
-    UPDATED: { description: 'Fields other than its status, reason and end changed.' },
-    STATUS_CHANGED: {},
-    DELETED: { description: 'It went to the trash, or was removed for good.' },
-    RESTORED: { description: 'It came back from the trash.' },
-    MESSAGE_ADDED: {},
-    MESSAGE_DELETED: {},
-  },
-});
+interface EventObjectOptions<Type extends EventType> {
+  /** Describes both the object and its value of `SessionEventType`. */
+  readonly description: string;
+  readonly fields?: ObjectFieldsShape<SchemaTypes, StoredEvent<Type>>;
+}
 
-/** One durable change of a session. */
+type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
+
+/** Declares the GraphQL type of one type of event. */
+function eventObject<Type extends EventType>(_type: Type, name: string, options: EventObjectOptions<Type>): EventObject<Type> {
+  const ref = builder.objectRef<StoredEvent<Type>>(name).implement({ interfaces: [SessionEvent], ...options });
+  return { ref, description: options.description };
+}
+
 const SessionEvent = builder.interfaceRef<StoredEvent>('SessionEvent').implement({
   description:
-    'One durable change. `cursor` goes into `after` to continue behind it: nothing missed, nothing twice. ' +
-    'Its own fields are as of the change; `session` and `message` are as of delivery.',
+    'A durable change of a session. To resume a subscription without gaps or repeats, pass `cursor` as `after`. The fields of an event ' +
+    'are as of the change; `session` and `message` are as of delivery.',
   fields: t => ({
     cursor: t.string({
-      description: 'The place of the event in the log of all events; it belongs to no filter.',
+      description: "The event's position in the log. Pass it as `after` to resume, with any filter.",
       resolve: event => encodeEventCursor(event.seq),
     }),
-    occurredAt: t.field({ type: 'DateTime', description: 'When it was written.', resolve: event => event.occurredAt }),
-    sessionId: t.id({ description: "The session's bare id: a UUID.", resolve: event => event.sessionId }),
+    occurredAt: t.field({ type: 'DateTime', description: 'When the server wrote the event.', resolve: event => event.occurredAt }),
+    sessionId: t.id({ description: "The session's UUID.", resolve: event => event.sessionId }),
     agentId: t.string({ resolve: event => event.agentId }),
     session: t.field({
       type: Session,
       nullable: true,
-      description: 'Null once it is gone for good.',
+      description: 'Null if the session has been removed for good since.',
       resolve: (event, _args, context, info) => context.load.sessions.byId(event.sessionId, columnGroups(info, [[]])),
     }),
   }),
-  resolveType: event => OBJECT_TYPES[event.type],
+  resolveType: event => EVENT_OBJECTS[event.type].ref,
 });
 
-builder.objectRef<StoredEventOf<'CREATED'>>(OBJECT_TYPES.CREATED).implement({
-  interfaces: [SessionEvent],
-  description: 'A session was created.',
-});
-
-builder.objectRef<StoredEventOf<'UPDATED'>>(OBJECT_TYPES.UPDATED).implement({
-  interfaces: [SessionEvent],
-  description: 'A session was updated.',
-  fields: t => ({
-    changed: t.stringList({ description: 'Names of the fields of `Session` that changed.', resolve: event => event.payload.changed }),
-  }),
-});
-
-const SessionStatusChangedEvent = builder.objectRef<StoredEventOf<'STATUS_CHANGED'>>(OBJECT_TYPES.STATUS_CHANGED).implement({
-  interfaces: [SessionEvent],
-  description: "A session's status changed.",
-  fields: t => ({
-    from: t.field({ type: SessionStatusEnum, resolve: event => event.payload.from }),
-    to: t.field({ type: SessionStatusEnum, resolve: event => event.payload.to }),
-    reason: t.string({ nullable: true, resolve: event => event.payload.reason }),
-    usage: t.field({ type: TokenUsage, description: "The session's own, as of the change.", resolve: event => event.payload.usage }),
-    idleMs: t.field({
-      type: 'SafeInt',
-      description: 'How long the session had been without activity, in milliseconds.',
-      resolve: event => event.payload.idleMs,
+/** The GraphQL type of each type of event. The payloads are declared in events/event-types.ts. */
+const EVENT_OBJECTS = {
+  CREATED: eventObject('CREATED', 'SessionCreatedEvent', { description: 'A session was created.' }),
+  UPDATED: eventObject('UPDATED', 'SessionUpdatedEvent', {
+    description: 'Fields of a session changed, other than its status, status reason and end.',
+    fields: t => ({
+      changed: t.stringList({ description: 'Names of the fields of `Session` that changed.', resolve: event => event.payload.changed }),
     }),
   }),
-});
-
-builder.objectRef<StoredEventOf<'DELETED'>>(OBJECT_TYPES.DELETED).implement({
-  interfaces: [SessionEvent],
-  description: 'A session went to the trash, or was removed for good.',
-  fields: t => ({ permanent: t.boolean({ description: 'False: it can be restored.', resolve: event => event.payload.permanent }) }),
-});
-
-builder.objectRef<StoredEventOf<'RESTORED'>>(OBJECT_TYPES.RESTORED).implement({
-  interfaces: [SessionEvent],
-  description: 'A session came back from the trash.',
-});
-
-const MessageAddedEvent = builder.objectRef<StoredEventOf<'MESSAGE_ADDED'>>(OBJECT_TYPES.MESSAGE_ADDED).implement({
-  interfaces: [SessionEvent],
-  description: 'A message was added to a session.',
-  fields: t => ({
-    message: t.field({
-      type: Message,
-      nullable: true,
-      description: 'Null once it is deleted.',
-      resolve: ({ sessionId, payload }, _args, context, info) =>
-        context.load.messages.byPlace({ sessionId, position: payload.position }, columnGroups(info, [[]])),
+  STATUS_CHANGED: eventObject('STATUS_CHANGED', 'SessionStatusChangedEvent', {
+    description: "A session's status changed.",
+    fields: t => ({
+      from: t.field({ type: SessionStatusEnum, resolve: event => event.payload.from }),
+      to: t.field({ type: SessionStatusEnum, resolve: event => event.payload.to }),
+      reason: t.string({ nullable: true, resolve: event => event.payload.reason }),
+      usage: t.field({
+        type: TokenUsage,
+        description: "The session's own usage, as of the change.",
+        resolve: event => event.payload.usage,
+      }),
+      idleMs: t.field({
+        type: 'SafeInt',
+        description: 'How long the session had been without activity, in milliseconds.',
+        resolve: event => event.payload.idleMs,
+      }),
     }),
   }),
-});
+  DELETED: eventObject('DELETED', 'SessionDeletedEvent', {
+    description: 'A session was moved to the trash or removed for good.',
+    fields: t => ({
+      permanent: t.boolean({ description: 'False if the session can be restored.', resolve: event => event.payload.permanent }),
+    }),
+  }),
+  RESTORED: eventObject('RESTORED', 'SessionRestoredEvent', { description: 'A session was restored from the trash.' }),
+  MESSAGE_ADDED: eventObject('MESSAGE_ADDED', 'MessageAddedEvent', {
+    description: 'A message was added to a session.',
+    fields: t => ({
+      message: t.field({
+        type: Message,
+        nullable: true,
+        description: 'Null if the message has been deleted since.',
+        resolve: ({ sessionId, payload }, _args, context, info) =>
+          context.load.messages.byPlace({ sessionId, position: payload.position }, columnGroups(info, [[]])),
+      }),
+    }),
+  }),
+  MESSAGE_DELETED: eventObject('MESSAGE_DELETED', 'MessageDeletedEvent', {
+    description: 'A message was deleted from a session.',
+    fields: t => ({ messageId: t.id({ description: "The message's UUID.", resolve: event => event.payload.messageId }) }),
+  }),
+} satisfies { readonly [Type in EventType]: EventObject<Type> };
 
-builder.objectRef<StoredEventOf<'MESSAGE_DELETED'>>(OBJECT_TYPES.MESSAGE_DELETED).implement({
-  interfaces: [SessionEvent],
-  description: 'A message was deleted from a session.',
-  fields: t => ({ messageId: t.id({ description: "The message's bare id: a UUID.", resolve: event => event.payload.messageId }) }),
+const SessionEventType = builder.enumType('SessionEventType', {
+  description: 'What happened to a session.',
+  // Pothos reads the descriptions.
+  values: EVENT_OBJECTS,
 });
 
 const { Connection: SessionEventConnection } = connectionTypes('SessionEvent', SessionEvent, {
@@ -178,7 +174,7 @@ builder.subscriptionFields(t => ({
     resolve: event => event,
   }),
   sessionStatusChanged: t.field({
-    type: SessionStatusChangedEvent,
+    type: EVENT_OBJECTS.STATUS_CHANGED.ref,
     description: 'Changes of status: of all sessions, of one session, or of the sessions of one agent.',
     args: {
       sessionId: t.arg.id({ description: `Global id or bare UUID. ${UNKNOWN_SESSION}` }),
@@ -191,7 +187,7 @@ builder.subscriptionFields(t => ({
     resolve: event => event,
   }),
   messageAdded: t.field({
-    type: MessageAddedEvent,
+    type: EVENT_OBJECTS.MESSAGE_ADDED.ref,
     description: 'Messages added to a session.',
     args: {
       sessionId: t.arg.id({ required: true, description: `Global id or bare UUID. ${UNKNOWN_SESSION}` }),

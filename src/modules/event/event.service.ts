@@ -1,7 +1,8 @@
 import { badInput, sessionNotFound } from '../../errors.ts';
 import { readEventCursor } from '../../events/event-cursor.ts';
 import type { EventLog } from '../../events/event-log.ts';
-import type { EventType, StoredEvent, StoredEventOf } from '../../events/event-payload.ts';
+import type { EventType } from '../../events/event-types.ts';
+import type { StoredEvent } from '../../events/stored-event.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
 import type { Caller } from '../caller.ts';
@@ -58,7 +59,7 @@ export async function streamStatusChanges(
   caller: Caller,
   events: EventLog,
   { sessionId, agentId, after }: { readonly sessionId?: string | null; readonly agentId?: string | null } & StreamStart,
-): Promise<AsyncIterableIterator<StoredEventOf<'STATUS_CHANGED'>>> {
+): Promise<AsyncIterableIterator<StoredEvent<'STATUS_CHANGED'>>> {
   const ids = sessionId == null ? null : [await streamedSession(caller, sessionId, after)];
   return events.subscribe({
     sessionIds: ids,
@@ -78,7 +79,7 @@ export async function streamAddedMessages(
   caller: Caller,
   events: EventLog,
   { sessionId, after }: { readonly sessionId: string } & StreamStart,
-): Promise<AsyncIterableIterator<StoredEventOf<'MESSAGE_ADDED'>>> {
+): Promise<AsyncIterableIterator<StoredEvent<'MESSAGE_ADDED'>>> {
   const id = await streamedSession(caller, sessionId, after);
   return events.subscribe({ sessionIds: [id], types: ['MESSAGE_ADDED'], visibleAgents: caller.viewer.agentIds, after: placeOf(after) });
 }

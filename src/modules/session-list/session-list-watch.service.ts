@@ -1,4 +1,4 @@
-import type { StoredEvent } from '../../events/event-payload.ts';
+import type { StoredEvent } from '../../events/stored-event.ts';
 import type { ReadList, StampedSession } from './session-list.loader.ts';
 import { type ListChange, type ListEntry, listChanges } from './session-list.rules.ts';
 

@@ -1,5 +1,5 @@
 import type { EventLog } from '../../events/event-log.ts';
-import type { StoredEvent } from '../../events/event-payload.ts';
+import type { StoredEvent } from '../../events/stored-event.ts';
 import type { Logger } from '../../log.ts';
 import type { Database } from '../../postgres/database.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';

@@ -1,5 +1,6 @@
 import { badInput, DomainError, sessionNotFound } from '../../errors.ts';
-import { type EventToWrite, insertEvents } from '../../events/event-write.ts';
+import type { TypedEvent } from '../../events/event-types.ts';
+import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
 import type { Executor, Sql } from '../../postgres/database.ts';
@@ -152,8 +153,8 @@ async function write(caller: Caller, decide: (transaction: Executor) => Promise<
   return id;
 }
 
-function eventsOf(session: LockedSession, changes: Changes): EventToWrite[] {
-  const events: EventToWrite[] = [];
+function eventsOf(session: LockedSession, changes: Changes): TypedEvent[] {
+  const events: TypedEvent[] = [];
   if (changes.fields.length > 0) {
     const changed = { changed: changes.fields };
     events.push({ type: 'UPDATED', payload: changes.parentId === null ? changed : { ...changed, parentId: changes.parentId } });

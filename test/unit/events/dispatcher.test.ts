@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { EventDispatcher } from '../../../src/events/dispatcher.ts';
-import type { StoredEvent } from '../../../src/events/event-payload.ts';
 import { type EventMatch, type EventSource, EventSubscription } from '../../../src/events/event-subscription.ts';
+import type { StoredEvent } from '../../../src/events/stored-event.ts';
 import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent => ({

@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest';
-import type { StoredEvent } from '../../../src/events/event-payload.ts';
 import { EventReader } from '../../../src/events/event-reader.ts';
 import type { EventTable } from '../../../src/events/event-table.ts';
+import type { StoredEvent } from '../../../src/events/stored-event.ts';
 import { createLog } from '../../../src/log.ts';
 import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type EventRow, linkedParent, toStoredEvent } from '../../../src/events/event-payload.ts';
+import { type EventRow, linkedParent, toStoredEvent } from '../../../src/events/stored-event.ts';
 
 const row = (type: string, payload: unknown): EventRow => ({
   seq: '9007199254740993',
