@@ -1,17 +1,19 @@
 /** `npm run import:openclaw -- <folder or file> [--agent id] [--dry-run] [--json]`: imports the sessions of an OpenClaw installation. */
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError, readConfig } from '../src/config.ts';
 import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
+import { openOpenClaw } from '../src/import/openclaw/openclaw-source.ts';
 import { NothingToImportError } from '../src/import/openclaw/state-folder.ts';
-import { formatReport, type ImportReport } from '../src/import/report.ts';
-import { importOpenClaw } from '../src/import/run.ts';
+import { formatReport, type ImportReport, ImportReportBuilder } from '../src/import/report.ts';
+import { runImport } from '../src/import/run.ts';
 import { createLog } from '../src/log.ts';
 
 const USAGE = `Usage: npm run import:openclaw -- <folder or file> [--agent id] [--dry-run] [--json]
 
   <folder or file>  an OpenClaw state folder such as ~/.openclaw, an agent's folder, a sessions folder, or one transcript (*.jsonl)
-  --agent id        of several agents take this one; otherwise, the agent the sessions belong to
-  --dry-run         say what would be imported, and write nothing
+  --agent id        in a folder of several agents, import this one only; else, the agent that the sessions belong to
+  --dry-run         report what would be imported, and write nothing
   --json            print the report as JSON`;
 
 interface Command {
@@ -21,7 +23,7 @@ interface Command {
   readonly json: boolean;
 }
 
-/** The arguments of the call; null where they make no sense. */
+/** The command's arguments; null if they are invalid or ask for help. */
 function readCommand(): Command | null {
   try {
     const { values, positionals } = parseArgs({
@@ -41,12 +43,15 @@ function readCommand(): Command | null {
   }
 }
 
-async function runImport({ path, agentId, dryRun }: Command): Promise<ImportReport> {
-  const config = readConfig();
-  const log = createLog(config.logLevel);
-  const database = await openDatabaseForCommand(config.database, log, 'import:openclaw');
+async function importOpenClaw({ path, agentId, dryRun }: Command): Promise<ImportReport> {
+  const { logLevel, database: settings, sessions } = readConfig();
+  const log = createLog(logLevel);
+  const report = new ImportReportBuilder(resolve(path), dryRun);
+  const source = await openOpenClaw({ path: report.source, agentId, rules: sessions }, report);
+  const database = await openDatabaseForCommand(settings, log, 'import:openclaw');
   try {
-    return await importOpenClaw({ path, agentId, dryRun, databaseUrl: database.url, sessions: config.sessions, log });
+    const { stalledAfterMs } = sessions;
+    return await runImport({ source, report, rules: sessions, stalledAfterMs, databaseUrl: database.url, log });
   } finally {
     await database.close();
   }
@@ -63,7 +68,7 @@ if (command === null) {
   process.exitCode = 1;
 } else {
   try {
-    const report = await runImport(command);
+    const report = await importOpenClaw(command);
     process.stdout.write(`${command.json ? JSON.stringify(report, null, 2) : formatReport(report)}\n`);
     if (report.failures.length > 0) process.exitCode = 1;
   } catch (error) {

@@ -1,37 +1,32 @@
-/** Where and what, for a person to look at. */
+/** Something that a person should look at. */
 export interface ImportProblem {
-  /** A path below what was imported. */
+  /** A path below the imported folder, or the session's id at the source. */
   readonly file: string;
-  /** 1-based; null where the whole file or session is meant. */
+  /** 1-based; null if the problem concerns the whole file or session. */
   readonly line: number | null;
   readonly reason: string;
   readonly detail?: string;
 }
 
-/** What one session added to a report. */
+/** What the import of one session adds to the report. */
 export interface SessionOutcome {
   readonly result: 'created' | 'updated' | 'unchanged' | 'skipped';
-  /** Why it was skipped. */
+  /** Why the session was skipped. */
   readonly reason?: string;
-  readonly linesRead: number;
-  readonly linesWritten: number;
+  readonly recordsRead: number;
+  readonly recordsWritten: number;
   readonly messagesWritten: number;
   readonly replacedCharacters: number;
   readonly problems: readonly ImportProblem[];
 }
 
-/** What an import read, wrote and skipped, and why; JSON as it is. */
+/** What an import read, wrote and skipped. `--json` prints it as it is. */
 export interface ImportReport {
   readonly source: string;
   readonly dryRun: boolean;
-  readonly read: {
-    readonly agents: number;
-    readonly stores: number;
-    readonly entries: number;
-    readonly transcripts: number;
-    readonly lines: number;
-  };
-  /** In a dry run, what would be written. */
+  /** What the source consists of, by kind, and its records as `lines`. */
+  readonly read: Readonly<Record<string, number>> & { readonly lines: number };
+  /** In a dry run: what an import would write. */
   readonly written: {
     readonly sessionsCreated: number;
     readonly sessionsUpdated: number;
@@ -39,40 +34,43 @@ export interface ImportReport {
     readonly lines: number;
   };
   readonly sessionsUnchanged: number;
-  /** Characters that no database text can hold, replaced by U+FFFD. */
+  /** Number of characters that Postgres cannot store, replaced by U+FFFD. */
   readonly replacedCharacters: number;
-  /** Files and sessions left out, by reason. */
+  /** Number of files and sessions that were left out, by reason. */
   readonly skipped: Readonly<Record<string, number>>;
-  /** Problems by reason, also those not listed. */
+  /** Number of all problems, by reason. */
   readonly problemCounts: Readonly<Record<string, number>>;
-  /** The first thousand. */
+  /** The first thousand problems. */
   readonly problems: readonly ImportProblem[];
-  /** Sessions and stores that could not be imported; the others were. */
+  /** Sessions and stores that could not be imported. All others were. */
   readonly failures: readonly { readonly name: string; readonly error: string }[];
 }
 
 const LISTED_PROBLEMS = 1_000;
 
-/** Adds up a report while an import runs. */
+/** Collects a report while a source is read and its sessions are written. */
 export class ImportReportBuilder {
-  readonly #source: string;
-  readonly #dryRun: boolean;
-  readonly #read = { agents: 0, stores: 0, entries: 0, transcripts: 0, lines: 0 };
+  readonly source: string;
+  readonly dryRun: boolean;
+  readonly #read = new Map<string, number>();
   readonly #written = { sessionsCreated: 0, sessionsUpdated: 0, messages: 0, lines: 0 };
   readonly #skipped = new Map<string, number>();
   readonly #problemCounts = new Map<string, number>();
   readonly #problems: ImportProblem[] = [];
   readonly #failures: { name: string; error: string }[] = [];
+  #linesRead = 0;
   #sessionsUnchanged = 0;
   #replacedCharacters = 0;
 
+  /** @param source shown to the person who imports: a path, or a database without its password */
   constructor(source: string, dryRun: boolean) {
-    this.#source = source;
-    this.#dryRun = dryRun;
+    this.source = source;
+    this.dryRun = dryRun;
   }
 
-  addRead(what: 'agents' | 'stores' | 'entries' | 'transcripts', count = 1): void {
-    this.#read[what] += count;
+  /** @param kind plural, such as `transcripts`; kinds are listed in the order of their first call */
+  addRead(kind: string, count: number): void {
+    add(this.#read, kind, count);
   }
 
   addReplacedCharacters(count: number): void {
@@ -80,11 +78,11 @@ export class ImportReportBuilder {
   }
 
   addSkipped(reason: string): void {
-    this.#skipped.set(reason, (this.#skipped.get(reason) ?? 0) + 1);
+    add(this.#skipped, reason, 1);
   }
 
   addProblem(problem: ImportProblem): void {
-    this.#problemCounts.set(problem.reason, (this.#problemCounts.get(problem.reason) ?? 0) + 1);
+    add(this.#problemCounts, problem.reason, 1);
     if (this.#problems.length < LISTED_PROBLEMS) this.#problems.push(problem);
   }
 
@@ -93,8 +91,8 @@ export class ImportReportBuilder {
   }
 
   addOutcome(outcome: SessionOutcome): void {
-    this.#read.lines += outcome.linesRead;
-    this.#written.lines += outcome.linesWritten;
+    this.#linesRead += outcome.recordsRead;
+    this.#written.lines += outcome.recordsWritten;
     this.#written.messages += outcome.messagesWritten;
     this.#replacedCharacters += outcome.replacedCharacters;
     if (outcome.result === 'created') this.#written.sessionsCreated++;
@@ -106,9 +104,9 @@ export class ImportReportBuilder {
 
   build(): ImportReport {
     return {
-      source: this.#source,
-      dryRun: this.#dryRun,
-      read: { ...this.#read },
+      source: this.source,
+      dryRun: this.dryRun,
+      read: { ...Object.fromEntries(this.#read), lines: this.#linesRead },
       written: { ...this.#written },
       sessionsUnchanged: this.#sessionsUnchanged,
       replacedCharacters: this.#replacedCharacters,
@@ -120,24 +118,34 @@ export class ImportReportBuilder {
   }
 }
 
-/** The report as lines of text for a person. */
+/** The part of a report that a source writes to. */
+export type SourceReport = Pick<ImportReportBuilder, 'addRead' | 'addReplacedCharacters' | 'addSkipped' | 'addProblem' | 'addFailure'>;
+
+/** The report as text for a person. */
 export function formatReport(report: ImportReport): string {
-  const { read, written } = report;
+  const { written } = report;
+  const read = Object.entries(report.read).map(([kind, count]) => `${kind}: ${count}`);
+  const counts = `new sessions: ${written.sessionsCreated}, changed sessions: ${written.sessionsUpdated}, messages: ${written.messages}, lines: ${written.lines}`;
   const lines = [
-    `${report.dryRun ? 'Dry run over' : 'Imported'} ${report.source}`,
-    `  read      ${read.agents} agent(s), ${read.stores} store(s) with ${read.entries} entries, ${read.transcripts} transcript(s) with ${read.lines} lines`,
-    `  ${report.dryRun ? 'to write ' : 'written  '} ${written.sessionsCreated} new session(s), ${written.sessionsUpdated} changed, ${written.messages} message(s), ${written.lines} raw line(s)`,
-    `  unchanged ${report.sessionsUnchanged} session(s)`,
+    report.dryRun ? `Dry run of ${report.source}: nothing was written` : `Imported ${report.source}`,
+    `  Read       ${read.join(', ')}`,
+    `  ${report.dryRun ? 'To write ' : 'Written  '}  ${counts}`,
+    `  Unchanged  sessions: ${report.sessionsUnchanged}`,
   ];
-  if (report.replacedCharacters > 0) lines.push(`  replaced  ${report.replacedCharacters} character(s) that cannot be stored, by U+FFFD`);
-  for (const [reason, count] of Object.entries(report.skipped)) lines.push(`  skipped   ${count} × ${reason}`);
-  for (const [reason, count] of Object.entries(report.problemCounts)) lines.push(`  problem   ${count} × ${reason}`);
+  if (report.replacedCharacters > 0)
+    lines.push(`  Replaced   characters that Postgres cannot store: ${report.replacedCharacters} (now U+FFFD)`);
+  for (const [reason, count] of Object.entries(report.skipped)) lines.push(`  Skipped    ${reason}: ${count}`);
+  for (const [reason, count] of Object.entries(report.problemCounts)) lines.push(`  Problem    ${reason}: ${count}`);
   for (const { file, line, reason, detail } of report.problems) {
     lines.push(`    ${line === null ? file : `${file}:${line}`}: ${reason}${detail === undefined ? '' : ` (${detail})`}`);
   }
-  const listed = report.problems.length;
   const total = Object.values(report.problemCounts).reduce((sum, count) => sum + count, 0);
-  if (total > listed) lines.push(`    … and ${total - listed} more`);
-  for (const { name, error } of report.failures) lines.push(`  FAILED    ${name}: ${error}`);
+  const unlisted = total - report.problems.length;
+  if (unlisted > 0) lines.push(`    … and ${unlisted} more`);
+  for (const { name, error } of report.failures) lines.push(`  FAILED     ${name}: ${error}`);
   return lines.join('\n');
+}
+
+function add(counts: Map<string, number>, name: string, count: number): void {
+  counts.set(name, (counts.get(name) ?? 0) + count);
 }

@@ -1,42 +1,40 @@
-import { resolve } from 'node:path';
-import { Pool, type PoolClient } from 'pg';
+import pRetry from 'p-retry';
+import { DatabaseError, Pool, type PoolClient } from 'pg';
 import type { Config } from '../config.ts';
 import type { Logger } from '../log.ts';
-import { normalizeAgentId } from '../modules/session-key/session-key.rules.ts';
+import type { KeyRules } from '../modules/session-key/session-key.rules.ts';
 import { parseConnectionUrl } from '../postgres/connection-url.ts';
-import { planImport } from './openclaw/openclaw-source.ts';
-import { findState } from './openclaw/state-folder.ts';
-import { type ImportReport, ImportReportBuilder } from './report.ts';
-import type { ImportWriterOptions } from './writer/import-context.ts';
-import { writeSession } from './writer/session-import.ts';
+import type { ImportReport, ImportReportBuilder } from './report.ts';
+import type { ImportSource } from './source.ts';
+import { ConcurrentChangeError, type ImportOptions } from './writer/import-context.ts';
+import { importSession } from './writer/session-import.ts';
 
-/** What to import, and where to. */
-export interface OpenClawImport {
-  /** A state folder, an agent's or a sessions folder, a store or a transcript. */
-  readonly path: string;
-  /** In a state folder the only agent to take, else the agent the sessions belong to; null as the path says, else the default agent. */
-  readonly agentId: string | null;
-  /** Reads and compares, and writes nothing. */
-  readonly dryRun: boolean;
+/** What to import, and into which database. */
+export interface ImportRun {
+  readonly source: ImportSource;
+  /** What the source reported while it was opened; the run adds to it. */
+  readonly report: ImportReportBuilder;
+  readonly rules: KeyRules;
+  readonly stalledAfterMs: Config['sessions']['stalledAfterMs'];
   /** A migrated database. */
   readonly databaseUrl: string;
-  readonly sessions: Pick<Config['sessions'], 'defaultAgent' | 'mainKey' | 'stalledAfterMs'>;
   readonly log: Pick<Logger, 'debug' | 'warn'>;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+const MAX_RETRIES = 4;
+/** SQLSTATE unique violation, foreign key violation, serialization failure, deadlock: caused by another writer, gone in a new attempt. */
+const CONFLICTS: ReadonlySet<string | undefined> = new Set(['23505', '23503', '40001', '40P01']);
+
 /**
- * Imports the sessions of an OpenClaw installation, each in a transaction of its own: one that fails is in the report, the others come
- * in. A second import of the same writes nothing.
- * @throws NothingToImportError where there is nothing to import at the path; the errors of reading folders
+ * Imports every session of a source, each in its own transaction: a session that fails is listed in the report, and the run continues
+ * with the next. A second run of an unchanged source writes nothing.
+ * @throws errors of reading the source's list of sessions
  */
-export async function importOpenClaw({ path, agentId, dryRun, databaseUrl, sessions, log }: OpenClawImport): Promise<ImportReport> {
-  const source = resolve(path);
-  const rules = { defaultAgent: normalizeAgentId(sessions.defaultAgent), mainKey: sessions.mainKey };
-  const report = new ImportReportBuilder(source, dryRun);
-  const plan = await planImport(await findState(source, agentId, rules.defaultAgent), rules, report);
-  const options: ImportWriterOptions = { rules, stalledAfterMs: sessions.stalledAfterMs, dryRun, keysAtSource: plan.keys };
+export async function runImport({ source, report, rules, stalledAfterMs, databaseUrl, log }: ImportRun): Promise<ImportReport> {
+  const { dryRun } = report;
+  const options: ImportOptions = { rules, stalledAfterMs, dryRun, sessionsWithKey: source.sessionsWithKey };
   const pool = new Pool({
     connectionString: parseConnectionUrl(databaseUrl).connectionString,
     max: 1,
@@ -45,13 +43,13 @@ export async function importOpenClaw({ path, agentId, dryRun, databaseUrl, sessi
     options: '-c timezone=UTC',
     application_name: 'sessiongraph import',
   });
-  // A connection that breaks fails the session being written, and is replaced for the next.
+  // A broken connection fails the session that is being written; the next session gets a new connection.
   pool.on('error', error => log.warn({ reason: error.message }, 'lost a connection to Postgres'));
   try {
-    for (const session of plan.sessions) {
-      const name = session.transcript?.name ?? session.fields.key ?? session.externalId;
+    for await (const session of source.sessions()) {
+      const name = session.records?.name ?? session.fields.key ?? session.externalId;
       try {
-        report.addOutcome(await withClient(pool, client => writeSession(client, session, options)));
+        report.addOutcome(await withClient(pool, client => withRetry(() => importSession(client, session, options))));
         log.debug({ session: session.id, name }, 'imported a session');
       } catch (error) {
         log.warn({ session: session.id, name, err: error }, 'could not import a session');
@@ -64,10 +62,19 @@ export async function importOpenClaw({ path, agentId, dryRun, databaseUrl, sessi
   return report.build();
 }
 
-/** A connection that saw a failure is not used again. */
+/** Repeats an import that another writer made fail. */
+function withRetry<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  return pRetry(attempt, {
+    retries: MAX_RETRIES,
+    minTimeout: 0,
+    shouldRetry: ({ error }) => error instanceof ConcurrentChangeError || (error instanceof DatabaseError && CONFLICTS.has(error.code)),
+  });
+}
+
+/** Runs work on a connection of the pool. After a failure the connection is closed instead of being used again. */
 async function withClient<Result>(pool: Pool, work: (client: PoolClient) => Promise<Result>): Promise<Result> {
   const client = await pool.connect();
-  // The statement under way fails as well.
+  // If the connection breaks, the current statement fails too and reports it.
   const ignore = () => undefined;
   client.on('error', ignore);
   let failed = true;

@@ -2,24 +2,52 @@ import type { MessageRole } from '../generated/prisma/enums.ts';
 import type { StoredPart } from '../modules/message/message.rules.ts';
 import type { SessionStatus } from '../modules/session/session.rules.ts';
 import type { UsageAmounts } from '../modules/usage/usage.rules.ts';
-import type { FileLine } from './lines/line-reader.ts';
 
 /** An object of JSON values. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** How a session stands at its source; a terminal one without `endedAt` ended with its last activity, an open one has none. */
-export interface SourceStatus {
-  readonly status: SessionStatus;
-  readonly reason: string | null;
-  readonly endedAt: Date | null;
+/** Where sessions are imported from: an OpenClaw folder, another database. A source only reads, and knows nothing of our database. */
+export interface ImportSource {
+  /** Every session, once, in the order in which to write them: parents before their children. */
+  sessions(): Iterable<SourceSession> | AsyncIterable<SourceSession>;
+  /** UUIDs of the sessions for which the source states a key, the sessions still to come included. */
+  readonly sessionsWithKey: ReadonlySet<string>;
+}
+
+/** One session of a source, ready to be written. */
+export interface SourceSession {
+  /** UUID. */
+  readonly id: string;
+  /** The system the session comes from, such as `openclaw`. */
+  readonly system: string;
+  /** The agent the session belongs to. */
+  readonly agentId: string;
+  /** The agent whose store or folder holds the session: part of the session's identity at the source. */
+  readonly ownerAgentId: string;
+  /** The session's id at the source. */
+  readonly externalId: string;
+  readonly fields: SourceFields;
+  /** Null if the session has no parent, undefined if the source does not say. */
+  readonly parent?: SourceParent | null;
+  /** Used if the records have no times of their own. */
+  readonly times: {
+    readonly createdAt: Date | null;
+    readonly startedAt: Date | null;
+    readonly updatedAt: Date | null;
+    readonly activeAt: Date | null;
+  };
+  /** Token counts for a session whose messages carry no usage. */
+  readonly fallbackUsage: { readonly inputTokens: bigint; readonly outputTokens: bigint } | null;
+  /** Null if the source has none for this session. */
+  readonly records: SourceRecords | null;
 }
 
 /**
- * What a source says of a session. A field left out is not spoken of, and left alone; null says that it is empty there.
- * Texts are storable, names within the limits of the API: a reader moves what is not into `extra`.
+ * What a source says of a session. A field that is left out is not imported and stays as it is here; null means that it is empty at the
+ * source. Texts can be stored, and names are within the limits of the API: a source moves other values into `extra`.
  */
 export interface SourceFields {
-  /** Canonical. */
+  /** In canonical form. */
   readonly key?: string | null;
   readonly label?: string | null;
   readonly givenTitle?: string | null;
@@ -36,85 +64,92 @@ export interface SourceFields {
   readonly delivery?: JsonObject | null;
   readonly compactionCount?: number;
   readonly contextUsed?: number | null;
-  /** The typed settings, canonical. */
+  /** The typed settings, with canonical values. */
   readonly settings?: JsonObject;
-  /** All else a store holds. */
+  /** Everything else the source holds. */
   readonly extra?: JsonObject;
   /** Merged key by key; null removes a key. */
   readonly metadata?: JsonObject;
-  /** True where `settings` and `extra` are all there is: what they do not name is gone from the source. */
+  /** True if `settings` and `extra` are complete: a name that they no longer contain was removed at the source. */
   readonly complete?: boolean;
 }
 
-/** The parent a source names. */
+/** A session's status at its source. A terminal status without `endedAt` ended with the session's last activity; other statuses have none. */
+export interface SourceStatus {
+  readonly status: SessionStatus;
+  readonly reason: string | null;
+  readonly endedAt: Date | null;
+}
+
+/** The parent that a source names. */
 export interface SourceParent {
-  /** Canonical key. */
+  /** In canonical form. */
   readonly key: string;
-  /** UUID, where this source holds the parent too; else it is looked for here by its key. */
+  /** UUID if the source holds the parent too. If null, the parent is looked up in our database by its key. */
   readonly id: string | null;
-  /** Where the name goes in `extra` if there is no such parent. */
+  /** If there is no such parent, `raw` is kept in `extra` under this name. */
   readonly extraName: string;
-  /** As the source wrote it. */
+  /** The name as the source wrote it. */
   readonly raw: string;
 }
 
-/** One session of a source, ready to be written. */
-export interface SourceSession {
-  /** UUID. */
-  readonly id: string;
-  /** The system it comes from, such as `openclaw`. */
-  readonly system: string;
-  /** The agent it belongs to. */
-  readonly agentId: string;
-  /** The agent whose store or folder it lies in: part of its identity at the source. */
-  readonly ownerAgentId: string;
-  /** Its id at the source. */
-  readonly externalId: string;
-  readonly fields: SourceFields;
-  /** What it was spawned by; null where by nothing, undefined where the source does not say. */
-  readonly parent?: SourceParent | null;
-  /** What the source says of the times; used where the transcript does not tell. */
-  readonly times: {
-    readonly createdAt: Date | null;
-    readonly startedAt: Date | null;
-    readonly updatedAt: Date | null;
-    readonly activeAt: Date | null;
-  };
-  /** Counts for a session whose messages carry no usage. */
-  readonly fallbackUsage: { readonly inputTokens: bigint; readonly outputTokens: bigint } | null;
-  readonly transcript: SourceTranscript | null;
-}
-
-/** The lines of a session, readable more than once. */
-export interface SourceTranscript {
-  /** For reports: the file, as a path below what was imported. */
+/** The records of one session, such as the lines of its transcript. They can be read more than once. */
+export interface SourceRecords {
+  /** For reports: if the records are a file, its path below the imported folder. */
   readonly name: string;
-  /** The physical lines from the first on. */
-  open(): AsyncIterable<FileLine>;
-  /** What a line means; it hangs on no other line. */
-  parse(line: FileLine): SourceLine;
+  /** Reads from the first record on. */
+  read(): RecordReader;
+  /**
+   * Reads on from a position that an earlier reader gave.
+   * @returns null if the records before that position are no longer the same: read them all again
+   */
+  resume(position: string): Promise<RecordReader | null>;
+  /** Parses a record again from the text in its `raw`. */
+  parse(raw: string, number: number): SourceRecord;
 }
 
-/** A message of a source; its place in the tree is that of its line. */
-export interface SourceMessage {
-  readonly role: MessageRole;
-  readonly content: string;
-  /** Null where the one part is the text of `content`. */
-  readonly parts: readonly StoredPart[] | null;
-  readonly model: string | null;
-  readonly provider: string | null;
-  readonly usage: UsageAmounts | null;
-  readonly stopReason: string | null;
-  readonly metadata: JsonObject;
-  /** Of a compaction: what it kept in the active view, from this entry on. */
-  readonly compaction: CompactionStart | null;
+/** Reads the records of one session once, in order. */
+export interface RecordReader {
+  /** How many of the session's records come before the next one. */
+  readonly recordsRead: number;
+  /** Where to read on later, after the records read so far. Only the source understands this text. */
+  readonly position: string;
+  /** After the end: a last record that the source may still be writing. It does not count as read. Null if there is none. */
+  readonly unfinished: SourceRecord | null;
+  /** The next record, which still counts as unread; null at the end. */
+  peek(): Promise<SourceRecord | null>;
+  /** The next record; null at the end. */
+  next(): Promise<SourceRecord | null>;
+  /** Frees what the reader holds open, at the end or before it. */
+  close(): Promise<void>;
 }
 
-/** The first entry a compaction keeps: its id, or its place among the file's entries, the header being 0. */
-export type CompactionStart = { readonly entryId: string } | { readonly entryIndex: number };
+/** One record, parsed on its own: its meaning depends on no other record. */
+export interface SourceRecord {
+  /** 1-based; in a file, the line. */
+  readonly number: number;
+  /** The record as text, as it can be stored. */
+  readonly raw: string;
+  /** Entries form a tree. Headers, blank records and malformed records are not part of it. */
+  readonly kind: 'header' | 'entry' | 'blank' | 'malformed';
+  readonly entryId: string | null;
+  /** Null makes the entry a root. Undefined means that the record has no such field: the entry then follows the one before it. */
+  readonly parentEntryId?: string | null;
+  readonly createdAt: Date | null;
+  readonly message: SourceMessage | null;
+  readonly facts: RecordFacts;
+  readonly problem: RecordProblem | null;
+  /** Number of characters that were replaced because the database cannot store them. */
+  readonly replaced: number;
+  /** Hash of the content without ids, to find an entry again after its file was rewritten. Null for records that are not entries. */
+  readonly fingerprint: (() => string) | null;
+}
 
-/** What a line says of its session besides being a message. */
-export interface LineFacts {
+/** Why the report mentions a record. */
+type RecordProblem = 'malformed line' | 'line too long' | 'malformed message' | 'invalid UTF-8';
+
+/** What a record says about its session. */
+export interface RecordFacts {
   readonly model?: string;
   readonly modelProvider?: string;
   readonly thinkingLevel?: string;
@@ -122,24 +157,20 @@ export interface LineFacts {
   readonly metadata?: JsonObject;
 }
 
-/** Why a line needs a word in the report. */
-type LineProblem = 'malformed line' | 'line too long' | 'malformed message' | 'invalid UTF-8';
-
-/** One line as a reader understands it. */
-export interface SourceLine {
-  /** The line as it stands, storable. */
-  readonly raw: string;
-  /** Entries form the tree; a header, a blank or a malformed line is none. */
-  readonly kind: 'header' | 'entry' | 'blank' | 'malformed';
-  readonly entryId: string | null;
-  /** Undefined where the line has no such field: it follows the entry before it. Null is a root. */
-  readonly parentEntryId?: string | null;
-  readonly createdAt: Date | null;
-  readonly message: SourceMessage | null;
-  readonly facts: LineFacts;
-  readonly problem: LineProblem | null;
-  /** Characters replaced because the database cannot hold them. */
-  readonly replaced: number;
-  /** Hash of the content without ids, to know an entry again in a file that was rewritten; null for what is no entry. */
-  readonly fingerprint: (() => string) | null;
+/** The message of a record. Its place in the tree is that of the record. */
+export interface SourceMessage {
+  readonly role: MessageRole;
+  readonly content: string;
+  /** Null if the only part is the text in `content`. */
+  readonly parts: readonly StoredPart[] | null;
+  readonly model: string | null;
+  readonly provider: string | null;
+  readonly usage: UsageAmounts | null;
+  readonly stopReason: string | null;
+  readonly metadata: JsonObject;
+  /** If the message is a compaction: the first entry that it keeps in the active view. */
+  readonly compaction: CompactionStart | null;
 }
+
+/** The first entry that a compaction keeps: its id, or its index among the entries, where the header has index 0. */
+export type CompactionStart = { readonly entryId: string } | { readonly entryIndex: number };

@@ -82,7 +82,7 @@ describe('npm run import:openclaw', () => {
     const path = await writeLines(`${uuid(2)}.jsonl`, [header(uuid(2)), message('a1', 'gone', 'hello')]);
     const { code, stdout } = await runCommand([path, '--agent', 'work']);
     expect(code).toBe(0);
-    expect(stdout).toContain('1 new session(s), 0 changed, 1 message(s), 2 raw line(s)');
+    expect(stdout).toContain('new sessions: 1, changed sessions: 0, messages: 1, lines: 2');
     expect(stdout).toContain(`${uuid(2)}.jsonl:2: missing parent (gone)`);
   });
 

@@ -2,8 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
-import type { ImportReport } from '../../src/import/report.ts';
-import { importOpenClaw } from '../../src/import/run.ts';
+import { openOpenClaw } from '../../src/import/openclaw/openclaw-source.ts';
+import { type ImportReport, ImportReportBuilder } from '../../src/import/report.ts';
+import { runImport } from '../../src/import/run.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase } from '../support/database.ts';
 
@@ -58,7 +59,6 @@ export async function openStage(): Promise<ImportStage> {
   const pool = new pg.Pool({ connectionString: database.url, max: 4 });
   // The database may be dropped before the last connection has said goodbye.
   pool.on('error', () => undefined);
-  const log = createLog('silent');
   const folders: string[] = [];
   const write = async (folder: string, files: Readonly<Record<string, string | object>>) => {
     for (const [name, content] of Object.entries(files)) {
@@ -75,15 +75,7 @@ export async function openStage(): Promise<ImportStage> {
       await write(folder, files);
       return folder;
     },
-    import: (path, { agentId = null, dryRun = false } = {}) =>
-      importOpenClaw({
-        path,
-        agentId,
-        dryRun,
-        databaseUrl: database.url,
-        sessions: { defaultAgent: 'main', mainKey: 'main', stalledAfterMs: 300_000 },
-        log,
-      }),
+    import: (path, { agentId = null, dryRun = false } = {}) => importOpenClaw(database.url, path, agentId, dryRun),
     async rows<Row extends object>(statement: string, values: readonly unknown[] = []) {
       return (await pool.query<Row>(statement, [...values])).rows;
     },
@@ -93,6 +85,19 @@ export async function openStage(): Promise<ImportStage> {
       for (const folder of folders) await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Imports OpenClaw sessions as the command does. */
+export async function importOpenClaw(
+  databaseUrl: string,
+  path: string,
+  agentId: string | null = null,
+  dryRun = false,
+): Promise<ImportReport> {
+  const rules = { defaultAgent: 'main', mainKey: 'main' };
+  const report = new ImportReportBuilder(path, dryRun);
+  const source = await openOpenClaw({ path, agentId, rules }, report);
+  return runImport({ source, report, rules, stalledAfterMs: 300_000, databaseUrl, log: createLog('silent') });
 }
 
 /** A message as the tests look at it. */

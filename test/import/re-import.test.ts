@@ -103,7 +103,7 @@ describe('a second import', () => {
     const report = await stage.import(folder);
     expect(
       report.problems
-        .find(problem => problem.reason === 'edited here, kept')
+        .find(problem => problem.reason === 'edited in Sessiongraph, kept')
         ?.detail?.split(', ')
         .sort(),
     ).toEqual(['displayName', 'extra.custom', 'settings.thinkingLevel', 'status', 'subject']);
@@ -147,7 +147,7 @@ describe('a second import', () => {
     await stage.rows('update aria_engine.chat_session_activity set message_count = 2, leaf_position = 2 where session_id = $1', [kept]);
     for (const id of [kept, trashed, removed]) await appendFile(path(`${id}.jsonl`), transcript(message('a4', 'a3', 'four')));
     const report = await stage.import(folder);
-    expect(report.skipped).toEqual({ 'in the trash here': 1, 'removed for good here': 1 });
+    expect(report.skipped).toEqual({ 'in the trash of Sessiongraph': 1, 'permanently deleted in Sessiongraph': 1 });
     expect((await messagesOf(stage, kept)).map(row => [row.position, row.content, row.parent])).toEqual([
       [1, 'one', null],
       [2, 'two', 1],

@@ -2,10 +2,8 @@ import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importOpenClaw } from '../../src/import/run.ts';
-import { createLog } from '../../src/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { at, header, message, START, transcript, uuid } from './openclaw-folder.ts';
+import { at, header, importOpenClaw, message, START, transcript, uuid } from './openclaw-folder.ts';
 
 let app: TestApp;
 let folder: string;
@@ -19,8 +17,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 function runImport() {
-  const sessions = { defaultAgent: 'main', mainKey: 'main', stalledAfterMs: 300_000 };
-  return importOpenClaw({ path: folder, agentId: null, dryRun: false, databaseUrl: app.databaseUrl, sessions, log: createLog('silent') });
+  return importOpenClaw(app.databaseUrl, folder);
 }
 
 describe('what was imported', () => {

@@ -294,7 +294,7 @@ describe('a session id', () => {
       'agents/two/sessions/sessions.json': { main: { sessionId: id, updatedAt: START, subject: 'of two' } },
     });
     const report = await stage.import(folder);
-    expect(report.skipped).toEqual({ 'its id is that of a session of another agent': 1 });
+    expect(report.skipped).toEqual({ 'a session of another agent has the same id': 1 });
     expect(await sessionOf(stage, id)).toMatchObject({ agent_id: 'one', subject: 'of one' });
   });
 });

@@ -2,28 +2,29 @@ import { createReadStream } from 'node:fs';
 
 const NEWLINE = 0x0a;
 
-/** A longer line could not be held as one string, nor sent to the database as one value. */
+/** Neither a JavaScript string nor one database value can hold a longer line. */
 const LONGEST_LINE_BYTES = 128 * 1024 * 1024;
 
 /** One physical line of a file, without its line feed. */
 export interface FileLine {
   /** 1-based. */
   readonly line: number;
-  /** Null where the line is longer than 128 MiB; it is read over. */
+  /** Null if the line is longer than 128 MiB. */
   readonly bytes: Buffer | null;
-  /** False for a last line that no line feed closes: its writer may still be at it. */
+  /** False for a last line without a line feed: another program may still be writing it. */
   readonly closed: boolean;
 }
 
 /**
- * The lines of a file, one in memory at a time.
- * @param longest bytes of the longest line that is handed over
+ * Reads a file line by line, with one line in memory at a time.
+ * @param longest in bytes; the content of a longer line is skipped
+ * @throws the file system's error if the file cannot be read
  */
 export async function* readLines(path: string, longest: number = LONGEST_LINE_BYTES): AsyncGenerator<FileLine> {
   let line = 0;
   let pending: Buffer[] = [];
   let length = 0;
-  const keep = (piece: Buffer): void => {
+  const append = (piece: Buffer): void => {
     length += piece.length;
     if (length > longest) pending = [];
     else if (piece.length > 0) pending.push(piece);
@@ -39,11 +40,11 @@ export async function* readLines(path: string, longest: number = LONGEST_LINE_BY
     const data: Buffer = chunk;
     let start = 0;
     for (let end = data.indexOf(NEWLINE); end !== -1; end = data.indexOf(NEWLINE, start)) {
-      keep(data.subarray(start, end));
+      append(data.subarray(start, end));
       yield take(true);
       start = end + 1;
     }
-    keep(data.subarray(start));
+    append(data.subarray(start));
   }
   if (length > 0) yield take(false);
 }

@@ -1,42 +1,56 @@
 import { createHash } from 'node:crypto';
-import type { SourceLine, SourceTranscript } from '../source.ts';
-import type { FileLine } from './line-reader.ts';
+import type { RecordReader, SourceRecord, SourceRecords } from '../source.ts';
+import { type FileLine, readLines } from './line-reader.ts';
 
-/** A line and its number in the file. */
-export interface NumberedLine extends SourceLine {
-  readonly line: number;
+/** Parses one line of a file. */
+export type LineParser = (line: FileLine) => SourceRecord;
+
+/**
+ * The lines of a file as the records of a session, one in memory at a time.
+ * The position to resume at is a number of lines with their hash: a line may be added behind them, but none of them may change.
+ */
+export function lineRecords(path: string, name: string, parse: LineParser): SourceRecords {
+  return {
+    name,
+    read: () => new LineRecordReader(path, parse),
+    async resume(position) {
+      const [lines = '0', digest] = position.split(':');
+      const reader = new LineRecordReader(path, parse);
+      if ((await reader.skip(Number(lines))) && reader.position === `${lines}:${digest}`) return reader;
+      await reader.close();
+      return null;
+    },
+    parse: (raw, number) => parse({ line: number, bytes: Buffer.from(raw), closed: true }),
+  };
 }
 
-/** Reads a transcript from front to back once, and knows what it has read by a hash. */
-export class TranscriptCursor {
-  readonly #transcript: SourceTranscript;
+class LineRecordReader implements RecordReader {
+  readonly #parse: LineParser;
   readonly #lines: AsyncIterator<FileLine>;
   readonly #hash = createHash('sha256');
-  #peeked: { readonly file: FileLine; readonly parsed: NumberedLine } | null = null;
+  #peeked: { readonly line: FileLine; readonly record: SourceRecord } | null = null;
   #linesRead = 0;
-  #unfinished: NumberedLine | null = null;
+  #unfinished: SourceRecord | null = null;
 
-  constructor(transcript: SourceTranscript) {
-    this.#transcript = transcript;
-    this.#lines = transcript.open()[Symbol.asyncIterator]();
+  constructor(path: string, parse: LineParser) {
+    this.#parse = parse;
+    this.#lines = readLines(path);
   }
 
-  /** Lines read so far. */
-  get linesRead(): number {
+  get recordsRead(): number {
     return this.#linesRead;
   }
 
-  /** Once the end is reached: a last line that is not counted as read, because its writer may still be at it; else null. */
-  get unfinished(): NumberedLine | null {
+  get position(): string {
+    return `${this.#linesRead}:${this.#hash.copy().digest('base64url')}`;
+  }
+
+  /** A last line without a line feed that is no valid record. */
+  get unfinished(): SourceRecord | null {
     return this.#unfinished;
   }
 
-  /** Hash of the lines read so far. */
-  digest(): string {
-    return this.#hash.copy().digest('base64url');
-  }
-
-  /** Reads over lines without a look at them. @returns false where there are fewer */
+  /** Reads lines without parsing them. @returns false if there are fewer */
   async skip(count: number): Promise<boolean> {
     while (this.#linesRead < count) {
       const { value, done } = await this.#lines.next();
@@ -46,36 +60,34 @@ export class TranscriptCursor {
     return true;
   }
 
-  /** The next line, without reading it; null at the end. */
-  async peek(): Promise<NumberedLine | null> {
-    if (this.#peeked !== null) return this.#peeked.parsed;
+  async peek(): Promise<SourceRecord | null> {
+    if (this.#peeked !== null) return this.#peeked.record;
     if (this.#unfinished !== null) return null;
-    const { value: file, done } = await this.#lines.next();
+    const { value: line, done } = await this.#lines.next();
     if (done === true) return null;
-    const parsed = { ...this.#transcript.parse(file), line: file.line };
-    if (!file.closed && (parsed.kind === 'malformed' || parsed.kind === 'blank')) {
-      this.#unfinished = parsed;
+    const record = this.#parse(line);
+    if (!line.closed && (record.kind === 'malformed' || record.kind === 'blank')) {
+      this.#unfinished = record;
       return null;
     }
-    this.#peeked = { file, parsed };
-    return parsed;
+    this.#peeked = { line, record };
+    return record;
   }
 
-  /** The next line; null at the end. */
-  async next(): Promise<NumberedLine | null> {
-    const parsed = await this.peek();
-    if (this.#peeked !== null) this.#count(this.#peeked.file);
+  async next(): Promise<SourceRecord | null> {
+    const record = await this.peek();
+    if (this.#peeked !== null) this.#count(this.#peeked.line);
     this.#peeked = null;
-    return parsed;
+    return record;
   }
 
-  /** Closes the file, read to its end or not. */
+  /** Closes the file. */
   async close(): Promise<void> {
     await this.#lines.return?.();
   }
 
-  #count(file: FileLine): void {
-    this.#hash.update(file.bytes ?? 'too long').update('\n');
+  #count(line: FileLine): void {
+    this.#hash.update(line.bytes ?? 'too long').update('\n');
     this.#linesRead++;
   }
 }

@@ -4,77 +4,82 @@ import type { KeyRules } from '../../modules/session-key/session-key.rules.ts';
 import { isJsonObject } from '../../modules/text/text.input.ts';
 import { importedSessionId } from '../import-id.ts';
 import { readLines } from '../lines/line-reader.ts';
-import type { ImportReportBuilder } from '../report.ts';
-import type { SourceSession } from '../source.ts';
+import type { SourceReport } from '../report.ts';
+import type { ImportSource, SourceSession } from '../source.ts';
 import { readEntrySession, readParent } from './session-entry.ts';
-import type { FoundState, SessionsFolder } from './state-folder.ts';
+import { findState, type SessionsFolder } from './state-folder.ts';
 import { readStore, type StoreEntry } from './store-reader.ts';
 import { openTranscript } from './transcript-reader.ts';
 
-/** The name of the system in ids and in what imports remember. */
+/** Part of the ids derived for imported sessions, and stored as the system they come from. */
 const SYSTEM = 'openclaw';
 
-/** All sessions of a state, in the order in which they are to be written. */
-export interface ImportPlan {
-  /** First those that no entry speaks of, then the others, parents before children. */
-  readonly sessions: readonly SourceSession[];
-  /** Canonical keys by the UUID of the session that has them. */
-  readonly keys: ReadonlyMap<string, string>;
+/** Which OpenClaw sessions to import. */
+export interface OpenClawOptions {
+  /** A state folder, an agent's folder, a sessions folder, a store or a transcript. */
+  readonly path: string;
+  /** In a folder of several agents: the only agent to import. Else: the agent that the sessions belong to, null to take it from the path. */
+  readonly agentId: string | null;
+  readonly rules: KeyRules;
 }
 
 interface PlannedEntry {
   readonly entry: StoreEntry;
   readonly folder: SessionsFolder;
   readonly id: string;
+  /** The transcript's file name; null if there is none. */
   readonly transcript: string | null;
 }
 
 /**
- * Reads the stores and joins their entries with the transcripts; transcripts are opened only for their first line.
- * A store that cannot be read is a failure in the report, and its transcripts are then taken for such that no entry speaks of.
+ * Opens the sessions of an OpenClaw installation: reads the stores and finds each entry's transcript. Of the transcripts, only the first
+ * line is read now. A store that cannot be read is a failure in the report; its transcripts are imported without their store entries.
+ * @throws NothingToImportError if there are no OpenClaw sessions at the path; errors of reading folders
  */
-export async function planImport(state: FoundState, rules: KeyRules, report: ImportReportBuilder): Promise<ImportPlan> {
+export async function openOpenClaw({ path, agentId, rules }: OpenClawOptions, report: SourceReport): Promise<ImportSource> {
+  const state = await findState(path, agentId, rules.defaultAgent);
+  for (const kind of ['agents', 'stores', 'entries', 'transcripts']) report.addRead(kind, 0);
   for (const { reason } of state.skipped) report.addSkipped(reason);
   const entries: PlannedEntry[] = [];
   const orphans: SourceSession[] = [];
   for (const folder of state.folders) {
-    report.addRead('agents');
+    report.addRead('agents', 1);
     report.addRead('transcripts', folder.transcripts.length);
     for (const { reason } of folder.skipped) report.addSkipped(reason);
     const found = await planFolder(folder, rules, report);
     entries.push(...found.entries);
     orphans.push(...found.orphans);
   }
-  const keys = new Map(entries.map(({ id, entry }) => [id, entry.key]));
   const ids = new Map(entries.map(({ id, entry }) => [entry.key, id]));
-  const sessions = entries.map(planned => toSession(planned, ids, rules));
-  return { sessions: [...orphans, ...parentsFirst(sessions)], keys };
+  const sessions = [...orphans, ...parentsFirst(entries.map(planned => toSession(planned, ids, rules)))];
+  return { sessions: () => sessions, sessionsWithKey: new Set(entries.map(({ id }) => id)) };
 }
 
+/** Orphans are transcripts without a store entry. */
 async function planFolder(
   folder: SessionsFolder,
   rules: KeyRules,
-  report: ImportReportBuilder,
+  report: SourceReport,
 ): Promise<{ readonly entries: readonly PlannedEntry[]; readonly orphans: readonly SourceSession[] }> {
-  const free = new Set(folder.transcripts);
-  const claimed = new Set<string>();
+  const unclaimed = new Set(folder.transcripts);
+  const ids = new Set<string>();
   const entries: PlannedEntry[] = [];
   for (const entry of await readEntries(folder, rules, report)) {
-    const transcript = findTranscript(entry, free);
+    const transcript = findTranscript(entry, unclaimed);
     if (transcript === null && folder.single) continue;
-    if (transcript !== null) free.delete(transcript);
+    if (transcript !== null) unclaimed.delete(transcript);
     const id = importedSessionId(SYSTEM, folder.agentId, entry.sessionId);
-    claimed.add(id);
+    ids.add(id);
     entries.push({ entry, folder, id, transcript });
     if (transcript === null)
       report.addProblem({ file: join(folder.name, 'sessions.json'), line: null, reason: 'entry without transcript', detail: entry.key });
     else await checkHeader(folder, transcript, entry.sessionId, report);
   }
   const orphans: SourceSession[] = [];
-  for (const name of free) {
-    const externalId = await orphanId(folder, name, claimed, report);
+  for (const name of unclaimed) {
+    const externalId = await orphanId(folder, name, ids, report);
     const id = importedSessionId(SYSTEM, folder.agentId, externalId);
-    claimed.add(id);
+    ids.add(id);
     orphans.push({
       id,
       system: SYSTEM,
@@ -84,18 +89,18 @@ async function planFolder(
       fields: { status: { status: 'ENDED', reason: null, endedAt: null } },
       times: { createdAt: null, startedAt: null, updatedAt: null, activeAt: null },
       fallbackUsage: null,
-      transcript: openTranscript(join(folder.path, name), join(folder.name, name)),
+      records: openTranscript(join(folder.path, name), join(folder.name, name)),
     });
   }
   return { entries, orphans };
 }
 
-async function readEntries(folder: SessionsFolder, rules: KeyRules, report: ImportReportBuilder): Promise<readonly StoreEntry[]> {
+async function readEntries(folder: SessionsFolder, rules: KeyRules, report: SourceReport): Promise<readonly StoreEntry[]> {
   if (folder.store === null) return [];
   const file = join(folder.name, basename(folder.store));
   try {
     const store = await readStore(folder.store, folder.agentId, rules);
-    report.addRead('stores');
+    report.addRead('stores', 1);
     report.addRead('entries', store.entryCount);
     report.addReplacedCharacters(store.replacedCharacters);
     for (const problem of store.problems) report.addProblem({ file, line: null, ...problem });
@@ -106,25 +111,26 @@ async function readEntries(folder: SessionsFolder, rules: KeyRules, report: Impo
   }
 }
 
-/** By the entry's own word, else by the session's id; paths of the machine it comes from count only by their last part. */
-function findTranscript(entry: StoreEntry, free: ReadonlySet<string>): string | null {
+/** By the entry's `sessionFile`, else by the session id. Of a path only the file name counts: the folder may come from another machine. */
+function findTranscript(entry: StoreEntry, unclaimed: ReadonlySet<string>): string | null {
   const { sessionFile } = entry.fields;
   const named = typeof sessionFile === 'string' ? sessionFile.split(/[/\\]/).at(-1) : undefined;
-  if (named !== undefined && free.has(named)) return named;
-  if (free.has(`${entry.sessionId}.jsonl`)) return `${entry.sessionId}.jsonl`;
-  const topics = [...free].filter(name => name.startsWith(`${entry.sessionId}-topic-`));
+  if (named !== undefined && unclaimed.has(named)) return named;
+  if (unclaimed.has(`${entry.sessionId}.jsonl`)) return `${entry.sessionId}.jsonl`;
+  const topics = [...unclaimed].filter(name => name.startsWith(`${entry.sessionId}-topic-`));
   return topics.length === 1 ? (topics[0] ?? null) : null;
 }
 
-/** The file's name where that is a UUID, as OpenClaw names them; else its header's id; else the name. */
-async function orphanId(folder: SessionsFolder, name: string, claimed: ReadonlySet<string>, report: ImportReportBuilder): Promise<string> {
+/** The session id of a transcript without an entry: its file name if that is a UUID, as OpenClaw names transcripts; else the id in its header; else the file name. */
+async function orphanId(folder: SessionsFolder, name: string, ids: ReadonlySet<string>, report: SourceReport): Promise<string> {
   const stem = basename(name, '.jsonl');
   const headerId = parseUuid(stem) === null ? await readHeaderId(join(folder.path, name)) : await checkHeader(folder, name, stem, report);
   const wanted = parseUuid(stem) === null && headerId !== null ? headerId : stem;
-  return claimed.has(importedSessionId(SYSTEM, folder.agentId, wanted)) ? stem : wanted;
+  return ids.has(importedSessionId(SYSTEM, folder.agentId, wanted)) ? stem : wanted;
 }
 
-async function checkHeader(folder: SessionsFolder, name: string, sessionId: string, report: ImportReportBuilder): Promise<string | null> {
+/** Reports a header that is missing or has another id. @returns the id in the header, null if there is none */
+async function checkHeader(folder: SessionsFolder, name: string, sessionId: string, report: SourceReport): Promise<string | null> {
   const file = join(folder.name, name);
   const headerId = await readHeaderId(join(folder.path, name));
   if (headerId === null) report.addProblem({ file, line: 1, reason: 'no header' });
@@ -154,21 +160,21 @@ function toSession({ entry, folder, id, transcript }: PlannedEntry, ids: Readonl
     externalId: entry.sessionId,
     ...readEntrySession(entry),
     parent: parent === null ? null : { ...parent, id: ids.get(parent.key) ?? null },
-    transcript: transcript === null ? null : openTranscript(join(folder.path, transcript), join(folder.name, transcript)),
+    records: transcript === null ? null : openTranscript(join(folder.path, transcript), join(folder.name, transcript)),
   };
 }
 
-/** In the order given otherwise; where parents form a circle, it is cut somewhere. */
+/** Moves each parent before its children and keeps the order otherwise. A cycle of parents is cut at any place. */
 function parentsFirst(sessions: readonly SourceSession[]): SourceSession[] {
   const byId = new Map(sessions.map(session => [session.id, session]));
   const ordered = new Set<SourceSession>();
   for (const session of sessions) {
-    const line: SourceSession[] = [];
-    for (let next: SourceSession | undefined = session; next !== undefined && !ordered.has(next) && !line.includes(next); ) {
-      line.push(next);
+    const path: SourceSession[] = [];
+    for (let next: SourceSession | undefined = session; next !== undefined && !ordered.has(next) && !path.includes(next); ) {
+      path.push(next);
       next = next.parent?.id == null ? undefined : byId.get(next.parent.id);
     }
-    for (const ancestor of line.reverse()) ordered.add(ancestor);
+    for (const ancestor of path.reverse()) ordered.add(ancestor);
   }
   return [...ordered];
 }

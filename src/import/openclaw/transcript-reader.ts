@@ -1,8 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { isJsonObject } from '../../modules/text/text.input.ts';
-import { type FileLine, readLines } from '../lines/line-reader.ts';
-import type { JsonObject, LineFacts, SourceLine, SourceTranscript } from '../source.ts';
+import type { FileLine } from '../lines/line-reader.ts';
+import { lineRecords } from '../lines/line-records.ts';
+import type { JsonObject, RecordFacts, SourceRecord, SourceRecords } from '../source.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
 import { canonicalJson } from '../writer/field-merge.ts';
 import { readMessage, toInstant } from './message-reader.ts';
@@ -10,23 +11,27 @@ import { readThinkingLevel } from './session-settings.ts';
 
 const DEEPEST = 500;
 
-/** Lines by which OpenClaw mirrors a delivery name a provider and models that answered nothing. */
+/** OpenClaw writes a copy of each delivered message under this provider, with a model that did not answer. */
 const MIRROR_PROVIDER = 'openclaw';
 
 const NO_ENTRY = { entryId: null, createdAt: null, message: null, facts: {}, fingerprint: null } as const;
 
-/** The lines of an OpenClaw transcript, versions 1 to 4, read as a stream. */
-export function openTranscript(path: string, name: string): SourceTranscript {
-  return { name, open: () => readLines(path), parse: parseLine };
+/** What parsing finds in a line. */
+type ParsedLine = Omit<SourceRecord, 'number' | 'replaced'>;
+
+/**
+ * The lines of an OpenClaw transcript, versions 1 to 4, as records.
+ * @param name for reports: the path below the imported folder
+ */
+export function openTranscript(path: string, name: string): SourceRecords {
+  return lineRecords(path, name, line => {
+    const repair = new TextRepair();
+    const parsed = parseLine(line, repair);
+    return { ...parsed, number: line.line, replaced: repair.replaced };
+  });
 }
 
-function parseLine(line: FileLine): SourceLine {
-  const repair = new TextRepair();
-  const read = readLine(line, repair);
-  return { ...read, replaced: repair.replaced };
-}
-
-function readLine(line: FileLine, repair: TextRepair): Omit<SourceLine, 'replaced'> {
+function parseLine(line: FileLine, repair: TextRepair): ParsedLine {
   if (line.bytes === null) return { ...NO_ENTRY, kind: 'malformed', raw: '', problem: 'line too long' };
   const text = line.bytes.toString('utf8');
   const raw = text.includes('\0') ? repair.text(text) : text;
@@ -46,7 +51,7 @@ function readLine(line: FileLine, repair: TextRepair): Omit<SourceLine, 'replace
   return { raw, ...readEntry(entry, line.line, broken) };
 }
 
-function readEntry(entry: JsonObject, line: number, broken: 'invalid UTF-8' | null): Omit<SourceLine, 'raw' | 'replaced'> {
+function readEntry(entry: JsonObject, line: number, broken: 'invalid UTF-8' | null): Omit<ParsedLine, 'raw'> {
   const entryId = typeof entry.id === 'string' && entry.id !== '' ? entry.id : null;
   const message = readMessage(entry, entryId ?? `line:${line}`);
   const inner = isJsonObject(entry.message) ? entry.message.timestamp : null;
@@ -62,7 +67,7 @@ function readEntry(entry: JsonObject, line: number, broken: 'invalid UTF-8' | nu
   };
 }
 
-/** The same before and after OpenClaw gives the lines of an old transcript ids, and its roles their new names. */
+/** A hash of the content that does not change when OpenClaw upgrades an old transcript: it then adds ids to lines and renames roles. */
 function fingerprint({ id: _id, parentId: _parentId, ...content }: JsonObject): string {
   const { message } = content;
   const renamed =
@@ -70,7 +75,7 @@ function fingerprint({ id: _id, parentId: _parentId, ...content }: JsonObject): 
   return createHash('sha256').update(canonicalJson(renamed)).digest('base64url');
 }
 
-function headerFacts(header: JsonObject): LineFacts {
+function headerFacts(header: JsonObject): RecordFacts {
   const { cwd, parentSession, branchedFrom, provider, modelId, thinkingLevel } = header;
   const metadata = Object.fromEntries(
     Object.entries({ cwd, parentSession, branchedFrom }).filter(([, value]) => typeof value === 'string'),
@@ -82,7 +87,7 @@ function headerFacts(header: JsonObject): LineFacts {
   };
 }
 
-function entryFacts(entry: JsonObject): LineFacts {
+function entryFacts(entry: JsonObject): RecordFacts {
   switch (entry.type) {
     case 'model_change':
       return modelFacts(entry.provider, entry.modelId);
@@ -100,12 +105,12 @@ function entryFacts(entry: JsonObject): LineFacts {
   }
 }
 
-function thinkingFact(value: unknown): LineFacts {
+function thinkingFact(value: unknown): RecordFacts {
   const thinkingLevel = readThinkingLevel(value);
   return thinkingLevel === null ? {} : { thinkingLevel };
 }
 
-function modelFacts(provider: unknown, model: unknown): LineFacts {
+function modelFacts(provider: unknown, model: unknown): RecordFacts {
   return { ...(isName(model) ? { model } : {}), ...(isName(provider) ? { modelProvider: provider } : {}) };
 }
 

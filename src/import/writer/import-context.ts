@@ -2,25 +2,30 @@ import type { ClientBase } from 'pg';
 import type { KeyRules } from '../../modules/session-key/session-key.rules.ts';
 import type { SourceSession } from '../source.ts';
 
-/** How sessions are written. */
-export interface ImportWriterOptions {
+/** How sessions are imported. */
+export interface ImportOptions {
   readonly rules: KeyRules;
-  /** A session WORKING or SPAWNING without activity for so long comes in STALLED. */
+  /** A WORKING or SPAWNING session that was inactive for longer than this is imported as STALLED. */
   readonly stalledAfterMs: number;
-  /** Reads and compares, and writes nothing. */
+  /** Reads and compares, but writes nothing. */
   readonly dryRun: boolean;
-  /** Canonical keys at the source, by the UUID of the session that has them. */
-  readonly keysAtSource: ReadonlyMap<string, string>;
+  /** UUIDs of the sessions for which the source states a key. */
+  readonly sessionsWithKey: ReadonlySet<string>;
 }
 
-/** What every step of the import of one session works with. */
+/** What each step of the import of one session needs. */
 export interface ImportContext {
-  /** In the transaction of this session. */
+  /** In the transaction that writes this session. */
   readonly client: ClientBase;
   readonly source: SourceSession;
-  readonly options: ImportWriterOptions;
-  /** Taken under the session's lock, so that no write counts as made before one that it waited for. */
+  readonly options: ImportOptions;
+  /** Read after the session was locked, so that it is later than every write the import waited for. */
   readonly now: Date;
-  /** Puts something about the session into the report of the import. */
+  /** Adds a problem of this session to the import's report. */
   report(reason: string, detail: string): void;
+}
+
+/** Another writer changed what the import had read before it took the lock. A new attempt reads the new state. */
+export class ConcurrentChangeError extends Error {
+  override readonly name = 'ConcurrentChangeError';
 }

@@ -5,12 +5,12 @@ import { statusChange } from '../../modules/session/session-lock.service.ts';
 import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 
-/** Writes events of a session under its lock, in this order. */
+/** Writes events of a session, in this order. The caller has locked the session. */
 export async function writeEvents(client: ClientBase, session: SessionRow, events: readonly TypedEvent[]): Promise<void> {
   if (events.length > 0) await sendStatement(client, insertEvents(session.id, session.agentId, events));
 }
 
-/** The event of a change of status, reason or end. */
+/** The event for a change of status, status reason or end. */
 export function statusChanged(from: SessionRow, to: SessionRow, now: Date): TypedEvent {
   const before = {
     status: from.status,

@@ -1,15 +1,15 @@
 import { isTerminal } from '../../modules/session/session.rules.ts';
 import type { SourceFields } from '../source.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
-import type { ImportContext } from './import-context.ts';
+import { ConcurrentChangeError, type ImportContext } from './import-context.ts';
 import { statusChanged, writeEvents } from './import-events.ts';
-import { RECORD, readRecord, updateRecord } from './import-record.ts';
-import { ChangedMeanwhileError } from './import-retry.ts';
+import { RESERVED, readHashes, updateHashes } from './last-import.ts';
 import { readSessionRow, type SessionRow, stamped, updateSessionRow } from './session-row.ts';
 
-/** The source's fields with the names that are free to take, and what of `extra` stands for names that are not. */
+/** The source's fields, where a key or label that another session has is moved to `extra`. */
 export interface ClaimedNames {
   readonly fields: SourceFields;
+  /** Names in `extra` that the merge must not remove although the source does not state them. */
   readonly protectedExtra: readonly string[];
 }
 
@@ -19,26 +19,26 @@ const EXTRA_LABEL = 'label';
 const RESET_REASON = 'reset';
 
 /**
- * Takes key and label where nobody else has them; else they go to `extra`.
- * @param hashes as recorded; a name that is taken is noted in it, so that it is not asked for again
- * @param anew the session is being made, or comes back to the front
- * @throws ChangedMeanwhileError
+ * Gives the session its key and label if no other session has them; else they go to `extra`.
+ * @param hashes the hash of a name that is taken is added to it, so that the next import does not ask for it again
+ * @param always claims the names even if they did not change at the source: the session is new, or no longer superseded
+ * @throws ConcurrentChangeError
  */
 export async function claimNames(
   context: ImportContext,
   row: SessionRow,
   fields: SourceFields,
   hashes: Record<string, string>,
-  anew: boolean,
+  always: boolean,
 ): Promise<ClaimedNames> {
   const { key, label } = fields;
   const extra: Record<string, unknown> = { ...fields.extra };
   const taken: { key?: null | undefined; label?: undefined } = {};
-  const live = row.supersededAt === null;
-  const wants = (name: 'key' | 'label') => live && (anew || decideField(hashes[name], row[name], fields[name]) === 'apply');
+  const isLive = row.supersededAt === null;
+  const wants = (name: 'key' | 'label') => isLive && (always || decideField(hashes[name], row[name], fields[name]) === 'apply');
   if (key != null && wants('key') && !(await freeKey(context, row, key))) {
     extra[EXTRA_KEY] = key;
-    // A session that comes back to the front must not bring a key somebody else has by now.
+    // A session that is no longer superseded still has its old key, which another session may have taken since.
     taken.key = row.key === key ? null : undefined;
     hashes.key = hashValue(key);
     context.report('key taken by another session', key);
@@ -63,46 +63,47 @@ async function findHolder({ client }: ImportContext, row: SessionRow, column: 'k
 }
 
 /**
- * Makes a key free that the source has given to this session. The session that had it from the source becomes history, as after a reset,
- * or gives it up where the source has another key for it. @returns false where it did not come from the source
+ * Takes a key away from another session if that session got it from this source, which now gives it to the imported session.
+ * If the source still has a key for the other session, that session only loses this one; else it is superseded, as after a reset.
+ * @returns true if the key is free now; false if the other session did not get its key from this source
  */
 async function freeKey(context: ImportContext, row: SessionRow, key: string): Promise<boolean> {
   const { client, source, options } = context;
   const holderId = await findHolder(context, row, 'key', key);
   if (holderId === null) return true;
-  // Everything of it is read under its lock: another import may be at it, and somebody may be putting it into the trash.
+  // Read everything under the lock: another import or a delete may be changing this session.
   const holder = await readSessionRow(client, holderId, { lock: !options.dryRun });
-  if (holder === null || holder.key !== key || holder.supersededAt !== null || holder.deletedAt !== null) throw new ChangedMeanwhileError();
-  const hashes = await readRecord(client, holderId, source.system);
+  if (holder === null || holder.key !== key || holder.supersededAt !== null || holder.deletedAt !== null) throw new ConcurrentChangeError();
+  const hashes = await readHashes(client, holderId, source.system);
   if (hashes === null || hashes.key !== hashValue(key)) return false;
   if (options.dryRun) return true;
-  if (options.keysAtSource.has(holderId)) await takeKey(context, holder, hashes);
+  if (options.sessionsWithKey.has(holderId)) await removeKey(context, holder, hashes);
   else await supersede(context, holder, hashes);
   return true;
 }
 
-async function takeKey({ client, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
+async function removeKey({ client, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
   await updateSessionRow(client, stamped({ ...holder, key: null, version: holder.version + 1 }, now), null);
   await writeEvents(client, holder, [{ type: 'UPDATED', payload: { changed: ['key'] } }]);
-  await updateRecord(client, holder.id, { ...withoutSource(hashes), key: hashValue(null) });
+  await updateHashes(client, holder.id, { ...withoutSource(hashes), key: hashValue(null) });
 }
 
 async function supersede({ client, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
-  const open = !isTerminal(holder.status);
-  const end = open ? ({ status: 'ENDED', statusReason: RESET_REASON, endedAt: holder.lastActivityAt } as const) : {};
+  const isOpen = !isTerminal(holder.status);
+  const end = isOpen ? ({ status: 'ENDED', statusReason: RESET_REASON, endedAt: holder.lastActivityAt } as const) : {};
   const ended = stamped({ ...holder, ...end, version: holder.version + 1, supersededAt: now }, now);
   await updateSessionRow(client, ended, null);
   await writeEvents(client, holder, [
-    open ? statusChanged(holder, ended, now) : { type: 'UPDATED', payload: { changed: ['supersededAt'] } },
+    isOpen ? statusChanged(holder, ended, now) : { type: 'UPDATED', payload: { changed: ['supersededAt'] } },
   ]);
-  await updateRecord(client, holder.id, {
+  await updateHashes(client, holder.id, {
     ...withoutSource(hashes),
-    [RECORD.superseded]: 'import',
-    ...(open ? { status: hashValue([ended.status, ended.statusReason, ended.endedAt]) } : {}),
+    [RESERVED.superseded]: 'import',
+    ...(isOpen ? { status: hashValue([ended.status, ended.statusReason, ended.endedAt]) } : {}),
   });
 }
 
-/** What the source said last no longer stands: it is compared field by field when it is next imported. */
-function withoutSource({ [RECORD.source]: _outdated, ...kept }: FieldHashes): FieldHashes {
+/** Without the hash of the whole source, so that the next import compares field by field. */
+function withoutSource({ [RESERVED.source]: _outdated, ...kept }: FieldHashes): FieldHashes {
   return kept;
 }

@@ -2,19 +2,20 @@ import type { ClientBase } from 'pg';
 import { canonicalKey } from '../../modules/session-key/session-key.rules.ts';
 import type { SourceFields, SourceSession } from '../source.ts';
 import { decideField, hashValue } from './field-merge.ts';
-import type { ImportContext, ImportWriterOptions } from './import-context.ts';
+import type { ImportContext, ImportOptions } from './import-context.ts';
 import type { SessionRow } from './session-row.ts';
 
-/** A session with its parent, and the source's fields with the name of one that is not linked in `extra`. */
+/** A session after its parent was linked. */
 export interface LinkedSession {
   readonly row: SessionRow;
+  /** The source's fields. If the parent was not linked, its name is in `extra`. */
   readonly fields: SourceFields;
-  /** UUID of the parent it has been given just now, else null. */
+  /** UUID of the parent if it was linked just now, else null. */
   readonly parentId: string | null;
 }
 
-/** UUID of the parent a source names, null where there is none here or it names none. */
-export async function findParent(client: ClientBase, { parent }: SourceSession, { rules }: ImportWriterOptions): Promise<string | null> {
+/** UUID of the parent that a source names; null if it names none or we have no such session. */
+export async function findParent(client: ClientBase, { parent }: SourceSession, { rules }: ImportOptions): Promise<string | null> {
   if (parent == null || parent.id !== null) return parent?.id ?? null;
   const { agentId } = canonicalKey(parent.key, rules);
   const { rows } = await client.query<{ id: string }>(
@@ -26,8 +27,8 @@ export async function findParent(client: ClientBase, { parent }: SourceSession, 
 }
 
 /**
- * Links the parent a source names. A parent is set once; one that is not there goes to `extra`.
- * @param hashes as recorded; the link is noted in it
+ * Links the parent that a source names. A session's parent is set only once. If the parent cannot be linked, its name goes to `extra`.
+ * @param hashes the hash of a new link is added to it
  */
 export async function linkParent(
   { client, source, options, report }: ImportContext,
@@ -51,27 +52,28 @@ export async function linkParent(
   return { row: { ...row, parentId }, fields, parentId };
 }
 
-/** Whether there is such a session and this one is not among its ancestors; an old session could otherwise close a circle. */
+/** Whether the parent exists and the session is not among the parent's ancestors, which would make a cycle. */
 async function canBeParent(client: ClientBase, id: string, parentId: string, created: boolean): Promise<boolean> {
-  let line = await readLine(client, parentId);
-  for (let locked = created ? line.join() : ''; locked !== line.join(); ) {
-    // Whoever gives one of them another parent locks it first: the line cannot change any more.
-    locked = line.join();
-    await client.query('select from aria_engine.chat_sessions where id = any($1::uuid[]) order by id for no key update', [line]);
-    line = await readLine(client, parentId);
+  let ancestors = await readAncestors(client, parentId);
+  // A new session is nobody's ancestor, so no lock is needed.
+  for (let locked = created ? ancestors.join() : ''; locked !== ancestors.join(); ) {
+    // Every writer locks a session before it sets its parent, so the locked sessions keep theirs. Read again what changed before the lock.
+    locked = ancestors.join();
+    await client.query('select from aria_engine.chat_sessions where id = any($1::uuid[]) order by id for no key update', [ancestors]);
+    ancestors = await readAncestors(client, parentId);
   }
-  return line.length > 0 && !line.includes(id);
+  return ancestors.length > 0 && !ancestors.includes(id);
 }
 
-/** A session and its ancestors, from the bottom up. */
-async function readLine(client: ClientBase, id: string): Promise<readonly string[]> {
+/** A session and its ancestors, from the session upwards; empty if there is no such session. */
+async function readAncestors(client: ClientBase, id: string): Promise<readonly string[]> {
   const { rows } = await client.query<{ id: string }>(
-    `with recursive line as (
+    `with recursive ancestor as (
        select id, parent_id from aria_engine.chat_sessions where id = $1
        union
-       select s.id, s.parent_id from line join aria_engine.chat_sessions s on s.id = line.parent_id
+       select s.id, s.parent_id from ancestor join aria_engine.chat_sessions s on s.id = ancestor.parent_id
      )
-     select id from line`,
+     select id from ancestor`,
     [id],
   );
   return rows.map(row => row.id);

@@ -2,46 +2,45 @@ import type { ClientBase } from 'pg';
 import { moveBranch } from '../../modules/message/message-branch.sql.ts';
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
 import { importedMessageId } from '../import-id.ts';
-import type { NumberedLine, TranscriptCursor } from '../lines/line-records.ts';
 import type { ImportProblem } from '../report.ts';
-import type { JsonObject, LineFacts, SourceMessage, SourceTranscript } from '../source.ts';
-import { LineTree } from './entry-tree.ts';
+import type { JsonObject, RecordFacts, RecordReader, SourceMessage, SourceRecord, SourceRecords } from '../source.ts';
+import { EntryTree } from './entry-tree.ts';
 import { addUsage, NO_USAGE } from './imported-usage.ts';
 import { type LineRow, LineWriter, type MessageRow } from './line-writer.ts';
-import { LineMatcher } from './record-matcher.ts';
+import { RecordMatcher } from './record-matcher.ts';
 import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 
 /**
- * What a transcript is to the database: never seen, seen up to where the cursor stands, or seen in another form, the cursor standing
- * at the front.
+ * What was imported of a session's records before: nothing, everything before the reader's position, or other records than the source
+ * has now (the reader then starts at the first record).
  */
-export type TranscriptState = 'fresh' | 'grown' | 'rewritten';
+export type RecordState = 'fresh' | 'grown' | 'rewritten';
 
-/** Where and how a transcript is written. */
-export interface TranscriptTarget {
+/** The session that records are written to. */
+export interface RecordTarget {
   readonly client: ClientBase;
-  /** The session as it stands, locked. */
+  /** The session as it is now, locked. */
   readonly row: SessionRow;
-  /** The session is being made by this import. */
+  /** True if this import creates the session. */
   readonly created: boolean;
-  /** Nothing is written. */
+  /** True if nothing may be written. */
   readonly dryRun: boolean;
 }
 
-/** What the new lines of a transcript brought. */
-export interface TranscriptGain {
-  readonly linesWritten: number;
+/** What the new records of a session added to it. */
+export interface RecordGain {
+  readonly recordsWritten: number;
   readonly messages: number;
   readonly compactions: number;
   readonly nextPosition: number;
   readonly leafPosition: number | null;
-  /** What the last compaction on the active branch takes out of the active view; undefined where nothing says so anew. */
+  /** Messages up to this position are outside the active view. Undefined if the new records do not change that. */
   readonly compactedThrough?: number;
   readonly usage: UsageAmounts;
-  /** What the lines say of the session, later ones winning. */
-  readonly facts: LineFacts;
-  /** The first text of a user, null where none spoke. */
+  /** What the records say about the session; later records win. */
+  readonly facts: RecordFacts;
+  /** The first text of a user; null if there is none. */
   readonly firstUserText: string | null;
   readonly firstAt: Date | null;
   readonly lastAt: Date | null;
@@ -50,12 +49,14 @@ export interface TranscriptGain {
   readonly problems: readonly ImportProblem[];
 }
 
-const KNOWN_LINES_PAGE = 10_000;
+const KNOWN_RECORDS_PAGE = 10_000;
+/** With their raw text, which may be large. */
 const KNOWN_CONTENTS_PAGE = 200;
 
-const READ_KNOWN_LINES = `
-select l.line, l.entry_id as "entryId", l.parent_entry_id as "parentEntryId", l.position::float8 as "given", m.position::float8 as "standing",
-  case when $4 then l.raw end as raw
+/** `given` is the position that the record's message got, `current` the same if the message still exists. */
+const READ_KNOWN_RECORDS = `
+select l.line as number, l.entry_id as "entryId", l.parent_entry_id as "parentEntryId", l.position::float8 as given,
+  m.position::float8 as current, case when $4 then l.raw end as raw
 from aria_engine.import_lines l
   left join aria_engine.chat_messages m on m.session_id = l.session_id and m.position = l.position
 where l.session_id = $1 and l.line > $2 order by l.line limit $3`;
@@ -65,39 +66,41 @@ select (metadata->>'firstKeptPosition')::float8 as "firstKept" from aria_engine.
 where session_id = $1 and on_branch and role = 'SYSTEM' and metadata->>'type' = 'compaction' and metadata ? 'firstKeptPosition'
 order by position desc limit 1`;
 
-/** Reads a transcript to its end from where the cursor stands, and writes the lines and messages that are new. */
-export async function importTranscript(
-  transcript: SourceTranscript,
-  cursor: TranscriptCursor,
-  state: TranscriptState,
-  target: TranscriptTarget,
-): Promise<TranscriptGain> {
-  const run = new TranscriptImport(transcript, target);
-  if (state !== 'fresh') await run.loadKnownLines(state === 'rewritten');
-  for (let line = await cursor.next(); line !== null; line = await cursor.next()) await run.take(line);
-  if (cursor.unfinished !== null) await run.takeUnfinished(cursor.unfinished);
+/** Reads records to the end and writes those that are new, with their messages. */
+export async function importRecords(
+  records: SourceRecords,
+  reader: RecordReader,
+  state: RecordState,
+  target: RecordTarget,
+): Promise<RecordGain> {
+  const run = new RecordImport(records, target);
+  if (state !== 'fresh') await run.loadKnownRecords(state === 'rewritten');
+  for (let record = await reader.next(); record !== null; record = await reader.next()) await run.take(record);
+  if (reader.unfinished !== null) await run.takeUnfinished(reader.unfinished);
   return run.finish();
 }
 
-class TranscriptImport {
-  readonly #transcript: SourceTranscript;
-  readonly #target: TranscriptTarget;
-  readonly #tree = new LineTree();
+class RecordImport {
+  readonly #records: SourceRecords;
+  readonly #target: RecordTarget;
+  readonly #tree = new EntryTree();
   readonly #writer: Pick<LineWriter, 'add' | 'flush'>;
   readonly #problems: ImportProblem[] = [];
-  #matcher: LineMatcher | null = null;
-  #leafAtSource: number | null = null;
-  #storedLine = 0;
-  #flushedLine = 0;
-  #linesWritten = 0;
+  #matcher: RecordMatcher | null = null;
+  #knownLeaf: number | null = null;
+  /** Number of the last record that is stored or about to be. */
+  #storedNumber = 0;
+  /** Number of the last record that the database has. */
+  #flushedNumber = 0;
+  #recordsWritten = 0;
   #messages = 0;
   #compactions = 0;
   #position: number;
-  /** Where the branch would end if every message answered the one before. */
+  /** The last message so far, if each message is the child of the one before. */
   #straightLeaf: number | null;
-  #straight = true;
+  #isStraight = true;
   #usage = NO_USAGE;
-  #facts: LineFacts = {};
+  #facts: RecordFacts = {};
   #firstUserText: string | null = null;
   #firstAt: Date | null = null;
   #lastAt: Date | null = null;
@@ -105,9 +108,9 @@ class TranscriptImport {
   #clock: Date | null = null;
   #replacedCharacters = 0;
 
-  constructor(transcript: SourceTranscript, target: TranscriptTarget) {
+  constructor(records: SourceRecords, target: RecordTarget) {
     const { client, row, created, dryRun } = target;
-    this.#transcript = transcript;
+    this.#records = records;
     this.#target = target;
     this.#position = row.nextPosition - 1;
     this.#straightLeaf = row.leafPosition;
@@ -116,74 +119,74 @@ class TranscriptImport {
       : new LineWriter(client, row.id, created ? null : row.agentId);
   }
 
-  async loadKnownLines(withContents: boolean): Promise<void> {
+  async loadKnownRecords(withContents: boolean): Promise<void> {
     const { client, row } = this.#target;
-    this.#matcher = withContents ? new LineMatcher() : null;
-    const limit = withContents ? KNOWN_CONTENTS_PAGE : KNOWN_LINES_PAGE;
+    this.#matcher = withContents ? new RecordMatcher() : null;
+    const limit = withContents ? KNOWN_CONTENTS_PAGE : KNOWN_RECORDS_PAGE;
     let lastGiven = 0;
     for (;;) {
       const { rows } = await client.query<{
-        line: number;
+        number: number;
         entryId: string | null;
         parentEntryId: string | null;
         given: number | null;
-        standing: number | null;
+        current: number | null;
         raw: string | null;
-      }>(READ_KNOWN_LINES, [row.id, this.#storedLine, limit, withContents]);
-      for (const { line, entryId, parentEntryId, given, standing, raw } of rows) {
-        this.#storedLine = line;
-        if (raw !== null) this.#matcher?.add(this.#transcript.parse({ line, bytes: Buffer.from(raw), closed: true }), entryId);
-        // A message deleted here is like a line that never was one: what hangs on it hangs on its parent.
-        if (entryId !== null) this.#tree.add(line, this.#tree.place(line, entryId, parentEntryId), standing, lastGiven);
+      }>(READ_KNOWN_RECORDS, [row.id, this.#storedNumber, limit, withContents]);
+      for (const { number, entryId, parentEntryId, given, current, raw } of rows) {
+        this.#storedNumber = number;
+        if (raw !== null) this.#matcher?.add(this.#records.parse(raw, number), entryId);
+        // A message that was deleted here counts as an entry without a message: its children get its parent.
+        if (entryId !== null) this.#tree.add(number, this.#tree.place(number, entryId, parentEntryId), current, lastGiven);
         lastGiven = given ?? lastGiven;
       }
       if (rows.length < limit) break;
     }
-    this.#flushedLine = this.#storedLine;
-    this.#leafAtSource = this.#tree.leaf;
+    this.#flushedNumber = this.#storedNumber;
+    this.#knownLeaf = this.#tree.leaf;
   }
 
-  async take(line: NumberedLine): Promise<void> {
-    const known = this.#matcher === null ? undefined : this.#findKnown(line);
+  async take(record: SourceRecord): Promise<void> {
+    const known = this.#matcher === null ? undefined : this.#findKnown(record);
     if (known !== undefined) {
-      if (known !== null) this.#tree.revisit(known, line.entryId);
+      if (known !== null) this.#tree.revisit(known, record.entryId);
       return;
     }
-    this.#storedLine++;
-    this.#linesWritten++;
-    this.#replacedCharacters += line.replaced;
-    if (line.problem !== null) this.report(line.line, line.problem);
-    this.#clock = line.createdAt ?? this.#clock;
-    // The header, or the first entry where that is older: later clocks may be wrong.
-    if (this.#lastAt === null) this.#firstAt = earlier(this.#firstAt, line.createdAt);
-    const { metadata } = line.facts;
+    this.#storedNumber++;
+    this.#recordsWritten++;
+    this.#replacedCharacters += record.replaced;
+    if (record.problem !== null) this.#report(record.number, record.problem);
+    this.#clock = record.createdAt ?? this.#clock;
+    // The session begins with its header, or with its first entry if that is older. Later entries may come from a wrong clock.
+    if (this.#lastAt === null) this.#firstAt = earlier(this.#firstAt, record.createdAt);
+    const { metadata } = record.facts;
     this.#facts = {
       ...this.#facts,
-      ...line.facts,
+      ...record.facts,
       ...(metadata === undefined ? {} : { metadata: { ...this.#facts.metadata, ...metadata } }),
     };
-    if (line.kind === 'header') await this.#takeHeader(line);
-    else if (line.kind === 'entry') await this.#takeEntry(line);
-    else await this.#keep(line, null);
+    if (record.kind === 'header') await this.#takeHeader(record);
+    else if (record.kind === 'entry') await this.#takeEntry(record);
+    else await this.#store(record, null);
   }
 
-  /** Keeps what there is of it; the caller has it removed when there is more. */
-  async takeUnfinished(line: NumberedLine): Promise<void> {
-    this.#storedLine++;
-    this.#linesWritten++;
-    this.report(line.line, 'unfinished last line');
-    await this.#keep(line, null);
+  /** Stores the beginning of a record. The next import deletes it and reads the whole record. */
+  async takeUnfinished(record: SourceRecord): Promise<void> {
+    this.#storedNumber++;
+    this.#recordsWritten++;
+    this.#report(record.number, 'unfinished last line');
+    await this.#store(record, null);
   }
 
-  async finish(): Promise<TranscriptGain> {
+  async finish(): Promise<RecordGain> {
     await this.#writer.flush();
     const { client, row, dryRun } = this.#target;
     const leafPosition = this.#finalLeaf();
-    const bent = !this.#straight || leafPosition !== this.#straightLeaf;
-    if (bent && !dryRun) await sendStatement(client, moveBranch(row.id, leafPosition, row.nextPosition));
-    const compactedThrough = (bent || this.#compactions > 0) && !dryRun ? await this.#readCompactedThrough() : undefined;
+    const isBranched = !this.#isStraight || leafPosition !== this.#straightLeaf;
+    if (isBranched && !dryRun) await sendStatement(client, moveBranch(row.id, leafPosition, row.nextPosition));
+    const compactedThrough = (isBranched || this.#compactions > 0) && !dryRun ? await this.#readCompactedThrough() : undefined;
     return {
-      linesWritten: this.#linesWritten,
+      recordsWritten: this.#recordsWritten,
       messages: this.#messages,
       compactions: this.#compactions,
       nextPosition: this.#position + 1,
@@ -200,37 +203,38 @@ class TranscriptImport {
     };
   }
 
-  report(line: number, reason: string, detail?: string): void {
-    this.#problems.push({ file: this.#transcript.name, line, reason, ...(detail === undefined ? {} : { detail }) });
+  #report(number: number, reason: string, detail?: string): void {
+    this.#problems.push({ file: this.#records.name, line: number, reason, ...(detail === undefined ? {} : { detail }) });
   }
 
-  #findKnown(line: NumberedLine): string | null | undefined {
-    const same = this.#matcher?.take(line);
-    return line.entryId !== null && this.#tree.has(line.entryId) ? line.entryId : same;
+  /** The entry id of a record that was imported before, null if it is not an entry; undefined if the record is new. */
+  #findKnown(record: SourceRecord): string | null | undefined {
+    const known = this.#matcher?.take(record);
+    return record.entryId !== null && this.#tree.has(record.entryId) ? record.entryId : known;
   }
 
-  async #takeHeader(line: NumberedLine): Promise<void> {
-    // It has no place in the tree, but counts where entries are named by their number.
-    const entryId = `line:${this.#storedLine}`;
-    this.#tree.add(this.#storedLine, { entryId, parentPosition: null }, null, this.#position);
-    await this.#keep(line, null, { entryId, parentEntryId: null });
+  async #takeHeader(record: SourceRecord): Promise<void> {
+    // A header has no parent and no children, but it counts if a compaction names its first entry by index.
+    const entryId = `line:${this.#storedNumber}`;
+    this.#tree.add(this.#storedNumber, { entryId, parentPosition: null }, null, this.#position);
+    await this.#store(record, null, { entryId, parentEntryId: null });
   }
 
-  async #takeEntry(line: NumberedLine): Promise<void> {
-    this.#lastAt = later(this.#lastAt, line.createdAt);
-    const place = this.#tree.place(this.#storedLine, line.entryId, line.parentEntryId);
-    if (place.problem === 'duplicate entry id' && line.entryId !== null && (await this.#isRepeated(line.entryId, line.raw))) {
-      this.report(line.line, 'repeated line', line.entryId);
-      this.#tree.revisit(line.entryId, null);
-      return this.#keep(line, null);
+  async #takeEntry(record: SourceRecord): Promise<void> {
+    this.#lastAt = later(this.#lastAt, record.createdAt);
+    const place = this.#tree.place(this.#storedNumber, record.entryId, record.parentEntryId);
+    if (place.problem === 'duplicate entry id' && record.entryId !== null && (await this.#isRepeated(record.entryId, record.raw))) {
+      this.#report(record.number, 'repeated line', record.entryId);
+      this.#tree.revisit(record.entryId, null);
+      return this.#store(record, null);
     }
     if (place.problem !== null)
-      this.report(line.line, place.problem, (place.problem === 'missing parent' ? place.parentEntryId : line.entryId) ?? undefined);
+      this.#report(record.number, place.problem, (place.problem === 'missing parent' ? place.parentEntryId : record.entryId) ?? undefined);
     const before = this.#position;
-    const { message } = line;
+    const { message } = record;
     if (message === null) {
-      this.#tree.add(this.#storedLine, place, null, before);
-      return this.#keep(line, null, place);
+      this.#tree.add(this.#storedNumber, place, null, before);
+      return this.#store(record, null, place);
     }
     this.#position++;
     const row: MessageRow = {
@@ -239,60 +243,62 @@ class TranscriptImport {
       position: this.#position,
       parentPosition: place.parentPosition,
       createdAt: this.#clock ?? this.#target.row.lastActivityAt,
-      message: this.#placeCompaction(message, before),
+      message: this.#withFirstKept(message, before),
     };
-    this.#tree.add(this.#storedLine, place, this.#position, before);
+    this.#tree.add(this.#storedNumber, place, this.#position, before);
     this.#count(row);
-    return this.#keep(line, row, place);
+    return this.#store(record, row, place);
   }
 
   #count({ message, parentPosition, position, createdAt }: MessageRow): void {
     this.#messages++;
-    if (parentPosition !== this.#straightLeaf) this.#straight = false;
+    if (parentPosition !== this.#straightLeaf) this.#isStraight = false;
     this.#straightLeaf = position;
     this.#lastMessageAt = later(this.#lastMessageAt, createdAt);
     if (message.usage !== null) this.#usage = addUsage(this.#usage, message.usage);
     if (message.role === 'USER' && message.content.trim() !== '') this.#firstUserText ??= message.content;
   }
 
-  /** Puts the first position a compaction keeps beside it: the branch it lies on decides later whether it counts. */
-  #placeCompaction(message: SourceMessage, before: number): SourceMessage {
+  /** Adds the first position that a compaction keeps. Whether the compaction counts is known only with the final branch. */
+  #withFirstKept(message: SourceMessage, before: number): SourceMessage {
     if (message.compaction === null) return message;
     this.#compactions++;
-    // OpenClaw shows nothing of what stood before where it cannot find the first entry to keep.
+    // If OpenClaw cannot find the first entry to keep, it shows nothing from before the compaction.
     const through = this.#tree.positionBefore(message.compaction) ?? before;
     const metadata: JsonObject = { ...message.metadata, firstKeptPosition: through + 1 };
     return { ...message, metadata };
   }
 
+  /** Whether the entry that already uses this id has the same text. */
   async #isRepeated(entryId: string, raw: string): Promise<boolean> {
-    const line = this.#tree.lineOf(entryId);
-    if (line === null || this.#target.dryRun) return false;
-    if (line > this.#flushedLine) {
+    const number = this.#tree.numberOf(entryId);
+    if (number === null || this.#target.dryRun) return false;
+    if (number > this.#flushedNumber) {
       await this.#writer.flush();
-      this.#flushedLine = this.#storedLine - 1;
+      this.#flushedNumber = this.#storedNumber - 1;
     }
     const { rows } = await this.#target.client.query<{ same: boolean }>(
       'select raw = $3 as same from aria_engine.import_lines where session_id = $1 and line = $2',
-      [this.#target.row.id, line, raw],
+      [this.#target.row.id, number, raw],
     );
     return rows[0]?.same === true;
   }
 
-  async #keep(
-    line: NumberedLine,
+  async #store(
+    record: SourceRecord,
     message: MessageRow | null,
     { entryId, parentEntryId }: Pick<LineRow, 'entryId' | 'parentEntryId'> = { entryId: null, parentEntryId: null },
   ): Promise<void> {
-    await this.#writer.add({ line: this.#storedLine, entryId, parentEntryId, position: message?.position ?? null, raw: line.raw }, message);
+    const position = message?.position ?? null;
+    await this.#writer.add({ line: this.#storedNumber, entryId, parentEntryId, position, raw: record.raw }, message);
   }
 
   #finalLeaf(): number | null {
     const { leafPosition } = this.#target.row;
-    const atSource = this.#tree.leaf;
-    if (this.#messages > 0) return atSource ?? this.#position;
-    // Without a new message the branch follows the source only if nobody has gone on from it here.
-    return leafPosition === this.#leafAtSource ? (atSource ?? leafPosition) : leafPosition;
+    const sourceLeaf = this.#tree.leaf;
+    if (this.#messages > 0) return sourceLeaf ?? this.#position;
+    // Without a new message the branch follows the source, unless somebody has appended to it here.
+    return leafPosition === this.#knownLeaf ? (sourceLeaf ?? leafPosition) : leafPosition;
   }
 
   async #readCompactedThrough(): Promise<number> {

@@ -1,31 +1,29 @@
 import { createHash } from 'node:crypto';
-import type { SourceLine } from '../source.ts';
+import type { SourceRecord } from '../source.ts';
 
-/**
- * Knows the lines already imported again in a file that was rewritten: lines taken out, put in order, or given ids they did not have.
- */
-export class LineMatcher {
+/** Finds the records that were imported before in a source that was rewritten: records were removed, reordered, or given ids. */
+export class RecordMatcher {
   readonly #entryIds = new Map<string, (string | null)[]>();
 
-  /** Takes in a line that was imported before. */
-  add(line: SourceLine, entryId: string | null): void {
-    const content = contentKey(line);
+  /** Adds a record that was imported before. */
+  add(record: SourceRecord, entryId: string | null): void {
+    const content = contentHash(record);
     const same = this.#entryIds.get(content);
     if (same === undefined) this.#entryIds.set(content, [entryId]);
     else same.push(entryId);
   }
 
   /**
-   * The entry id under which a line was imported before, null for a line that is no entry; undefined where it is new.
-   * Each line that was imported is found once.
+   * Removes an imported record that equals this one, so that each is found once.
+   * @returns the entry id it was imported with, null if it is not an entry, undefined if there is no such record
    */
-  take(line: SourceLine): string | null | undefined {
-    const same = this.#entryIds.get(contentKey(line));
-    const place = line.entryId === null ? 0 : Math.max(0, same?.indexOf(line.entryId) ?? 0);
-    return same?.splice(place, 1)[0];
+  take(record: SourceRecord): string | null | undefined {
+    const same = this.#entryIds.get(contentHash(record));
+    const index = record.entryId === null ? 0 : Math.max(0, same?.indexOf(record.entryId) ?? 0);
+    return same?.splice(index, 1)[0];
   }
 }
 
-function contentKey(line: SourceLine): string {
-  return line.fingerprint?.() ?? createHash('sha256').update(line.raw).digest('base64url');
+function contentHash(record: SourceRecord): string {
+  return record.fingerprint?.() ?? createHash('sha256').update(record.raw).digest('base64url');
 }

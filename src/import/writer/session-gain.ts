@@ -1,17 +1,11 @@
 import { deriveTitle } from '../../modules/session/session.rules.ts';
 import type { SourceFields, SourceSession } from '../source.ts';
 import { decideField, hashValue } from './field-merge.ts';
-import type { TranscriptGain } from './record-import.ts';
+import type { RecordGain } from './record-import.ts';
 import type { SessionRow } from './session-row.ts';
 
 /** The session with the new messages counted in, and for a new one with its times. */
-export function withGain(
-  row: SessionRow,
-  gain: TranscriptGain | null,
-  times: SourceSession['times'],
-  created: boolean,
-  now: Date,
-): SessionRow {
+export function withGain(row: SessionRow, gain: RecordGain | null, times: SourceSession['times'], created: boolean, now: Date): SessionRow {
   const counted: SessionRow =
     gain === null
       ? row
@@ -31,7 +25,7 @@ export function withGain(
 }
 
 /** The session with its active view cut where the transcript cuts it, unless somebody cut it otherwise here. */
-export function withCompaction(row: SessionRow, gain: TranscriptGain | null, hashes: Record<string, string>, created: boolean): SessionRow {
+export function withCompaction(row: SessionRow, gain: RecordGain | null, hashes: Record<string, string>, created: boolean): SessionRow {
   const through = gain?.compactedThrough;
   if (through === undefined) return row;
   const decision = created ? 'apply' : decideField(hashes.compactedThrough, row.compactedThrough || null, through || null);
@@ -40,7 +34,7 @@ export function withCompaction(row: SessionRow, gain: TranscriptGain | null, has
 }
 
 /** The source's fields, the transcript speaking where the store does not. */
-export function withFacts(row: SessionRow, fields: SourceFields, gain: TranscriptGain | null): SourceFields {
+export function withFacts(row: SessionRow, fields: SourceFields, gain: RecordGain | null): SourceFields {
   if (gain === null) return fields;
   const { givenTitle, model, modelProvider, thinkingLevel, metadata } = gain.facts;
   return {

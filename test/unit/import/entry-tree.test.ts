@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { LineTree } from '../../../src/import/writer/entry-tree.ts';
+import { EntryTree } from '../../../src/import/writer/entry-tree.ts';
 
 /** Adds entries as [id, parent id, is a message] and gives the parents' positions. */
-function grow(tree: LineTree, entries: readonly (readonly [string | null, string | null | undefined, boolean])[]) {
+function grow(tree: EntryTree, entries: readonly (readonly [string | null, string | null | undefined, boolean])[]) {
   let position = 0;
   return entries.map(([id, parent, isMessage], index) => {
     const place = tree.place(index + 1, id, parent);
@@ -12,9 +12,9 @@ function grow(tree: LineTree, entries: readonly (readonly [string | null, string
   });
 }
 
-describe('LineTree', () => {
+describe('EntryTree', () => {
   it('hangs a message on its nearest ancestor that is one', () => {
-    const tree = new LineTree();
+    const tree = new EntryTree();
     expect(
       grow(tree, [
         ['a', null, true],
@@ -37,7 +37,7 @@ describe('LineTree', () => {
   });
 
   it('chains entries that name no parent, and roots those whose parent is missing', () => {
-    const tree = new LineTree();
+    const tree = new EntryTree();
     expect(
       grow(tree, [
         [null, undefined, true],
@@ -52,11 +52,11 @@ describe('LineTree', () => {
       [3, 'duplicate entry id'],
     ]);
     expect(tree.has('line:4')).toBe(true);
-    expect(tree.lineOf('x')).toBe(3);
+    expect(tree.numberOf('x')).toBe(3);
   });
 
   it('goes on from an entry met again, also by its new id', () => {
-    const tree = new LineTree();
+    const tree = new EntryTree();
     grow(tree, [
       ['a', null, true],
       ['b', 'a', true],
