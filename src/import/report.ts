@@ -142,7 +142,7 @@ export function formatReport(report: ImportReport): string {
   const total = Object.values(report.problemCounts).reduce((sum, count) => sum + count, 0);
   const unlisted = total - report.problems.length;
   if (unlisted > 0) lines.push(`    … and ${unlisted} more`);
-  for (const { name, error } of report.failures) lines.push(`  FAILED     ${name}: ${error}`);
+  for (const { name, error } of report.failures) lines.push(`  Failed     ${name}: ${error}`);
   return lines.join('\n');
 }
 

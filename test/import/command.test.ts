@@ -90,7 +90,7 @@ describe('npm run import:openclaw', () => {
     const store = await writeLines('sessions.json', [{ 'agent:main:main': { sessionId: uuid(3), updatedAt: START } }, {}]);
     const broken = await runCommand([store]);
     expect(broken.code).toBe(1);
-    expect(broken.stdout).toContain('FAILED    sessions.json');
+    expect(broken.stdout).toContain('Failed     sessions.json');
     const nothing = await runCommand([join(folder, 'nowhere')]);
     expect(nothing).toMatchObject({ code: 1, stdout: '' });
     expect(nothing.stderr).toContain('There is no file or folder');
