@@ -1,96 +1,96 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { dirname, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type Import, readImports, SRC, sourceFiles } from './source-files.ts';
 
-const SRC = fileURLToPath(new URL('../../src', import.meta.url));
+/**
+ * The folders of src, and the files beside them. A file imports from its own folder and from lines above it, but not from other folders of
+ * its own line. The only exception: `import type` from context.ts is allowed everywhere, because resolvers and the kit name its type.
+ */
+const ORDER = [
+  ['errors.ts', 'config.ts', 'log.ts', 'global-id.ts', 'async-iterator.ts', 'generated'],
+  ['postgres'],
+  ['events', 'graphql'],
+  ['embedded', 'modules'],
+  ['context.ts', 'sweeper', 'import'],
+  ['schema.ts'],
+  ['server'],
+  ['app.ts'],
+  ['main.ts'],
+] as const;
 
-/** DESIGN.md's order: a file imports from its own layer and those before it. The first pattern that fits a path decides. */
-const LAYERS: readonly (readonly RegExp[])[] = [
-  [/^(errors|config|log|global-id|async-iterator)\.ts$/, /^generated\//],
-  [/^(postgres|events|embedded)\//],
-  [/^modules\/(caller|[\w-]+\/[\w-]+\.(rules|columns|sql|input|service|loader))\.ts$/],
-  [/^(import|sweeper)\//, /^context\.ts$/],
-  [/^graphql\//],
-  [/^modules\/[\w-]+\/[\w-]+\.schema\.ts$/],
-  [/^schema\.ts$/],
-  [/^server\//],
-  [/^app\.ts$/],
-  [/^main\.ts$/],
-];
+/** Packages of GraphQL. */
+const GRAPHQL_PACKAGE = /^(graphql(-\w+)*|@pothos\/.*|@graphql-.*)$/;
 
-/** Packages that know of GraphQL; services and all below them do not. */
-const GRAPHQL_PACKAGES = /^(graphql(-\w+)*|@pothos\/.*|@graphql-.*)$/;
-const LAST_WITHOUT_GRAPHQL = 3;
+/** Where they may be imported. Services, rules, inputs, loaders, SQL and all folders below the modules do without GraphQL. */
+const MAY_IMPORT_GRAPHQL = [/^graphql\//, /\.schema\.ts$/, /^schema\.ts$/, /^server\//];
 
-interface Import {
-  readonly from: string;
-  /** A path within src, or the name of a package. */
-  readonly to: string;
-  readonly isLocal: boolean;
+const folderOf = (path: string) => path.split('/')[0] ?? path;
+const lineOf = (path: string) => ORDER.findIndex(line => line.some(name => name === folderOf(path)));
+const shown = ({ from, to }: Import) => `${from} imports ${to}`;
+
+function isAllowed({ from, to, isTypeOnly }: Import): boolean {
+  if (to === 'context.ts' && isTypeOnly) return true;
+  if (folderOf(from) === folderOf(to)) return true;
+  // The files of the first line have no folder of their own.
+  return lineOf(to) < lineOf(from) || (lineOf(from) === 0 && lineOf(to) === 0);
 }
 
-function layerOf(path: string): number {
-  return LAYERS.findIndex(patterns => patterns.some(pattern => pattern.test(path)));
-}
-
-async function importsOf(path: string): Promise<Import[]> {
-  const text = await readFile(join(SRC, path), 'utf8');
-  const specifiers = [
-    ...text.matchAll(/^\s*(?:import|export)\b[^'"]*?\bfrom\s*'([^']+)'/gm),
-    ...text.matchAll(/\bimport\s*\(?\s*'([^']+)'/g),
-  ];
-  return specifiers.map(([, specifier = '']) => {
-    const isLocal = specifier.startsWith('.');
-    return { from: path, to: isLocal ? normalize(join(dirname(path), specifier)) : specifier, isLocal };
-  });
-}
-
-let files: string[];
-let imports: Import[];
+let files: readonly string[];
+let imports: readonly Import[];
+let local: readonly Import[];
+let external: readonly Import[];
 beforeAll(async () => {
-  const entries = await readdir(SRC, { recursive: true });
-  files = entries.filter(path => path.endsWith('.ts') && !path.startsWith('generated'));
-  imports = (await Promise.all(files.map(importsOf))).flat();
+  files = await sourceFiles();
+  imports = (await Promise.all(files.map(readImports))).flat();
+  local = imports.filter(each => each.isLocal);
+  external = imports.filter(each => !each.isLocal);
 });
 
 describe('imports in src', () => {
-  it('come from files that all have their place', () => {
+  it('come from files and folders that have their line in the order', () => {
     expect(files.length).toBeGreaterThan(20);
-    expect(files.filter(path => layerOf(path) === -1)).toEqual([]);
+    expect(files.filter(path => lineOf(path) === -1)).toEqual([]);
   });
 
-  it('go in one direction', () => {
-    const against = imports.filter(({ from, to, isLocal }) => isLocal && layerOf(to) > layerOf(from));
-    expect(against.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
+  it('lead from later lines of the order to earlier ones', () => {
+    expect(local.filter(each => !isAllowed(each)).map(shown)).toEqual([]);
   });
 
-  it('lead to the generated client only from files that speak to the database or to Pothos', () => {
-    const strangers = imports.filter(({ from, to }) => to.startsWith('generated') && /^(server|app|main|errors|config)/.test(from));
-    expect(strangers).toEqual([]);
+  it('lead to schema files only from schema files and schema.ts', () => {
+    const faults = local.filter(({ from, to }) => to.endsWith('.schema.ts') && !from.endsWith('schema.ts'));
+    expect(faults.map(shown)).toEqual([]);
   });
 
-  it('bring no GraphQL into services and what lies below them', () => {
+  it('lead to GraphQL packages and src/graphql only from schema files, the kit and the server', () => {
     const faults = imports.filter(
-      ({ from, to, isLocal }) => !isLocal && layerOf(from) <= LAST_WITHOUT_GRAPHQL && GRAPHQL_PACKAGES.test(to),
+      ({ from, to, isLocal }) =>
+        (isLocal ? to.startsWith('graphql/') : GRAPHQL_PACKAGE.test(to)) && !MAY_IMPORT_GRAPHQL.some(place => place.test(from)),
     );
-    expect(faults.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
+    expect(faults.map(shown)).toEqual([]);
   });
 
-  it('load OpenTelemetry only where it is asked for', async () => {
-    const users = imports.filter(({ to }) => to.startsWith('@opentelemetry/')).map(({ from }) => from);
+  it('lead to the generated client only from files that use the database or Pothos', () => {
+    const faults = local.filter(({ from, to }) => to.startsWith('generated/') && /^(server|app|main|errors|config)/.test(from));
+    expect(faults.map(shown)).toEqual([]);
+  });
+
+  it('bring no database driver and no SQL into rules', () => {
+    const driver = external.filter(({ from, to }) => from.endsWith('.rules.ts') && /^(pg|@prisma\/.*)$/.test(to));
+    // Enums of the database are plain objects.
+    const client = local.filter(
+      ({ from, to }) => from.endsWith('.rules.ts') && to.startsWith('generated/') && to !== 'generated/prisma/enums.ts',
+    );
+    expect([...driver, ...client].map(shown)).toEqual([]);
+  });
+
+  it('load OpenTelemetry only if tracing is configured', async () => {
+    const users = external.filter(({ to }) => to.startsWith('@opentelemetry/')).map(({ from }) => from);
     expect(new Set(users)).toEqual(new Set(['server/observe/open-telemetry.ts']));
-    const loaders = imports.filter(({ to }) => to === 'server/observe/open-telemetry.ts').map(({ from }) => from);
+    const loaders = local.filter(({ to }) => to === 'server/observe/open-telemetry.ts').map(({ from }) => from);
     expect(new Set(loaders)).toEqual(new Set(['main.ts']));
     const main = await readFile(join(SRC, 'main.ts'), 'utf8');
     const statements = main.split('\n').filter(line => line.includes('open-telemetry.ts'));
     expect(statements.every(line => line.startsWith('import type ') || line.includes('await import('))).toBe(true);
-  });
-
-  it('bring neither SQL nor a database driver into rules', () => {
-    const faults = imports.filter(
-      ({ from, to }) => from.endsWith('.rules.ts') && /^(pg|@prisma\/.*|postgres\/.*|generated\/prisma\/client\.ts)$|\.sql\.ts$/.test(to),
-    );
-    expect(faults.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
   });
 });
