@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const SCHEMA = fileURLToPath(new URL('../../schema.graphql', import.meta.url));
 const COMPILER = createRequire(import.meta.url).resolve('relay-compiler/cli.js');
 
-/** What a front end writes: a list that loads more, a transcript that loads backwards, an edge added by a mutation. */
+/** The source files of a Relay front end: a list that loads more, a transcript that loads backwards, an edge added by a mutation. */
 const SOURCES: Record<string, string> = {
   'session-list.ts': `
     graphql\`
@@ -73,7 +73,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** Relay wants names that begin with the module's. */
+/** Converts to camel case: Relay requires that names of fragments and operations start with the module name. */
 function fileNameOf(name: string): string {
   return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
@@ -97,7 +97,7 @@ async function compile(schema: string): Promise<string> {
   return stdout + stderr;
 }
 
-it('the schema serves a Relay front end', async () => {
+it('compiles a Relay front end against the schema', async () => {
   await compile(await readFile(SCHEMA, 'utf8'));
   const artifacts = await readdir(join(folder, 'generated'));
   expect(artifacts.sort()).toEqual([
@@ -112,7 +112,7 @@ it('the schema serves a Relay front end', async () => {
   ]);
 });
 
-it('a schema without endCursor would not', async () => {
+it('fails for a schema without PageInfo.endCursor', async () => {
   const schema = await readFile(SCHEMA, 'utf8');
   await expect(compile(schema.replace(/^ {2}endCursor: String$/m, '  lastCursor: String'))).rejects.toThrow('endCursor');
 });

@@ -12,8 +12,8 @@ afterEach(() => server.close());
 
 interface Client {
   iterate(query: string): AsyncIterableIterator<unknown>;
-  /** Goes away without a word. */
-  leave(): Promise<void> | void;
+  /** Drops the connection; graphql-ws sends no close frame. */
+  disconnect(): Promise<void> | void;
 }
 
 const clients: Record<string, () => Client> = {
@@ -29,15 +29,15 @@ const clients: Record<string, () => Client> = {
         },
       },
     });
-    return { iterate: query => client.iterate({ query }), leave: () => socket?.terminate() };
+    return { iterate: query => client.iterate({ query }), disconnect: () => socket?.terminate() };
   },
   'graphql-sse'() {
     const client = createSseClient({ url: server.url, retryAttempts: 0 });
-    return { iterate: query => client.iterate({ query }), leave: () => client.dispose() };
+    return { iterate: query => client.iterate({ query }), disconnect: () => client.dispose() };
   },
 };
 
-async function all(stream: AsyncIterable<unknown>): Promise<unknown[]> {
+async function readAll(stream: AsyncIterable<unknown>): Promise<unknown[]> {
   const results = [];
   for await (const result of stream) results.push(result);
   return results;
@@ -48,29 +48,29 @@ describe.each(Object.entries(clients))('%s', (_name, connect) => {
   beforeEach(() => {
     client = connect();
   });
-  afterEach(() => client.leave());
+  afterEach(() => client.disconnect());
 
   it('runs a query', async () => {
-    expect(await all(client.iterate('{ hello }'))).toMatchObject([{ data: { hello: 'hello world' } }]);
+    expect(await readAll(client.iterate('{ hello }'))).toMatchObject([{ data: { hello: 'hello world' } }]);
   });
 
   it('runs a mutation', async () => {
-    expect(await all(client.iterate('mutation { save(input: { title: "a" }) }'))).toMatchObject([{ data: { save: '{"title":"a"}' } }]);
+    expect(await readAll(client.iterate('mutation { save(input: { title: "a" }) }'))).toMatchObject([{ data: { save: '{"title":"a"}' } }]);
   });
 
-  it('receives the events of a subscription, each made in a context of its own', async () => {
-    const results = await all(client.iterate('subscription { ticks(upTo: 3) { n contextNumber } }'));
-    // The first context is that of the subscribe itself.
+  it('receives the events of a subscription, each resolved with a new context', async () => {
+    const results = await readAll(client.iterate('subscription { ticks(upTo: 3) { n contextNumber } }'));
+    // The first context is that of the subscribe phase.
     expect(results).toEqual([2, 3, 4].map((contextNumber, i) => ({ data: { ticks: { n: i + 1, contextNumber } } })));
     expect(server.events).toEqual(['ticks started', 'ticks ended']);
   });
 
-  it('ends the generator when it has had enough', async () => {
+  it("ends the server's generator when it stops iterating", async () => {
     for await (const _ of client.iterate('subscription { ticks(upTo: 1000000) { n } }')) break;
     await server.waitForEvent('ticks ended');
   });
 
-  it('ends a generator that waits when it has had enough', async () => {
+  it('aborts the signal of a waiting generator when it stops iterating', async () => {
     const stream = client.iterate('subscription { never { n } }');
     const first = stream.next();
     await server.waitForEvent('never started');
@@ -79,20 +79,20 @@ describe.each(Object.entries(clients))('%s', (_name, connect) => {
     await first.catch(() => undefined);
   });
 
-  it('ends the generator when it goes away', async () => {
+  it('aborts the signal of a waiting generator when it disconnects', async () => {
     const stream = client.iterate('subscription { never { n } }');
     const first = stream.next().catch(() => undefined);
     await server.waitForEvent('never started');
-    await client.leave();
+    await client.disconnect();
     await server.waitForEvent('never aborted');
     await first;
   });
 
-  it('aborts the signal of a query when it goes away', async () => {
-    const answer = client.iterate('{ waitForAbort }').next();
-    answer.catch(() => undefined);
+  it('aborts the signal of a query when it disconnects', async () => {
+    const response = client.iterate('{ waitForAbort }').next();
+    response.catch(() => undefined);
     await server.waitForEvent('waiting');
-    await client.leave();
+    await client.disconnect();
     await server.waitForEvent('aborted');
   });
 });

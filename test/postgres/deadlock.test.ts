@@ -5,8 +5,8 @@ import { createDatabase, type Database } from '../../src/postgres/database.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { WAIT_OPTIONS } from '../support/wait-time.ts';
 
-/** Ours takes them in this order, its rival the other way round. */
-const BOTH = Prisma.sql`select pg_advisory_xact_lock(1)::text as "first", pg_advisory_xact_lock(2)::text as "second"`;
+/** Locks 1 and then 2. The rival connection takes them in the opposite order. */
+const LOCK_BOTH = Prisma.sql`select pg_advisory_xact_lock(1)::text as "first", pg_advisory_xact_lock(2)::text as "second"`;
 
 async function open(): Promise<{ database: Database; rival: Client }> {
   const { url, close } = await createTestDatabase();
@@ -18,16 +18,17 @@ async function open(): Promise<{ database: Database; rival: Client }> {
     await database.close();
     await close();
   });
-  // Postgres breaks a deadlock with whoever looks for it first: ours, after its second, unless the rival came only then.
+  // Postgres ends the connection that detects the deadlock first. That is usually the application's, after the default
+  // deadlock_timeout of one second; it is the rival's if the rival starts to wait only after that second.
   await rival.query("set deadlock_timeout = '5s'");
   return { database, rival };
 }
 
-/** Makes a statement of ours and the rival wait for one another; true where Postgres ended the rival. */
-async function collide(database: Database, rival: Client): Promise<boolean> {
+/** Makes a statement of the application and the rival deadlock. Returns true if Postgres ended the rival's transaction. */
+async function causeDeadlock(database: Database, rival: Client): Promise<boolean> {
   await rival.query('begin');
   await rival.query('select pg_advisory_xact_lock(2)');
-  const ours = database.rows(BOTH);
+  const statement = database.rows(LOCK_BOTH);
   const isWaiting = async () => {
     const { rows } = await rival.query(
       "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
@@ -35,23 +36,23 @@ async function collide(database: Database, rival: Client): Promise<boolean> {
     return rows.length > 0;
   };
   await vi.waitUntil(isWaiting, WAIT_OPTIONS);
-  const outcome = await rival.query('select pg_advisory_xact_lock(1)').then(
+  const rivalError = await rival.query('select pg_advisory_xact_lock(1)').then(
     () => null,
     (error: unknown) => error,
   );
   await rival.query('rollback');
-  expect(await ours).toEqual([{ first: '', second: '' }]);
-  if (outcome !== null) expect(outcome).toMatchObject({ code: '40P01' });
-  return outcome !== null;
+  expect(await statement).toEqual([{ first: '', second: '' }]);
+  if (rivalError !== null) expect(rivalError).toMatchObject({ code: '40P01' });
+  return rivalError !== null;
 }
 
-it('a single statement with which Postgres broke a deadlock is run anew', async () => {
+it('a single statement that Postgres ended to break a deadlock is run again', async () => {
   const { database, rival } = await open();
   let sent = 0;
   database.onStatement(() => {
     sent += 1;
   });
-  let collisions = 1;
-  while (await collide(database, rival)) collisions += 1;
-  expect(sent).toBe(collisions + 1);
+  let deadlocks = 1;
+  while (await causeDeadlock(database, rival)) deadlocks += 1;
+  expect(sent).toBe(deadlocks + 1);
 });

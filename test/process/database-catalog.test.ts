@@ -17,16 +17,16 @@ afterEach(async () => {
   await database.close();
 });
 
-/** What changes in the description of the database when the statement is run. */
-async function changeBy(statement: string): Promise<{ gone: string[]; come: string[] }> {
+/** Runs the statement and returns the lines that it removed from and added to the description of the database. */
+async function changesMadeBy(statement: string): Promise<{ removed: string[]; added: string[] }> {
   const before = await describeCatalog(client);
   await client.query(statement);
   const { onlyOne, onlyOther } = compareCatalogs(before, await describeCatalog(client));
-  return { gone: onlyOne, come: onlyOther };
+  return { removed: onlyOne, added: onlyOther };
 }
 
 describe('describeCatalog', () => {
-  it('says nothing of the records of the migrations and of extensions', async () => {
+  it('leaves out the migration records and the objects of extensions, and lists the extensions themselves', async () => {
     const lines = await describeCatalog(client);
     expect(lines.filter(line => /_prisma_migrations|gin_trgm|similarity/.test(line) && !line.startsWith('index'))).toEqual([]);
     expect(lines).toContain('extension pg_trgm');
@@ -55,7 +55,7 @@ describe('describeCatalog', () => {
       [],
     ],
     ["create type aria_engine.mood as enum ('GOOD', 'BAD')", [], ["enum aria_engine.mood 'GOOD', 'BAD'"]],
-  ])('notices: %s', async (statement, gone, come) => {
-    expect(await changeBy(statement)).toEqual({ gone, come });
+  ])('lists the effect of: %s', async (statement, removed, added) => {
+    expect(await changesMadeBy(statement)).toEqual({ removed, added });
   });
 });

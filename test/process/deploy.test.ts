@@ -14,16 +14,16 @@ afterAll(async () => {
 });
 
 const CREATE = 'mutation ($title: String) { createSession(input: { title: $title }) { created } }';
-const QUERY = `?query=${encodeURIComponent('subscription { sessionEvents { session { title } } }')}`;
+const SUBSCRIPTION_QUERY = `?query=${encodeURIComponent('subscription { sessionEvents { session { title } } }')}`;
 
-describe('a deploy', () => {
-  it('ends an event stream, which goes on at another server with nothing lost or doubled', async () => {
+describe('a rolling deploy', () => {
+  it('ends an event stream that the client resumes on another server without lost or repeated events', async () => {
     const variables = { DATABASE_URL: database.url, RATE_LIMIT_CREATIONS: '0' };
     const [old, next] = [startServer(variables), startServer(variables)];
     const [oldUrl, nextUrl] = await Promise.all([old.ready(), next.ready()]);
     const titles: string[] = [];
     let lastEventId = '';
-    async function take(stream: Awaited<ReturnType<typeof openEventStream>>): Promise<void> {
+    async function takeTitle(stream: Awaited<ReturnType<typeof openEventStream>>): Promise<void> {
       const { id, data } = await stream.next();
       lastEventId = id ?? '';
       titles.push(/"title":"([^"]+)"/.exec(data)?.[1] ?? data);
@@ -31,17 +31,17 @@ describe('a deploy', () => {
     const create = async (title: string) =>
       expect((await post(nextUrl, { query: CREATE, variables: { title } })).body.errors).toBeUndefined();
 
-    const stream = await openEventStream(`${oldUrl}${QUERY}`);
+    const stream = await openEventStream(`${oldUrl}${SUBSCRIPTION_QUERY}`);
     for (const title of ['a', 'b', 'c']) await create(title);
-    for (let i = 0; i < 2; i += 1) await take(stream);
+    for (let i = 0; i < 2; i += 1) await takeTitle(stream);
     old.kill('SIGTERM');
     await stream.ended;
     await create('d');
     expect(await old.ended()).toBe(0);
 
-    const resumed = await openEventStream(`${nextUrl}${QUERY}`, { 'last-event-id': lastEventId });
+    const resumed = await openEventStream(`${nextUrl}${SUBSCRIPTION_QUERY}`, { 'last-event-id': lastEventId });
     await create('e');
-    for (let i = 0; i < 3; i += 1) await take(resumed);
+    for (let i = 0; i < 3; i += 1) await takeTitle(resumed);
     resumed.abort();
     expect(titles).toEqual(['a', 'b', 'c', 'd', 'e']);
   });

@@ -37,7 +37,7 @@ async function addEvent(at: Date, seq: number | null): Promise<void> {
   );
 }
 
-/** Partition name to its number of rows, empty ones left out. */
+/** Maps the name of each partition that has rows to its number of rows. */
 async function rowsByPartition(): Promise<Record<string, number>> {
   const { rows } = await client.query<{ name: string; count: number }>(
     'select tableoid::regclass::text as name, count(*)::int as count from aria_engine.session_events group by 1 order by 1',
@@ -51,15 +51,15 @@ async function expiredSeq(): Promise<number> {
 }
 
 describe('ensureEventPartitions', () => {
-  it('makes today and eight days ahead, once', async () => {
-    const made = await ensureEventPartitions(client, NOW);
-    expect(made).toHaveLength(9);
-    expect([made[0], made[8]]).toEqual(['session_events_20260310', 'session_events_20260318']);
+  it('creates the partitions of today and the next eight days, and only the missing ones when called again', async () => {
+    const created = await ensureEventPartitions(client, NOW);
+    expect(created).toHaveLength(9);
+    expect([created[0], created[8]]).toEqual(['session_events_20260310', 'session_events_20260318']);
     expect(await ensureEventPartitions(client, NOW)).toEqual([]);
     expect(await ensureEventPartitions(client, daysAfter(1))).toEqual(['session_events_20260319']);
   });
 
-  it('gives every event to the partition of its UTC day', async () => {
+  it('makes Postgres store each event in the partition of its UTC day, or in the default partition if its day has none', async () => {
     await ensureEventPartitions(client, NOW);
     await addEvent(new Date('2026-03-10T00:00:00.000Z'), 1);
     await addEvent(new Date('2026-03-10T23:59:59.999Z'), 2);
@@ -68,14 +68,14 @@ describe('ensureEventPartitions', () => {
     expect(await rowsByPartition()).toEqual({ session_events_20260310: 2, session_events_20260311: 1, session_events_default: 1 });
   });
 
-  it('moves the rows of a day that came before its partition', async () => {
+  it("moves rows of a new partition's day out of the default partition", async () => {
     await addEvent(NOW, 1);
     await addEvent(daysAfter(-1), 2);
     await ensureEventPartitions(client, NOW);
     expect(await rowsByPartition()).toEqual({ session_events_20260310: 1, session_events_default: 1 });
   });
 
-  it('leaves those for the next time that it cannot make without making writers wait', async () => {
+  it('postpones partitions that it cannot create without blocking writers', async () => {
     const writer = await connect();
     await writer.query('begin; lock table aria_engine.session_events_default in row exclusive mode');
     expect(await ensureEventPartitions(client, NOW)).toEqual([]);
@@ -85,17 +85,17 @@ describe('ensureEventPartitions', () => {
     expect(await rowsByPartition()).toEqual({ session_events_20260310: 1 });
   });
 
-  it('makes each once where several servers start together', async () => {
+  it('creates each partition once when several servers start at the same time', async () => {
     const others = await Promise.all([connect(), connect(), connect()]);
-    const made = await Promise.all([client, ...others].map(connection => ensureEventPartitions(connection, NOW)));
-    expect(made.flat().sort()).toEqual([...new Set(made.flat())].sort());
-    expect(made.flat()).toHaveLength(9);
+    const created = await Promise.all([client, ...others].map(connection => ensureEventPartitions(connection, NOW)));
+    expect(created.flat().sort()).toEqual([...new Set(created.flat())].sort());
+    expect(created.flat()).toHaveLength(9);
     await Promise.all(others.map(connection => connection.end()));
   });
 });
 
 describe('dropExpiredPartitions', () => {
-  it('drops whole days past the retention and remembers up to where', async () => {
+  it('drops the partitions of days that are entirely past the retention, and stores the last dropped position as expired_seq', async () => {
     await ensureEventPartitions(client, NOW);
     await addEvent(daysAfter(-3), 5);
     await addEvent(NOW, 7);
@@ -107,7 +107,7 @@ describe('dropExpiredPartitions', () => {
     expect([await rowsByPartition(), await expiredSeq()]).toEqual([{ session_events_20260311: 1 }, 8]);
   });
 
-  it('keeps a partition with events that nobody can have read yet', async () => {
+  it('keeps a partition with events that have no position in the log yet', async () => {
     await ensureEventPartitions(client, NOW);
     await addEvent(NOW, 7);
     await addEvent(NOW, null);
@@ -115,7 +115,7 @@ describe('dropExpiredPartitions', () => {
     expect(await expiredSeq()).toBe(0);
   });
 
-  it('leaves a partition in use for the next time', async () => {
+  it('postpones a partition that is in use', async () => {
     await ensureEventPartitions(client, NOW);
     const reader = await connect();
     await reader.query('begin; select * from aria_engine.session_events');
@@ -126,8 +126,8 @@ describe('dropExpiredPartitions', () => {
 });
 
 describe('prepareEventPartitions', () => {
-  it('has the partitions made when it resolves', async () => {
-    // Else midnight could come between the two.
+  it('resolves after the partitions are created', async () => {
+    // A fixed date, because midnight could pass between the two calls.
     vi.useFakeTimers({ toFake: ['Date'], now: NOW });
     try {
       await prepareEventPartitions({ url: database.url, retentionMs: WEEK_MS, log: { debug: () => undefined } });

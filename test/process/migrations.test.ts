@@ -23,30 +23,30 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function put(name: string, sql: string): Promise<void> {
+async function writeMigration(name: string, sql: string): Promise<void> {
   await mkdir(join(folder, name), { recursive: true });
   await writeFile(join(folder, name, 'migration.sql'), sql);
 }
 
-async function rows(sql: string): Promise<unknown[]> {
+async function queryRows(sql: string): Promise<unknown[]> {
   return (await client.query(sql)).rows;
 }
 
 describe('migrate', () => {
-  it('applies what is missing, in order, and nothing twice', async () => {
-    await put('1_a', 'create table a (id int);');
-    await put('2_b', 'alter table a add b int;');
+  it('applies the missing migrations in order, and none twice', async () => {
+    await writeMigration('1_a', 'create table a (id int);');
+    await writeMigration('2_b', 'alter table a add b int;');
     expect(await migrate(database.url, { folder })).toEqual({ applied: ['1_a', '2_b'] });
     expect(await migrate(database.url, { folder })).toEqual({ applied: [] });
-    await put('3_c', 'alter table a add c int;');
+    await writeMigration('3_c', 'alter table a add c int;');
     expect(await migrate(database.url, { folder })).toEqual({ applied: ['3_c'] });
-    expect(await rows('select id, b, c from a')).toEqual([]);
+    expect(await queryRows('select id, b, c from a')).toEqual([]);
   });
 
-  it('records each as `prisma migrate deploy` does', async () => {
-    await put('1_a', 'create table a ();');
+  it('records each migration as `prisma migrate deploy` does', async () => {
+    await writeMigration('1_a', 'create table a ();');
     await migrate(database.url, { folder });
-    expect(await rows('select * from public._prisma_migrations')).toEqual([
+    expect(await queryRows('select * from public._prisma_migrations')).toEqual([
       {
         id: expect.stringMatching(/^[0-9a-f-]{36}$/),
         checksum: checksumOf('create table a ();'),
@@ -60,51 +60,51 @@ describe('migrate', () => {
     ]);
   });
 
-  it('finds the records of `prisma migrate deploy`, rolled back ones aside', async () => {
-    await put('1_a', 'create table a ();');
+  it('applies a migration again if its record says that it was rolled back', async () => {
+    await writeMigration('1_a', 'create table a ();');
     await migrate(database.url, { folder });
     await client.query('drop table a');
     await client.query('update _prisma_migrations set finished_at = null, rolled_back_at = now()');
     expect(await migrate(database.url, { folder })).toEqual({ applied: ['1_a'] });
   });
 
-  it('keeps the records in the schema that the URL names', async () => {
+  it('keeps its records in the schema named by `?schema=` of the URL', async () => {
     const url = new URL(database.url);
     url.searchParams.set('schema', 'my records');
-    await put('1_a', 'create table a ();');
+    await writeMigration('1_a', 'create table a ();');
     await migrate(url.href, { folder });
-    expect(await rows('select migration_name from "my records"._prisma_migrations')).toEqual([{ migration_name: '1_a' }]);
+    expect(await queryRows('select migration_name from "my records"._prisma_migrations')).toEqual([{ migration_name: '1_a' }]);
     expect(await migrate(url.href, { folder })).toEqual({ applied: [] });
   });
 
-  it('lets one of several processes at once do the work', async () => {
-    await put('1_a', 'create table a ();');
+  it('applies a migration once when several processes start at the same time', async () => {
+    await writeMigration('1_a', 'create table a ();');
     const results = await Promise.all(Array.from({ length: 5 }, () => migrate(database.url, { folder })));
     expect(results.flatMap(({ applied }) => applied)).toEqual(['1_a']);
   });
 
-  it('says so where another process does not come to an end', async () => {
-    await put('1_a', 'create table a ();');
+  it('fails with an explanation if another process holds the migration lock too long', async () => {
+    await writeMigration('1_a', 'create table a ();');
     await client.query('select pg_advisory_lock(72707369)');
     await expect(migrate(database.url, { folder, lockWaitMs: 50 })).rejects.toThrow(/Another process has been migrating/);
   });
 
-  it('leaves nothing of a migration that fails, and names the place', async () => {
-    await put('1_a', 'create table a ();');
-    await put('2_bad', 'create table b ();\ncreate table c (;\n');
+  it('rolls back a failing migration as a whole and names the file and line', async () => {
+    await writeMigration('1_a', 'create table a ();');
+    await writeMigration('2_bad', 'create table b ();\ncreate table c (;\n');
     await expect(migrate(database.url, { folder })).rejects.toThrow(
       /2_bad failed and was rolled back as a whole:\n.*syntax error.* \(line 2\)/,
     );
-    expect(await rows("select to_regclass('b') as b, (select count(*)::int from _prisma_migrations) as recorded")).toEqual([
+    expect(await queryRows("select to_regclass('b') as b, (select count(*)::int from _prisma_migrations) as recorded")).toEqual([
       { b: null, recorded: 1 },
     ]);
-    await put('2_bad', 'create table b ();');
+    await writeMigration('2_bad', 'create table b ();');
     expect(await migrate(database.url, { folder })).toEqual({ applied: ['2_bad'] });
   });
 
-  it('runs a marked migration outside a transaction, and stops at one that was half applied', async () => {
-    await put('1_a', 'create table a (id int); insert into a values (1), (1);');
-    await put('2_index', `${WITHOUT_TRANSACTION}\ncreate unique index concurrently a_id on a (id);`);
+  it('runs a migration marked WITHOUT_TRANSACTION outside a transaction, and stops at one that failed halfway', async () => {
+    await writeMigration('1_a', 'create table a (id int); insert into a values (1), (1);');
+    await writeMigration('2_index', `${WITHOUT_TRANSACTION}\ncreate unique index concurrently a_id on a (id);`);
     await expect(migrate(database.url, { folder })).rejects.toThrow(/2_index failed, and what it had done stays/);
     await expect(migrate(database.url, { folder })).rejects.toThrow(
       /2_index was begun on this database and not finished:\n.*could not create unique index/s,
@@ -113,22 +113,22 @@ describe('migrate', () => {
     expect(await migrate(database.url, { folder })).toEqual({ applied: ['2_index'] });
   });
 
-  it('stops at a file that was changed after it had been applied', async () => {
-    await put('1_a', 'create table a ();');
+  it('stops at a migration file that was changed after it was applied', async () => {
+    await writeMigration('1_a', 'create table a ();');
     await migrate(database.url, { folder });
-    await put('1_a', 'create table a (id int);');
+    await writeMigration('1_a', 'create table a (id int);');
     await expect(migrate(database.url, { folder })).rejects.toThrow(/1_a was changed after it had been applied/);
   });
 
-  it('stops at tables under our names that it did not make, and changes nothing', async () => {
+  it('stops without changes if it finds tables with its names that it did not create', async () => {
     await client.query('create schema aria_engine; create table aria_engine.chat_sessions (id uuid)');
     await expect(migrate(database.url)).rejects.toThrow(
       /under the names it uses: aria_engine\.chat_sessions\.\nIt looks like an Aria database/,
     );
-    expect(await rows("select to_regclass('_prisma_migrations') as records")).toEqual([{ records: null }]);
+    expect(await queryRows("select to_regclass('_prisma_migrations') as records")).toEqual([{ records: null }]);
   });
 
-  it('brings an empty database to the present', async () => {
+  it('applies every migration of the project to an empty database', async () => {
     const names = (await readMigrations(migrationsFolder())).map(({ name }) => name);
     expect(await migrate(database.url)).toEqual({ applied: names });
   });

@@ -11,7 +11,7 @@ import { databaseUrl } from '../support/test-server.ts';
 import { postgresPid } from './server-process.ts';
 
 const warnings: unknown[] = [];
-const log = { debug: () => undefined, info: () => undefined, warn: (...words: unknown[]) => void warnings.push(words) };
+const log = { debug: () => undefined, info: () => undefined, warn: (...args: unknown[]) => void warnings.push(args) };
 
 let folder: string;
 
@@ -22,50 +22,40 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const embedded = () => ({ url: null, poolSize: 10, dataFolder: folder, userDataHome: null });
-const outside = (url: string) => ({ url, poolSize: 10, dataFolder: null, userDataHome: null });
-
-async function ask<Row extends pg.QueryResultRow>(url: string, sql: string): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query<Row>(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}
+const external = (url: string) => ({ url, poolSize: 10, dataFolder: null, userDataHome: null });
 
 describe('the embedded Postgres', () => {
-  it('knows text as DESIGN.md wants it, and takes nobody without the password', async () => {
+  it('uses UTF8, ICU collations and UTC, and refuses a wrong password', async () => {
     const database = await openDatabase(embedded(), log);
     expect(
-      await ask(
+      await runSql(
         database.url,
         `select current_database() as name, pg_encoding_to_char(encoding) as encoding, datctype, datlocprovider as provider,
            lower('ÄΩЖ' collate "und-x-icu") as folded, current_setting('TimeZone') as zone from pg_database where datname = current_database()`,
       ),
     ).toEqual([{ name: 'sessiongraph', encoding: 'UTF8', datctype: expect.any(String), provider: 'i', folded: 'äωж', zone: 'UTC' }]);
-    const stranger = new URL(database.url);
-    stranger.password = 'wrong';
-    await expect(ask(stranger.href, 'select')).rejects.toThrow(/password authentication failed/);
+    const wrongUrl = new URL(database.url);
+    wrongUrl.password = 'wrong';
+    await expect(runSql(wrongUrl.href, 'select')).rejects.toThrow(/password authentication failed/);
     await database.close();
     await database.close();
     expect(await postgresPid(folder)).toBeNull();
   });
 
-  it('is not misled by a pid file that names a stranger', async () => {
+  it('starts although a stale pid file names a running process that is not Postgres', async () => {
     await writeFile(join(folder, 'postgres-18', 'postmaster.pid'), `${process.pid}\n`);
     const database = await openDatabase(embedded(), log);
-    expect(await ask(database.url, 'select 1 as one')).toEqual([{ one: 1 }]);
+    expect(await runSql(database.url, 'select 1 as one')).toEqual([{ one: 1 }]);
     await database.close();
   });
 
-  it('gets past a busy process that outlived its killed Postgres', async () => {
+  it('starts after its Postgres was killed, and ends a busy backend process of that Postgres', async () => {
     const killed = await openDatabase(embedded(), log);
     const busy = new pg.Client({ connectionString: killed.url });
     busy.on('error', () => undefined);
     await busy.connect();
     const { rows } = await busy.query<{ pid: number }>('select pg_backend_pid() as pid');
-    const query = busy.query('select count(*) from generate_series(1, 100000000000)').catch(() => undefined);
+    const longQuery = busy.query('select count(*) from generate_series(1, 100000000000)').catch(() => undefined);
     process.kill((await postgresPid(folder)) ?? 0, 'SIGKILL');
     await killed.failed;
     await killed.close();
@@ -73,64 +63,64 @@ describe('the embedded Postgres', () => {
     const next = await openDatabase(embedded(), log);
     expect(isRunning(rows[0]?.pid ?? 0)).toBe(false);
     await next.close();
-    await query;
+    await longQuery;
     await busy.end().catch(() => undefined);
   });
 
-  it('serves commands from the running server, and stays when they are done', async () => {
+  it('gives commands the database of the running server, and keeps running after they close it', async () => {
     const server = await openDatabase(embedded(), log);
     const command = await openDatabaseForCommand(embedded(), log, 'seed');
     expect(command.url).toBe(server.url);
     await command.close();
-    expect(await ask(server.url, 'select count(*)::int as count from aria_engine.chat_sessions')).toEqual([{ count: 0 }]);
+    expect(await runSql(server.url, 'select count(*)::int as count from aria_engine.chat_sessions')).toEqual([{ count: 0 }]);
     await server.close();
   });
 
-  it('starts for commands alone, one of several at once, and ends with the last', async () => {
+  it('starts once for several concurrent commands without a server, and stops after the last of them and its clients', async () => {
     const commands = await Promise.all(['seed', 'import', 'export'].map(role => openDatabaseForCommand(embedded(), log, role)));
     expect(new Set(commands.map(({ url }) => url)).size).toBe(1);
-    const user = new pg.Client({ connectionString: commands[0]?.url });
-    await user.connect();
+    const client = new pg.Client({ connectionString: commands[0]?.url });
+    await client.connect();
     const closing = Promise.all(commands.map(command => command.close()));
-    expect((await user.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
-    await user.end();
+    expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+    await client.end();
     await closing;
     expect(await postgresPid(folder)).toBeNull();
   });
 });
 
-describe('an outside Postgres', () => {
-  it('is described without its password', async () => {
+describe('an external Postgres', () => {
+  it('is described without its user and password, and keeps running after it is closed', async () => {
     const { url } = await createTestDatabase();
-    const database = await openDatabase(outside(url), log);
+    const database = await openDatabase(external(url), log);
     expect(database.url).toBe(url);
     expect(database.description).toBe(`Postgres at ${new URL(url).host}${new URL(url).pathname}`);
     await database.close();
     await runSql(url, 'select 1');
   });
 
-  it('is refused where its text is not UTF8', async () => {
+  it('is refused if its encoding is not UTF8', async () => {
     const { adminUrl, prefix } = inject('testServer');
     const name = `${prefix}_latin`;
     await runSql(
       adminUrl,
       `create database "${name}" template template0 encoding 'LATIN1' locale_provider libc lc_collate 'C' lc_ctype 'C'`,
     );
-    await expect(openDatabase(outside(databaseUrl(adminUrl, name)), log)).rejects.toThrow(/is encoded as LATIN1; Sessiongraph needs UTF8/);
+    await expect(openDatabase(external(databaseUrl(adminUrl, name)), log)).rejects.toThrow(/is encoded as LATIN1; Sessiongraph needs UTF8/);
   });
 
-  it('is warned about where its letters are only those of ASCII', async () => {
+  it('causes a warning if its LC_CTYPE is C', async () => {
     const { adminUrl, prefix } = inject('testServer');
     const name = `${prefix}_plain`;
     await runSql(adminUrl, `create database "${name}" template template0 encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'`);
     warnings.length = 0;
-    await openDatabase(outside(databaseUrl(adminUrl, name)), log);
+    await openDatabase(external(databaseUrl(adminUrl, name)), log);
     expect(String(warnings)).toContain('has LC_CTYPE C');
   });
 });
 
 describe('startScratchPostgres', () => {
-  it('is gone with everything in it when closed', async () => {
+  it('gives a Postgres that no longer runs after close', async () => {
     const scratch = await startScratchPostgres();
     await runSql(scratch.url, 'create database other');
     await scratch.close();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A value of OTLP as JSON has it, of the kinds we send. */
+/** An OTLP attribute value in JSON, of the kinds that the server sends. */
 interface OtlpValue {
   readonly stringValue?: string;
   readonly intValue?: number;
@@ -14,7 +14,7 @@ interface OtlpAttribute {
   readonly value: OtlpValue;
 }
 
-/** A span as JSON has it: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding */
+/** A span in OTLP/JSON, see https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding */
 interface OtlpSpan {
   readonly traceId: string;
   readonly spanId: string;
@@ -34,34 +34,34 @@ interface OtlpRequest {
 }
 
 /** One request of an exporter. */
-interface Export {
+interface ExportRequest {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
-/** A collector for a test. */
+/** A collector of traces for tests. */
 export interface OtlpReceiver {
   readonly url: string;
-  readonly exports: readonly Export[];
-  /** All spans that came as JSON, attributes by their names. */
+  readonly exports: readonly ExportRequest[];
+  /** All spans received as JSON, with their attributes as an object. */
   spans(): readonly (Omit<OtlpSpan, 'attributes'> & { readonly attributes: Readonly<Record<string, unknown>> })[];
-  /** Attributes of what sent them. */
+  /** The attributes of the sender's resource. */
   resource(): Readonly<Record<string, unknown>>;
   close(): Promise<void>;
 }
 
-function plainValue({ stringValue, intValue, arrayValue }: OtlpValue): unknown {
-  return stringValue ?? intValue ?? arrayValue?.values.map(plainValue);
+function toPlainValue({ stringValue, intValue, arrayValue }: OtlpValue): unknown {
+  return stringValue ?? intValue ?? arrayValue?.values.map(toPlainValue);
 }
 
-function byName(attributes: readonly OtlpAttribute[]): Record<string, unknown> {
-  return Object.fromEntries(attributes.map(({ key, value }) => [key, plainValue(value)]));
+function toAttributeObject(attributes: readonly OtlpAttribute[]): Record<string, unknown> {
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, toPlainValue(value)]));
 }
 
-/** Starts one that answers every request, or none. */
+/** Starts a collector. With `answers: false` it accepts every request and never responds. */
 export async function startOtlpReceiver({ answers = true } = {}): Promise<OtlpReceiver> {
-  const exports: Export[] = [];
+  const exports: ExportRequest[] = [];
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
@@ -77,9 +77,9 @@ export async function startOtlpReceiver({ answers = true } = {}): Promise<OtlpRe
     exports,
     spans: () =>
       received().flatMap(({ scopeSpans }) =>
-        scopeSpans.flatMap(({ spans }) => spans.map(span => ({ ...span, attributes: byName(span.attributes) }))),
+        scopeSpans.flatMap(({ spans }) => spans.map(span => ({ ...span, attributes: toAttributeObject(span.attributes) }))),
       ),
-    resource: () => Object.assign({}, ...received().map(({ resource }) => byName(resource.attributes))),
+    resource: () => Object.assign({}, ...received().map(({ resource }) => toAttributeObject(resource.attributes))),
     async close() {
       server.closeAllConnections();
       server.close();

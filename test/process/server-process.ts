@@ -8,21 +8,21 @@ import { TEST_WAIT_MS } from '../support/wait-time.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** A server in a process of its own, as `npm start` runs it. */
+/** A server started as `npm start` does, in a separate process. */
 export interface ServerProcess {
   readonly pid: number;
-  /** Resolves with the address of GraphQL once it is ready. @throws where it ends before */
+  /** Resolves with the URL of the GraphQL endpoint once the server is ready. Rejects if the process ends before. */
   ready(): Promise<string>;
-  /** Resolves with the exit code, null after a signal. */
+  /** Resolves with the exit code; null if a signal ended the process. */
   ended(): Promise<number | null>;
-  /** Everything it has printed, on both outputs. */
+  /** Everything the process has written to stdout and stderr. */
   output(): string;
   kill(signal: NodeJS.Signals): void;
 }
 
-const started = new Set<ServerProcess>();
+const runningServers = new Set<ServerProcess>();
 
-/** Starts a server with these environment variables and no others that it reads. */
+/** Starts a server. Its configuration comes only from these environment variables. */
 export function startServer(variables: Record<string, string>): ServerProcess {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts'], {
     cwd: ROOT,
@@ -30,7 +30,7 @@ export function startServer(variables: Record<string, string>): ServerProcess {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
-  const end = once(child, 'close').then(([code]) => code as number | null);
+  const exitCode = once(child, 'close').then(([code]) => code as number | null);
   const isReady = new Promise<string>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', text => {
@@ -39,31 +39,31 @@ export function startServer(variables: Record<string, string>): ServerProcess {
         if (url !== undefined && output.includes('Ctrl-C')) resolve(url);
       });
     }
-    void end.then(code => reject(new Error(`the server ended with ${code}:\n${output}`)));
+    void exitCode.then(code => reject(new Error(`The server ended with exit code ${code}:\n${output}`)));
   });
   isReady.catch(() => undefined);
   const server: ServerProcess = {
     pid: child.pid ?? 0,
     ready: () => isReady,
-    ended: () => end,
+    ended: () => exitCode,
     output: () => output,
     kill: signal => child.kill(signal),
   };
-  started.add(server);
-  void end.then(() => started.delete(server));
+  runningServers.add(server);
+  void exitCode.then(() => runningServers.delete(server));
   return server;
 }
 
-/** Ends what a failed test left running. */
+/** Stops all servers that are still running, for example after a failed test. */
 export async function stopServers(): Promise<void> {
-  for (const server of started) {
+  for (const server of runningServers) {
     server.kill('SIGTERM');
     await server.ended();
   }
 }
 
-/** The answer of a server to the smallest query. */
-export async function askTypename(url: string): Promise<unknown> {
+/** Sends `{ __typename }` and returns the response body. */
+export async function queryTypename(url: string): Promise<unknown> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -72,17 +72,17 @@ export async function askTypename(url: string): Promise<unknown> {
   return response.json();
 }
 
-/** The process number of the Postgres on a data folder, null where none is said to run. */
+/** Reads the process id of the Postgres that runs on a data folder; null if there is no pid file. */
 export async function postgresPid(folder: string): Promise<number | null> {
   const text = await readFile(join(folder, 'postgres-18', 'postmaster.pid'), 'utf8').catch(() => null);
   return text === null ? null : Number.parseInt(text, 10);
 }
 
-/** Resolves when the condition holds. @throws where it does not come to hold */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+/** Waits until the condition is true. @throws Error if that takes longer than TEST_WAIT_MS */
+export async function waitUntil(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + TEST_WAIT_MS;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`it did not come about: ${condition}`);
+    if (performance.now() > deadline) throw new Error(`The condition did not become true: ${condition}`);
     await delay(10);
   }
 }

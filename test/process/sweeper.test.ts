@@ -3,7 +3,7 @@ import { holders } from '../api/sweeper/sweeper-state.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { post } from '../support/http-client.ts';
 import { runSql } from '../support/sql.ts';
-import { startServer, stopServers, until } from './server-process.ts';
+import { startServer, stopServers, waitUntil } from './server-process.ts';
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -16,11 +16,11 @@ afterEach(async () => {
 
 const start = () => startServer({ DATABASE_URL: database.url, STALLED_AFTER: '1h', LOG_LEVEL: 'info' });
 
-describe('the server that sweeps', () => {
-  it.each(['SIGKILL', 'SIGSTOP'] as const)('is followed by another where %s strikes it', async signal => {
+describe('the sweeper', () => {
+  it.each(['SIGKILL', 'SIGSTOP'] as const)('moves to another server after %s of the server that runs it', async signal => {
     const first = start();
     await first.ready();
-    await until(() => first.output().includes('this server sweeps from now on'));
+    await waitUntil(() => first.output().includes('this server sweeps from now on'));
     const [holder] = await holders(database.url);
     const second = start();
     const url = await second.ready();
@@ -34,10 +34,10 @@ describe('the server that sweeps', () => {
     const events = () =>
       runSql<{ to: string }>(database.url, "select payload ->> 'to' as to from aria_engine.session_events where type = 'STATUS_CHANGED'");
     await expect.poll(events).toEqual([{ to: 'STALLED' }]);
-    // A frozen one wakes up: it sweeps no more, and its connection is gone.
+    // When the stopped server continues, it has lost its connection and the lock, so it does not sweep.
     first.kill('SIGCONT');
     if (signal === 'SIGSTOP') {
-      await until(() => first.output().includes('the sweeper cannot reach the database'));
+      await waitUntil(() => first.output().includes('the sweeper cannot reach the database'));
       expect(await holders(database.url)).toHaveLength(1);
     }
     expect(await events()).toEqual([{ to: 'STALLED' }]);

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { openAcknowledgedWebSocket } from '../support/raw-websocket.ts';
 import { type OtlpReceiver, startOtlpReceiver } from './otlp-receiver.ts';
-import { askTypename, startServer, stopServers, until } from './server-process.ts';
+import { queryTypename, startServer, stopServers, waitUntil } from './server-process.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -28,19 +28,19 @@ async function send(url: string, query: string, variables: object = {}, headers:
   return response.json();
 }
 
-/** The lines of the log of operations. */
-function operationsOf(output: string): Record<string, unknown>[] {
+/** Parses the log lines of operations. */
+function operationLogLines(output: string): Record<string, unknown>[] {
   const lines = output.split('\n').filter(line => line.includes('"msg":"operation"'));
   return lines.map(line => JSON.parse(line));
 }
 
-const TRACE = '0af7651916cd43dd8448eb211c80319c';
-const CALLER = 'b7ad6b7169203331';
-const OTHER_TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
+const CALLER_SPAN_ID = 'b7ad6b7169203331';
+const OTHER_TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 const [SERVER, CLIENT, INTERNAL] = [2, 3, 1];
 
 describe('tracing', () => {
-  it('tells of operations, statements and deliveries in the traces of the callers, of no content, and sends all before the end', async () => {
+  it("exports operations, statements and deliveries in the callers' traces, without content, and all of them before the process ends", async () => {
     receiver = await startOtlpReceiver();
     const server = start({
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
@@ -48,24 +48,24 @@ describe('tracing', () => {
       OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=acme',
       OTEL_SERVICE_NAME: 'sessions-of-acme',
       OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test',
-      // Far beyond the test: what comes is what is sent at the end.
+      // Longer than the test, so all spans are sent during shutdown.
       OTEL_BSP_SCHEDULE_DELAY: '600000',
     });
     const url = await server.ready();
     const socket = await openAcknowledgedWebSocket(url.replace('http', 'ws'));
-    const extensions = { traceparent: `00-${OTHER_TRACE}-${CALLER}-01` };
+    const extensions = { traceparent: `00-${OTHER_TRACE_ID}-${CALLER_SPAN_ID}-01` };
     socket.send({
       id: '1',
       type: 'subscribe',
       payload: { query: 'subscription Live { sessionEvents { session { title } } }', extensions },
     });
     const metrics = new URL('/metrics', url);
-    await until(async () => (await (await fetch(metrics)).text()).includes('\nsessiongraph_subscriptions 1\n'));
+    await waitUntil(async () => (await (await fetch(metrics)).text()).includes('\nsessiongraph_subscriptions 1\n'));
     const created = await send(
       url,
       'mutation Make($title: String!) { createSession(input: { title: $title, key: "made" }) { created session { id } } }',
       { title: 'top secret' },
-      { traceparent: `00-${TRACE}-${CALLER}-01` },
+      { traceparent: `00-${TRACE_ID}-${CALLER_SPAN_ID}-01` },
     );
     expect(created).toMatchObject({ data: { createSession: { created: true } } });
     expect(await socket.next()).toMatchObject({ type: 'next' });
@@ -84,12 +84,12 @@ describe('tracing', () => {
     });
     const mutation = spans.find(({ name }) => name === 'mutation');
     expect(mutation).toMatchObject({
-      traceId: TRACE,
-      parentSpanId: CALLER,
+      traceId: TRACE_ID,
+      parentSpanId: CALLER_SPAN_ID,
       kind: SERVER,
       attributes: { 'graphql.operation.type': 'mutation', 'graphql.operation.name': 'Make' },
     });
-    const statements = spans.filter(({ kind, traceId }) => kind === CLIENT && traceId === TRACE);
+    const statements = spans.filter(({ kind, traceId }) => kind === CLIENT && traceId === TRACE_ID);
     expect(statements.map(({ name }) => name).join('\n')).toMatch(/\bINSERT\b.*\bchat_sessions\b/);
     for (const { name, attributes } of statements) {
       expect(attributes).toMatchObject({ 'db.system.name': 'postgresql', 'db.query.summary': name });
@@ -97,27 +97,31 @@ describe('tracing', () => {
     const change = spans.find(({ attributes }) => attributes['graphql.operation.name'] === 'Change');
     const transaction = spans.find(({ name, parentSpanId }) => name === 'transaction' && parentSpanId === change?.spanId);
     expect(transaction).toMatchObject({ traceId: change?.traceId, kind: INTERNAL });
-    const within = spans.filter(({ parentSpanId }) => parentSpanId === transaction?.spanId).map(({ name }) => name);
-    expect(within.join('\n')).toMatch(/\bUPDATE chat_sessions\b/);
+    const transactionStatements = spans.filter(({ parentSpanId }) => parentSpanId === transaction?.spanId).map(({ name }) => name);
+    expect(transactionStatements.join('\n')).toMatch(/\bUPDATE chat_sessions\b/);
 
     const subscription = spans.find(({ name }) => name === 'subscription');
-    expect(subscription).toMatchObject({ traceId: OTHER_TRACE, parentSpanId: CALLER, attributes: { 'graphql.operation.name': 'Live' } });
+    expect(subscription).toMatchObject({
+      traceId: OTHER_TRACE_ID,
+      parentSpanId: CALLER_SPAN_ID,
+      attributes: { 'graphql.operation.name': 'Live' },
+    });
     const delivery = spans.find(({ name }) => name === 'subscription event');
-    expect(delivery?.links).toMatchObject([{ traceId: OTHER_TRACE, spanId: subscription?.spanId }]);
-    expect(delivery?.traceId).not.toBe(OTHER_TRACE);
+    expect(delivery?.links).toMatchObject([{ traceId: OTHER_TRACE_ID, spanId: subscription?.spanId }]);
+    expect(delivery?.traceId).not.toBe(OTHER_TRACE_ID);
 
     const refused = spans.find(({ attributes }) => attributes['error.type'] === 'PAGE_SIZE_TOO_LARGE');
     expect(refused).toMatchObject({ name: 'query', attributes: { 'sessiongraph.error_codes': ['PAGE_SIZE_TOO_LARGE'] } });
     expect(refused?.status.code ?? 0).toBe(0);
 
     for (const { body } of receiver.exports) expect(body.toString()).not.toContain('secret');
-    const lines = operationsOf(server.output());
-    expect(lines.find(({ operation }) => operation === 'Make')).toMatchObject({ traceId: TRACE });
-    const ids = new Set(spans.map(({ traceId }) => traceId));
-    for (const { traceId } of lines) expect(ids).toContain(traceId);
+    const lines = operationLogLines(server.output());
+    expect(lines.find(({ operation }) => operation === 'Make')).toMatchObject({ traceId: TRACE_ID });
+    const exportedTraceIds = new Set(spans.map(({ traceId }) => traceId));
+    for (const { traceId } of lines) expect(exportedTraceIds).toContain(traceId);
   });
 
-  it('shows the statements of each operation, also of those that are under way together', async () => {
+  it('gives each of many concurrent operations its own statement spans', async () => {
     receiver = await startOtlpReceiver();
     const server = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' });
     const url = await server.ready();
@@ -133,62 +137,62 @@ describe('tracing', () => {
     }
   });
 
-  it('sends protobuf where no protocol is named, and what the sampler keeps', async () => {
+  it('sends protobuf by default, and only the traces that the sampler keeps', async () => {
     receiver = await startOtlpReceiver();
     const server = start({
       OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/elsewhere`,
       OTEL_TRACES_SAMPLER: 'parentbased_always_off',
     });
     const url = await server.ready();
-    await send(url, 'query Unkept { serverInfo { version } }');
-    await send(url, 'query Kept { serverInfo { version } }', {}, { traceparent: `00-${TRACE}-${CALLER}-01` });
+    await send(url, 'query Dropped { serverInfo { version } }');
+    await send(url, 'query Kept { serverInfo { version } }', {}, { traceparent: `00-${TRACE_ID}-${CALLER_SPAN_ID}-01` });
     server.kill('SIGTERM');
     expect(await server.ended()).toBe(0);
     const [first] = receiver.exports;
     expect(first).toMatchObject({ path: '/elsewhere', headers: { 'content-type': 'application/x-protobuf' } });
     const bodies = Buffer.concat(receiver.exports.map(({ body }) => body));
     expect(bodies.includes('Kept')).toBe(true);
-    expect(bodies.includes('Unkept')).toBe(false);
-    expect(bodies.includes(Buffer.from(TRACE, 'hex'))).toBe(true);
+    expect(bodies.includes('Dropped')).toBe(false);
+    expect(bodies.includes(Buffer.from(TRACE_ID, 'hex'))).toBe(true);
   });
 
-  it('costs a line of the log where nobody listens', async () => {
-    const gone = await startOtlpReceiver();
-    await gone.close();
+  it('logs one warning if the collector is unreachable, and requests still succeed', async () => {
+    const closedReceiver = await startOtlpReceiver();
+    await closedReceiver.close();
     const server = start({
-      OTEL_EXPORTER_OTLP_ENDPOINT: gone.url,
+      OTEL_EXPORTER_OTLP_ENDPOINT: closedReceiver.url,
       OTEL_EXPORTER_OTLP_TIMEOUT: '200',
       OTEL_BSP_SCHEDULE_DELAY: '10',
     });
     const url = await server.ready();
     const failures = () => server.output().split('spans cannot be sent').length - 1;
-    await until(async () => {
-      expect(await askTypename(url)).toMatchObject({ data: { __typename: 'Query' } });
+    await waitUntil(async () => {
+      expect(await queryTypename(url)).toMatchObject({ data: { __typename: 'Query' } });
       return failures() > 0;
     });
-    for (let n = 0; n < 20; n += 1) await askTypename(url);
+    for (let n = 0; n < 20; n += 1) await queryTypename(url);
     server.kill('SIGTERM');
     expect(await server.ended()).toBe(0);
     expect(failures()).toBe(1);
   });
 
-  it('does not keep the process where the collector takes everything and answers nothing', async () => {
+  it('does not block shutdown if the collector accepts requests and never responds', async () => {
     receiver = await startOtlpReceiver({ answers: false });
     const server = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
-    await askTypename(await server.ready());
+    await queryTypename(await server.ready());
     server.kill('SIGTERM');
     expect(await server.ended()).toBe(0);
     expect(receiver.exports.length).toBeGreaterThan(0);
   });
 
-  it('is off where the SDK is disabled', async () => {
+  it('is off with OTEL_SDK_DISABLED=true', async () => {
     receiver = await startOtlpReceiver();
     const server = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_SDK_DISABLED: 'true' });
-    await askTypename(await server.ready());
+    await queryTypename(await server.ready());
     server.kill('SIGTERM');
     expect(await server.ended()).toBe(0);
     expect(receiver.exports).toEqual([]);
-    const [line] = operationsOf(server.output());
+    const [line] = operationLogLines(server.output());
     expect(line).toHaveProperty('requestId');
     expect(line).not.toHaveProperty('traceId');
   });

@@ -1,18 +1,21 @@
-import { readFile } from 'node:fs/promises';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startServer, stopServers } from '../process/server-process.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { post } from '../support/http-client.ts';
+import { residentMiB } from './resident-memory.ts';
 
 const SESSIONS = 20;
 const MESSAGES = 500;
 
-/** A GB of messages is asked for by so many at once, so many times. */
+/** Each round, this many concurrent requests each ask for up to 1 GB of messages. */
 const CALLERS = 20;
 const ROUNDS = 3;
 
-/** What the process may take, in MiB: all answers together hold 128 MiB of bytes, as rows, text and what is sent; the rest is the process itself. */
+/**
+ * The limit of the process's resident memory, in MiB. All responses together may hold 128 MiB of rows, text and unsent bytes; the rest is
+ * the process itself.
+ */
 const MAX_MIB = 1_500;
 
 let database: TestDatabase;
@@ -24,13 +27,8 @@ afterAll(async () => {
   await database.close();
 });
 
-async function residentMiB(pid: number): Promise<number> {
-  const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kilobytes) / 1024;
-}
-
-/** 1 GB of content, in sessions of the API's making. */
-async function fill(url: string): Promise<string[]> {
+/** Stores 1 GB of message content. Returns the ids of the sessions. */
+async function storeMessages(url: string): Promise<string[]> {
   const ids: string[] = [];
   for (let i = 0; i < SESSIONS; i += 1) {
     const { body } = await post(url, { query: 'mutation { createSession(input: {}) { session { sessionId } } }' });
@@ -50,7 +48,7 @@ async function fill(url: string): Promise<string[]> {
   return ids;
 }
 
-const BOMBS: readonly ((ids: readonly string[]) => Record<string, unknown>)[] = [
+const LARGE_QUERIES: readonly ((ids: readonly string[]) => Record<string, unknown>)[] = [
   () => ({ query: `{ sessions(first: ${SESSIONS}) { nodes { messages(first: ${MESSAGES}) { nodes { content } } } } }` }),
   ids => ({
     query: `{ ${ids.map((id, i) => `a${i}: session(id: "${id}") { messages(first: ${60 + i}) { nodes { content } } }`).join(' ')} }`,
@@ -61,28 +59,30 @@ const BOMBS: readonly ((ids: readonly string[]) => Record<string, unknown>)[] = 
   }),
 ];
 
-it('no number of callers who ask for too much takes the memory of the server', async () => {
+it('a server stays below its memory limit, however many callers request too much data', async () => {
   const server = startServer({ DATABASE_URL: database.url, RATE_LIMIT_REQUESTS: '0' });
   const url = await server.ready();
-  const ids = await fill(url);
+  const ids = await storeMessages(url);
   const before = await residentMiB(server.pid);
-  let most = before;
+  let highest = before;
   const codes = new Set<string | undefined>();
-  const ask = async (body: Record<string, unknown>) => {
+  const send = async (body: Record<string, unknown>) => {
     codes.add((await post(url, body)).body.errors?.[0]?.extensions.code);
-    most = Math.max(most, await residentMiB(server.pid));
+    highest = Math.max(highest, await residentMiB(server.pid));
   };
   const timer = setInterval(async () => {
-    most = Math.max(most, await residentMiB(server.pid));
+    highest = Math.max(highest, await residentMiB(server.pid));
   }, 50);
   for (let round = 0; round < ROUNDS; round += 1) {
-    for (const bomb of BOMBS) await Promise.all(Array.from({ length: CALLERS }, () => ask(bomb(ids))));
+    for (const largeQuery of LARGE_QUERIES) await Promise.all(Array.from({ length: CALLERS }, () => send(largeQuery(ids))));
   }
   clearInterval(timer);
-  process.stdout.write(`resident: ${before.toFixed(0)} MiB before, at most ${most.toFixed(0)} MiB; answers: ${[...codes].join(', ')}\n`);
+  process.stdout.write(
+    `resident: ${before.toFixed(0)} MiB before, at most ${highest.toFixed(0)} MiB; error codes: ${[...codes].join(', ')}\n`,
+  );
   expect([...codes].filter(code => code !== 'QUERY_TOO_COMPLEX' && code !== 'SERVICE_UNAVAILABLE')).toEqual([]);
   expect(codes).toContain('QUERY_TOO_COMPLEX');
-  expect(most).toBeLessThan(MAX_MIB);
+  expect(highest).toBeLessThan(MAX_MIB);
   const { body } = await post(url, {
     query: 'query ($id: ID!) { session(id: $id) { messages(first: 5) { nodes { content } } } }',
     variables: { id: ids[0] },

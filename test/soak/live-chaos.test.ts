@@ -6,15 +6,15 @@ import { stopServers } from '../process/server-process.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createRedisProcess, hasRedis, type RedisProcess } from './redis-process.ts';
 
-const CROWD = { writers: 10, subscribers: 50, cutEveryMs: 40, holdMs: null };
+const SIZE = { writers: 10, subscribers: 50, maxPauseMs: 40, openTransactionMs: null };
 
 let servers: ChaosServers;
 let database: TestDatabase | RestartablePostgres | null = null;
 let redis: RedisProcess | null = null;
 
-async function start(on: TestDatabase | RestartablePostgres, variables: Readonly<Record<string, string>> = {}): Promise<void> {
-  database = on;
-  servers = await startChaosServers(2, { DATABASE_URL: on.url, DATABASE_POOL: '10', ...variables });
+async function start(onDatabase: TestDatabase | RestartablePostgres, variables: Readonly<Record<string, string>> = {}): Promise<void> {
+  database = onDatabase;
+  servers = await startChaosServers(2, { DATABASE_URL: onDatabase.url, DATABASE_POOL: '10', ...variables });
 }
 
 afterEach(async () => {
@@ -26,61 +26,61 @@ afterEach(async () => {
 });
 
 async function run(plan: Omit<ChaosPlan, 'servers' | 'databaseUrl'>): Promise<void> {
-  const { cuts, connections } = await runChaos({ ...plan, servers, databaseUrl: database?.url ?? '' });
-  expect(Object.values(cuts).reduce((sum, count) => sum + count)).toBe(plan.cuts);
-  expect(connections).toBeGreaterThanOrEqual(plan.subscribers + plan.cuts);
+  const { disconnects, connections } = await runChaos({ ...plan, servers, databaseUrl: database?.url ?? '' });
+  expect(Object.values(disconnects).reduce((sum, count) => sum + count)).toBe(plan.disconnects);
+  expect(connections).toBeGreaterThanOrEqual(plan.subscribers + plan.disconnects);
   await servers.close();
 }
 
-describe('50 subscribers of two servers are told all that 10 writers do, once and in order,', () => {
-  it('when connections are cut 1,000 times, and one transaction stays open for seconds', async () => {
+describe('50 subscribers of two servers receive every event of 10 writers once and in order', () => {
+  it('while 1,000 connections break and one transaction stays open for seconds', async () => {
     await start(await createTestDatabase());
-    await run({ ...CROWD, seed: 11, cuts: 1_000, holdMs: 5_000 });
+    await run({ ...SIZE, seed: 11, disconnects: 1_000, openTransactionMs: 5_000 });
   });
 
-  it('when servers are killed, told to stop, and started again', async () => {
+  it('while servers are killed, stopped and started again', async () => {
     await start(await createTestDatabase());
-    const again = (index: number, signal: 'SIGKILL' | 'SIGTERM') => async () => {
+    const restart = (index: number, signal: 'SIGKILL' | 'SIGTERM') => async () => {
       await servers.end(index, signal);
       await servers.start(index);
     };
     await run({
-      ...CROWD,
+      ...SIZE,
       seed: 12,
-      cuts: 400,
-      troubles: [
-        { afterCuts: 60, befall: again(0, 'SIGKILL') },
-        { afterCuts: 160, befall: again(1, 'SIGKILL') },
-        { afterCuts: 260, befall: again(0, 'SIGTERM') },
+      disconnects: 400,
+      outages: [
+        { afterDisconnects: 60, run: restart(0, 'SIGKILL') },
+        { afterDisconnects: 160, run: restart(1, 'SIGKILL') },
+        { afterDisconnects: 260, run: restart(0, 'SIGTERM') },
       ],
     });
   });
 
-  it('when Postgres is stopped and crashes, and is started again', async () => {
+  it('while Postgres stops, crashes and starts again', async () => {
     const postgres = await startRestartablePostgres();
     await start(postgres);
     await run({
-      ...CROWD,
+      ...SIZE,
       seed: 13,
-      cuts: 300,
-      troubles: [
-        { afterCuts: 60, befall: () => postgres.stop().then(() => postgres.start()) },
-        { afterCuts: 160, befall: () => postgres.crash().then(() => postgres.start()) },
+      disconnects: 300,
+      outages: [
+        { afterDisconnects: 60, run: () => postgres.stop().then(() => postgres.start()) },
+        { afterDisconnects: 160, run: () => postgres.crash().then(() => postgres.start()) },
       ],
     });
   });
 
-  it.runIf(hasRedis)('when Redis, which wakes them, is killed and started again', async () => {
+  it.runIf(hasRedis)('while Redis, which carries the wake-ups, is killed and started again', async () => {
     redis = await createRedisProcess();
     await redis.start();
     await start(await createTestDatabase(), { REDIS_URL: redis.url });
     await run({
-      ...CROWD,
+      ...SIZE,
       seed: 14,
-      cuts: 300,
-      troubles: [
-        { afterCuts: 60, befall: async () => redis?.stop() },
-        { afterCuts: 150, befall: async () => redis?.start() },
+      disconnects: 300,
+      outages: [
+        { afterDisconnects: 60, run: async () => redis?.stop() },
+        { afterDisconnects: 150, run: async () => redis?.start() },
       ],
     });
   });

@@ -7,18 +7,18 @@ import { TEST_WAIT_MS } from '../support/wait-time.ts';
 
 const PROGRAM = '/usr/bin/redis-server';
 
-/** A Redis of the test's own, which keeps nothing and can be away. */
+/** A real Redis without persistence, which a test can stop and start. */
 export interface RedisProcess {
-  /** Stays the same through every stop and start. */
+  /** The same after every stop and start. */
   readonly url: string;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Whether this machine has one. */
+/** Whether Redis is installed on this machine. */
 export const hasRedis = existsSync(PROGRAM);
 
-async function freePort(): Promise<number> {
+async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const address = probe.address();
@@ -26,7 +26,7 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-function answers(port: number): Promise<boolean> {
+function acceptsConnections(port: number): Promise<boolean> {
   return new Promise(resolve => {
     const socket = connect(port, '127.0.0.1');
     socket.once('error', () => resolve(false));
@@ -37,17 +37,17 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
-/** Prepares one on a free port. It does not run until it is started. */
+/** Reserves a free port. Redis does not run until `start`. */
 export async function createRedisProcess(): Promise<RedisProcess> {
-  const port = await freePort();
+  const port = await findFreePort();
   let child: ChildProcess | null = null;
   return {
     url: `redis://127.0.0.1:${port}`,
     async start() {
       child = spawn(PROGRAM, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
       const deadline = performance.now() + TEST_WAIT_MS;
-      while (!(await answers(port))) {
-        if (performance.now() > deadline) throw new Error('Redis does not start.');
+      while (!(await acceptsConnections(port))) {
+        if (performance.now() > deadline) throw new Error(`Redis did not accept connections within ${TEST_WAIT_MS} ms.`);
         await delay(20);
       }
     },

@@ -10,7 +10,7 @@ describe('live lists', () => {
     [24, 8],
     [25, 16],
     [26, 8],
-  ])('are what the query gives after 1,000 random mutations (seed %i, %i writers)', async (seed, writers) => {
+  ])('equal the result of the query after 1,000 random mutations (seed %i, %i writers)', async (seed, writers) => {
     const app = await startTestApp();
     expect(await runLiveLists(app, { seed, mutations: 1_000, rounds: 20, writers })).toBeGreaterThan(100);
     await app.close();

@@ -4,7 +4,7 @@ import { contentsOf, startWriteLoad, storedContents } from '../api/steady/write-
 import { startServer, stopServers } from '../process/server-process.ts';
 import { runSql } from '../support/sql.ts';
 
-/** Alternately stopped in order and crashed. */
+/** The database alternately stops cleanly and crashes. */
 const OUTAGES = 20;
 const RESTARTS = 10;
 
@@ -14,8 +14,8 @@ afterEach(async () => {
   await postgres.close();
 });
 
-describe('a server process under load, for minutes', () => {
-  it('answers every request and keeps every acknowledged write through outages of its database, without a restart', async () => {
+describe('a server process under load for minutes', () => {
+  it('responds to every request and keeps every acknowledged write through database outages, without a restart', async () => {
     postgres = await startRestartablePostgres();
     const server = startServer({ DATABASE_URL: postgres.url });
     const url = await server.ready();
@@ -35,7 +35,7 @@ describe('a server process under load, for minutes', () => {
     expect(await server.ended()).toBe(0);
   });
 
-  it('ends on SIGTERM, again and again, with exactly the acknowledged writes in the store', async () => {
+  it('leaves exactly the acknowledged writes in the database after each of many SIGTERMs', async () => {
     postgres = await startRestartablePostgres();
     let acknowledged = 0;
     for (let restart = 0; restart < RESTARTS; restart += 1) {

@@ -1,21 +1,21 @@
 import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { type ServerProcess, startServer } from '../server-process.ts';
 
-/** Servers on one database, each a process of its own, which come and go. */
+/** Server processes on one database, which a test can end and start again. */
 export interface ChaosServers {
-  /** The address of GraphQL of one of them; it may be away just now. */
+  /** The GraphQL URL of a random server, which may not be running at the moment. */
   pick(random: RandomSource): string;
-  /** Ends one. Resolves when its process is gone. */
+  /** Sends the signal to a server. Resolves when its process has ended. */
   end(index: number, signal: 'SIGKILL' | 'SIGTERM'): Promise<void>;
-  /** Starts one that was ended. Resolves when it serves. */
+  /** Starts an ended server again. Resolves when it serves requests. */
   start(index: number): Promise<void>;
-  /** What the ones that were started last have printed. */
+  /** The output of the latest process of each server. */
   outputs(): string;
-  /** Ends all of them, in order. @throws Error where one does not end with code 0 */
+  /** Stops all servers with SIGTERM. @throws Error if one does not exit with code 0 */
   close(): Promise<void>;
 }
 
-/** Starts so many with these environment variables. */
+/** Starts `count` servers with these environment variables. */
 export async function startChaosServers(count: number, variables: Readonly<Record<string, string>>): Promise<ChaosServers> {
   const processes: ServerProcess[] = Array.from({ length: count }, () => startServer(variables));
   const urls: string[] = await Promise.all(processes.map(server => server.ready()));
@@ -35,7 +35,7 @@ export async function startChaosServers(count: number, variables: Readonly<Recor
       for (const server of processes) server.kill('SIGTERM');
       for (const server of processes) {
         const code = await server.ended();
-        if (code !== 0) throw new Error(`A server ended with ${code}:\n${server.output()}`);
+        if (code !== 0) throw new Error(`A server ended with exit code ${code}:\n${server.output()}`);
       }
     },
   };

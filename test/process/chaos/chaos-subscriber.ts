@@ -2,35 +2,35 @@ import type { Socket } from 'node:net';
 import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { encodeEventCursor } from '../../../src/events/event-cursor.ts';
 import type { ChaosServers } from './chaos-servers.ts';
-import { openCuttableStream, type StreamResult, type StreamTransport } from './cuttable-stream.ts';
+import { type ComparableEvent, toComparableEvent } from './comparable-event.ts';
+import { openSocketStream, type StreamResult, type StreamTransport } from './socket-stream.ts';
 import type { SubscriberKind } from './subscriber-kind.ts';
-import { type ToldEvent, toToldEvent } from './told-event.ts';
 
-/** How a connection is lost: closed without a goodbye, reset, or left open by a client that neither reads nor answers any more. */
-export const CUTS = ['destroy', 'reset', 'abandon'] as const;
-export type Cut = (typeof CUTS)[number];
+/** How a connection breaks: closed without a close frame, reset, or left open by a client that neither reads nor answers any more. */
+export const DISCONNECT_KINDS = ['destroy', 'reset', 'abandon'] as const;
+export type DisconnectKind = (typeof DISCONNECT_KINDS)[number];
 
-/** What a subscriber is. */
+/** The subscription, transport and servers of a subscriber. */
 export interface SubscriberOptions {
   readonly kind: SubscriberKind;
   readonly transport: StreamTransport;
   readonly servers: ChaosServers;
   readonly random: RandomSource;
-  /** Called once, for what no client has to expect. */
-  readonly onFault: (error: Error) => void;
+  /** Receives errors that no client has to expect. */
+  readonly onFailure: (error: Error) => void;
 }
 
 const RECONNECT_MS = 200;
 
-/** A client that resumes by itself, with the cursor of the last event it has, at one server or the other. */
+/** A client that reconnects to a random server and resumes after the last event it received. */
 export class ChaosSubscriber {
-  /** Every event it was given, in the order it came. */
-  readonly told: ToldEvent[] = [];
+  /** Every event received, in order of arrival. */
+  readonly received: ComparableEvent[] = [];
   readonly name: string;
   readonly kind: SubscriberKind;
   readonly #options: SubscriberOptions;
   readonly #abandoned: Socket[] = [];
-  /** What happened to its connections, for the report of a fault. */
+  /** What happened to its connections, for error messages. */
   readonly #journal: string[] = [];
   #socket: Socket | null = null;
   #isOpen = false;
@@ -45,56 +45,56 @@ export class ChaosSubscriber {
     this.name = `${options.kind.name} over ${options.transport}`;
   }
 
-  /** True while it has a connection on which it has subscribed. */
+  /** True while it has a connection on which it sent the subscription. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
 
-  /** What happened to its connections lately. */
+  /** The latest entries of the journal. */
   get journal(): string {
     return this.#journal.slice(-12).join('\n');
   }
 
-  /** Connects; what it is told begins with the beginning of the log. */
+  /** Connects and subscribes after the last received event; at first, from the start of the log. */
   start(): void {
     const { kind, transport, servers, random } = this.#options;
-    const last = this.told.at(-1)?.seq ?? 0n;
+    const last = this.received.at(-1)?.seq ?? 0n;
     const url = servers.pick(random);
-    // An event stream is given the `after` it began with, as an EventSource would: the last event's id must win.
+    // An EventSource keeps the URL, and so the `after`, of its first request. `Last-Event-ID` must take precedence over it.
     const after = encodeEventCursor(transport === 'sse' ? 0n : last);
     const operation = { query: kind.query, variables: { ...kind.variables, after } };
     const isCurrent = () => this.#socket === socket;
-    const socket = openCuttableStream(transport, url, operation, this.#lastEventId, {
+    const socket = openSocketStream(transport, url, operation, this.#lastEventId, {
       onOpen: () => {
         if (!isCurrent()) return;
         this.#isOpen = true;
-        this.#note(`connected to ${url} behind ${last}`);
+        this.#note(`connected to ${url} after event ${last}`);
       },
       onResult: (result, id) => {
-        if (isCurrent()) this.#take(result, id);
+        if (isCurrent()) this.#receive(result, id);
       },
-      onPlace: id => {
+      onLastEventId: id => {
         if (isCurrent()) this.#lastEventId = id;
       },
       onEnd: reason => {
         if (!isCurrent()) return;
         this.#note(reason);
-        this.#lose(RECONNECT_MS);
+        this.#reconnect(RECONNECT_MS);
       },
     });
     this.connections += 1;
     this.#socket = socket;
   }
 
-  /** Takes its connection away. */
-  cut(how: Cut): void {
+  /** Breaks its connection. */
+  disconnect(kind: DisconnectKind): void {
     const socket = this.#socket;
-    this.#note(how);
-    this.#lose(this.#options.random.integer(0, 20));
-    this.#end(socket, how);
+    this.#note(kind);
+    this.#reconnect(this.#options.random.integer(0, 20));
+    this.#breakSocket(socket, kind);
   }
 
-  /** Reads nothing for a while, and then goes on over the same connection. */
+  /** Stops reading for a while, then continues on the same connection. */
   stall(milliseconds: number): void {
     const socket = this.#socket;
     socket?.pause();
@@ -104,44 +104,44 @@ export class ChaosSubscriber {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    this.#end(this.#socket, 'destroy');
+    this.#breakSocket(this.#socket, 'destroy');
     for (const socket of this.#abandoned) socket.destroy();
   }
 
   #note(text: string): void {
-    this.#journal.push(`${new Date().toISOString()} ${text}, last event ${this.told.at(-1)?.seq ?? 'none'}`);
+    this.#journal.push(`${new Date().toISOString()} ${text}, last event ${this.received.at(-1)?.seq ?? 'none'}`);
   }
 
-  #end(socket: Socket | null, how: Cut): void {
-    if (how === 'destroy') socket?.destroy();
-    else if (how === 'reset') socket?.resetAndDestroy();
+  #breakSocket(socket: Socket | null, kind: DisconnectKind): void {
+    if (kind === 'destroy') socket?.destroy();
+    else if (kind === 'reset') socket?.resetAndDestroy();
     else if (socket !== null) this.#abandoned.push(socket.pause());
   }
 
-  #lose(afterMs: number): void {
+  #reconnect(afterMs: number): void {
     this.#socket = null;
     this.#isOpen = false;
     if (!this.#closed) this.#retry = setTimeout(() => this.start(), afterMs);
   }
 
-  #take({ data, errors = [] }: StreamResult, id: string | null): void {
+  #receive({ data, errors = [] }: StreamResult, id: string | null): void {
     const event = data?.[this.kind.field];
-    const fatal = errors.find(({ extensions }) => !extensions.retryable);
-    if (fatal !== undefined) {
-      this.#options.onFault(new Error(`${this.name}: ${JSON.stringify(errors)}\n${this.journal}`));
+    const fatalError = errors.find(({ extensions }) => !extensions.retryable);
+    if (fatalError !== undefined) {
+      this.#options.onFailure(new Error(`${this.name}: ${JSON.stringify(errors)}\n${this.journal}`));
     } else if (event === undefined || event === null) {
-      // The event could not be answered, or the subscription not begun: what a client does then is to come again.
+      // A retryable error: the server could not resolve the event or start the subscription. Clients reconnect in this case.
       this.#note(JSON.stringify(errors));
       const socket = this.#socket;
-      this.#lose(RECONNECT_MS);
+      this.#reconnect(RECONNECT_MS);
       socket?.destroy();
     } else {
-      const told = toToldEvent(event);
-      if (id !== null && id !== encodeEventCursor(told.seq)) {
-        this.#options.onFault(new Error(`${this.name}: the id ${id} is not that of the event ${told.line}`));
+      const received = toComparableEvent(event);
+      if (id !== null && id !== encodeEventCursor(received.seq)) {
+        this.#options.onFailure(new Error(`${this.name}: the event has the id ${id}, which is not its cursor: ${received.line}`));
       }
       this.#lastEventId = id;
-      this.told.push(told);
+      this.received.push(received);
     }
   }
 }

@@ -5,73 +5,74 @@ import { post } from '../../support/http-client.ts';
 import { TEST_WAIT_MS } from '../../support/wait-time.ts';
 import type { ChaosServers } from './chaos-servers.ts';
 
-/** What was acknowledged to writers. */
+/** The writes that the servers acknowledged, as ids of sessions and messages. */
 export interface Acknowledged {
   readonly createdSessions: string[];
   readonly removedSessions: string[];
   readonly addedMessages: string[];
   readonly deletedMessages: string[];
-  /** Of each update of metadata, its session. */
+  /** The session of each metadata update. */
   readonly updatedSessions: string[];
 }
 
-/** Nothing yet. */
-export function nothingAcknowledged(): Acknowledged {
+/** Returns empty lists. */
+export function createAcknowledged(): Acknowledged {
   return { createdSessions: [], removedSessions: [], addedMessages: [], deletedMessages: [], updatedSessions: [] };
 }
 
-/** Where writers write. */
-export interface WriterWorld {
+/** What all writers of a run share. */
+export interface WriterSetup {
   readonly servers: ChaosServers;
-  /** Sessions all of them write to. */
+  /** Sessions that all writers write to. */
   readonly common: readonly [string, ...string[]];
   readonly agents: readonly [string, ...string[]];
   readonly acknowledged: Acknowledged;
 }
 
+/** A session that only one writer writes to. */
 interface OwnSession {
   readonly id: string;
   readonly messages: string[];
   parentId: string | null;
   state: 'open' | 'ended' | 'trashed';
-  /** What it comes back to from the trash. */
-  before: 'open' | 'ended';
+  /** The state to which a restore brings it back. */
+  stateBeforeTrash: 'open' | 'ended';
 }
 
 type Payload = Readonly<Record<string, unknown>>;
 
 const PAUSE_MS = 50;
-/** How long a write is tried; servers and databases are away for shorter. */
-const KEEP_TRYING_MS = 2 * TEST_WAIT_MS;
+/** How long a write is retried; longer than any outage of a server or database. */
+const RETRY_FOR_MS = 2 * TEST_WAIT_MS;
 
 /**
- * Sends a mutation until a server has answered it, with the idempotency key it must have unless a second time does no harm.
- * @param harmless the code of the answer to a second time, where there is no key
- * @returns the payload; null where an earlier try has done it unheard
- * @throws Error for any refusal that is not to be tried again
+ * Sends a mutation and retries it until a server responds. It has an idempotency key, unless `repeatedCode` is given.
+ * @param repeatedCode for mutations without an idempotency key: the error code of a mutation that an earlier attempt completed
+ * @returns the payload; null if an earlier attempt completed the mutation and its response was lost
+ * @throws Error for an error that is not retryable
  */
 async function mutate(
   servers: ChaosServers,
   random: RandomSource,
-  { field, selection, input, harmless }: { field: string; selection: string; input: Payload; harmless?: string },
+  { field, selection, input, repeatedCode }: { field: string; selection: string; input: Payload; repeatedCode?: string },
 ): Promise<Payload | null> {
   const type = `${field.charAt(0).toUpperCase()}${field.slice(1)}Input`;
   const text = `mutation ($input: ${type}!) { ${field}(input: $input) { ${selection} } }`;
-  const variables = { input: harmless === undefined ? { ...input, idempotencyKey: randomUUID() } : input };
-  const deadline = performance.now() + KEEP_TRYING_MS;
+  const variables = { input: repeatedCode === undefined ? { ...input, idempotencyKey: randomUUID() } : input };
+  const deadline = performance.now() + RETRY_FOR_MS;
   for (let attempt = 1; ; attempt += 1) {
     const { data, errors } = await post(servers.pick(random), { query: text, variables }).then(
       ({ body }) => body,
-      // The connection broke: whether it was done, nobody knows.
+      // The connection broke, so the outcome is unknown.
       () => ({ data: null, errors: undefined }),
     );
     const payload = data?.[field];
     if (payload !== undefined && payload !== null) return payload as Payload;
     const [error] = errors ?? [];
-    if (attempt > 1 && error !== undefined && error.extensions.code === harmless) return null;
-    const isOver = performance.now() > deadline;
-    if (isOver || (error !== undefined && !error.extensions.retryable)) {
-      throw new Error(`${field}, attempt ${attempt}: ${JSON.stringify(error ?? 'no answer')} to ${JSON.stringify(variables)}`);
+    if (attempt > 1 && error !== undefined && error.extensions.code === repeatedCode) return null;
+    const isTooLate = performance.now() > deadline;
+    if (isTooLate || (error !== undefined && !error.extensions.retryable)) {
+      throw new Error(`${field}, attempt ${attempt}: ${JSON.stringify(error ?? 'no response')} for ${JSON.stringify(variables)}`);
     }
     await delay(random.integer(0, 2 * PAUSE_MS));
   }
@@ -79,35 +80,35 @@ async function mutate(
 
 /** Creates a session. @returns its UUID */
 export async function createSession(
-  { servers, acknowledged }: Pick<WriterWorld, 'servers' | 'acknowledged'>,
+  { servers, acknowledged }: Pick<WriterSetup, 'servers' | 'acknowledged'>,
   random: RandomSource,
   input: Payload,
 ): Promise<string> {
   const payload = await mutate(servers, random, { field: 'createSession', selection: 'session { sessionId }', input });
   const session = payload?.session as { readonly sessionId: string } | undefined;
-  if (session === undefined) throw new Error('A session that was created is not in the answer.');
+  if (session === undefined) throw new Error('The response to createSession has no session.');
   acknowledged.createdSessions.push(session.sessionId);
   return session.sessionId;
 }
 
-/** A client that does everything there is to do, at random: to sessions of its own, and to those all write to. */
+/** A client that sends every kind of mutation at random, to its own sessions and to the common ones. */
 export class ChaosWriter {
-  readonly #world: WriterWorld;
+  readonly #setup: WriterSetup;
   readonly #random: RandomSource;
-  readonly #own: OwnSession[] = [];
-  /** Messages of its own in common sessions, with these. */
+  readonly #ownSessions: OwnSession[] = [];
+  /** Messages that it appended to common sessions. */
   readonly #commonMessages: { readonly id: string; readonly sessionId: string }[] = [];
-  #number = 0;
+  #createdCount = 0;
 
-  constructor(world: WriterWorld, random: RandomSource) {
-    this.#world = world;
+  constructor(setup: WriterSetup, random: RandomSource) {
+    this.#setup = setup;
     this.#random = random;
   }
 
-  /** Makes one write. */
+  /** Sends one random mutation. */
   async write(): Promise<void> {
     const random = this.#random;
-    const what = random.weighted([
+    const action = random.weighted([
       ['create', 8],
       ['append', 34],
       ['appendMany', 8],
@@ -121,7 +122,7 @@ export class ChaosWriter {
       ['deleteMessage', 6],
     ]);
     const open = this.#pick(({ state }) => state === 'open');
-    switch (what) {
+    switch (action) {
       case 'create':
         return this.#create();
       case 'append':
@@ -132,7 +133,7 @@ export class ChaosWriter {
         return this.#updateMetadata();
       case 'status':
         return void (await this.#send('updateSession', 'session { version }', {
-          id: random.pick(this.#world.common),
+          id: random.pick(this.#setup.common),
           status: random.pick(['ACTIVE', 'WORKING']),
         }));
       case 'link':
@@ -153,31 +154,31 @@ export class ChaosWriter {
   }
 
   #send(field: string, selection: string, input: Payload): Promise<Payload | null> {
-    return mutate(this.#world.servers, this.#random, { field, selection, input });
+    return mutate(this.#setup.servers, this.#random, { field, selection, input });
   }
 
-  #pick(which: (session: OwnSession) => boolean): OwnSession | undefined {
-    const fitting = this.#own.filter(which);
-    return fitting[this.#random.integer(0, Math.max(0, fitting.length - 1))];
+  #pick(condition: (session: OwnSession) => boolean): OwnSession | undefined {
+    const candidates = this.#ownSessions.filter(condition);
+    return candidates[this.#random.integer(0, Math.max(0, candidates.length - 1))];
   }
 
-  /** A session to write to: often a common one, so that writers meet. */
+  /** Picks a session to write to. Half of the time it is a common one, to make writers collide. */
   #target(): { readonly id: string; readonly own: OwnSession | undefined } {
     const own = this.#random.chance(0.5) ? this.#pick(({ state }) => state === 'open') : undefined;
-    return { id: own?.id ?? this.#random.pick(this.#world.common), own };
+    return { id: own?.id ?? this.#random.pick(this.#setup.common), own };
   }
 
   async #create(): Promise<void> {
     const random = this.#random;
     const parent = this.#pick(({ state }) => state !== 'trashed')?.id;
-    const parentId = random.chance(0.6) ? (random.chance(0.5) ? parent : random.pick(this.#world.common)) : undefined;
-    this.#number += 1;
-    const id = await createSession(this.#world, random, {
-      agentId: random.pick(this.#world.agents),
-      title: `session ${this.#number}`,
+    const parentId = random.chance(0.6) ? (random.chance(0.5) ? parent : random.pick(this.#setup.common)) : undefined;
+    this.#createdCount += 1;
+    const id = await createSession(this.#setup, random, {
+      agentId: random.pick(this.#setup.agents),
+      title: `session ${this.#createdCount}`,
       ...(parentId === undefined ? {} : { parentId }),
     });
-    this.#own.push({ id, messages: [], parentId: parentId ?? null, state: 'open', before: 'open' });
+    this.#ownSessions.push({ id, messages: [], parentId: parentId ?? null, state: 'open', stateBeforeTrash: 'open' });
   }
 
   async #append(count: number): Promise<void> {
@@ -192,7 +193,7 @@ export class ChaosWriter {
         : await this.#send('appendMessages', 'messages { messageId }', { sessionId: id, messages });
     const added = (payload?.messages ?? [payload?.message]) as readonly { readonly messageId: string }[];
     for (const { messageId } of added) {
-      this.#world.acknowledged.addedMessages.push(messageId);
+      this.#setup.acknowledged.addedMessages.push(messageId);
       if (own === undefined) this.#commonMessages.push({ id: messageId, sessionId: id });
       else own.messages.push(messageId);
     }
@@ -200,17 +201,17 @@ export class ChaosWriter {
 
   async #updateMetadata(): Promise<void> {
     const { id } = this.#target();
-    this.#world.acknowledged.updatedSessions.push(id);
-    // Never the same twice: what changes nothing is no event.
+    this.#setup.acknowledged.updatedSessions.push(id);
+    // The value is always new, because an update without a change writes no event.
     await this.#send('updateSession', 'session { version }', { id, metadata: { [`k${this.#random.integer(0, 9)}`]: randomUUID() } });
   }
 
-  /** A parent is always older than its child, so that there is no circle. */
+  /** Gives a session a parent. The parent is always older than the child, which rules out cycles. */
   async #link(): Promise<void> {
     const child = this.#pick(({ state, parentId }) => state !== 'trashed' && parentId === null);
     if (child === undefined) return this.#create();
-    const older = this.#own.slice(0, this.#own.indexOf(child)).filter(({ state }) => state !== 'trashed');
-    const parentId = older[this.#random.integer(0, 2 * older.length)]?.id ?? this.#random.pick(this.#world.common);
+    const older = this.#ownSessions.slice(0, this.#ownSessions.indexOf(child)).filter(({ state }) => state !== 'trashed');
+    const parentId = older[this.#random.integer(0, 2 * older.length)]?.id ?? this.#random.pick(this.#setup.common);
     child.parentId = parentId;
     await this.#send('updateSession', 'session { version }', { id: child.id, parentId });
   }
@@ -218,40 +219,41 @@ export class ChaosWriter {
   async #trash(): Promise<void> {
     const session = this.#pick(({ state }) => state !== 'trashed');
     if (session === undefined) return this.#create();
-    session.before = session.state === 'ended' ? 'ended' : 'open';
+    session.stateBeforeTrash = session.state === 'ended' ? 'ended' : 'open';
     session.state = 'trashed';
-    await mutate(this.#world.servers, this.#random, {
+    await mutate(this.#setup.servers, this.#random, {
       field: 'deleteSession',
       selection: 'deletedId',
       input: { id: session.id },
-      harmless: 'SESSION_NOT_FOUND',
+      repeatedCode: 'SESSION_NOT_FOUND',
     });
   }
 
   async #restore(): Promise<void> {
     const session = this.#pick(({ state }) => state === 'trashed');
     if (session === undefined) return this.#trash();
-    await mutate(this.#world.servers, this.#random, {
+    await mutate(this.#setup.servers, this.#random, {
       field: 'restoreSession',
       selection: 'session { version }',
       input: { id: session.id },
-      harmless: '',
+      // A repeated restore succeeds.
+      repeatedCode: '',
     });
-    session.state = session.before;
+    session.state = session.stateBeforeTrash;
   }
 
   async #remove(): Promise<void> {
     const session = this.#pick(() => true);
     if (session === undefined) return this.#create();
-    this.#own.splice(this.#own.indexOf(session), 1);
-    // Its children are roots from then on; that a session gets a second parent is left to other tests.
-    await mutate(this.#world.servers, this.#random, {
+    this.#ownSessions.splice(this.#ownSessions.indexOf(session), 1);
+    // Its children become roots. This writer never gives them another parent; other tests check that.
+    await mutate(this.#setup.servers, this.#random, {
       field: 'deleteSession',
       selection: 'deletedId',
       input: { id: session.id, permanent: true },
-      harmless: 'SESSION_NOT_FOUND',
+      repeatedCode: 'SESSION_NOT_FOUND',
     });
-    this.#world.acknowledged.removedSessions.push(session.id);
+    this.#setup.acknowledged.removedSessions.push(session.id);
   }
 
   async #deleteMessage(): Promise<void> {
@@ -261,12 +263,12 @@ export class ChaosWriter {
         ? { id: String(own.messages.pop()), sessionId: own.id }
         : this.#commonMessages.splice(this.#random.integer(0, Math.max(0, this.#commonMessages.length - 1)), 1)[0];
     if (message === undefined) return this.#append(2);
-    await mutate(this.#world.servers, this.#random, {
+    await mutate(this.#setup.servers, this.#random, {
       field: 'deleteMessage',
       selection: 'deletedId',
       input: message,
-      harmless: 'MESSAGE_NOT_FOUND',
+      repeatedCode: 'MESSAGE_NOT_FOUND',
     });
-    this.#world.acknowledged.deletedMessages.push(message.id);
+    this.#setup.acknowledged.deletedMessages.push(message.id);
   }
 }

@@ -1,18 +1,18 @@
-/** A subscription, and independently of it what of the log it must give. */
+/** A subscription, and the SQL condition that selects the events it must deliver. */
 export interface SubscriberKind {
   readonly name: string;
   /** The root field. */
   readonly field: 'sessionEvents' | 'messageAdded' | 'sessionStatusChanged';
   readonly query: string;
-  /** Without `after`. */
+  /** The variables, without `after`. */
   readonly variables: Readonly<Record<string, unknown>>;
-  /** The same in SQL: a condition on the row `e` of the log. */
+  /** The filter as a condition in SQL on a row `e` of the event table. */
   readonly condition: string;
 }
 
-/** What the filters name. */
+/** The sessions and agents that the filters name. */
 export interface KnownSessions {
-  /** Sessions that are never deleted and take messages all the time. */
+  /** Sessions that every writer writes to and that are never deleted. */
   readonly common: readonly [string, string, string, ...string[]];
   readonly agents: readonly [string, string, string];
 }
@@ -32,33 +32,34 @@ const MESSAGES = `subscription Messages($sessionId: ID!, $after: String) {
 const STATUSES = `subscription Statuses($sessionId: ID, $agentId: String, $after: String) {
   sessionStatusChanged(sessionId: $sessionId, agentId: $agentId, after: $after) { ${EVENT} from to } }`;
 
-const list = (values: readonly string[]) => values.map(value => `'${value}'`).join(', ');
+const toSqlList = (values: readonly string[]) => values.map(value => `'${value}'`).join(', ');
 
 /**
- * That the event's session is one of these or a descendant of one at that place of the log: for each link from a child to its parent the
- * events between which it stood, both included, and for each descendant those for which all links above it did.
+ * A condition: when the event was written, its session was one of the roots or a descendant of one.
+ * `link` has each link from a child to its parent, with the first and last event while it existed. `below` has each root and
+ * descendant, with the first and last event while all links above it existed.
  */
-function isBelow(roots: readonly string[]): string {
+function isInTreeOf(roots: readonly string[]): string {
   return `e.seq in (
     with recursive link as (
-      select made.session_id as child, (made.payload ->> 'parentId')::uuid as parent, made.seq as since, (
-        select min(cut.seq) from aria_engine.session_events cut where cut.session_id = made.session_id and cut.seq > made.seq
-          and (cut.payload ? 'formerParentId' or cut.payload ->> 'permanent' = 'true')
+      select linked.session_id as child, (linked.payload ->> 'parentId')::uuid as parent, linked.seq as since, (
+        select min(unlinked.seq) from aria_engine.session_events unlinked where unlinked.session_id = linked.session_id
+          and unlinked.seq > linked.seq and (unlinked.payload ? 'formerParentId' or unlinked.payload ->> 'permanent' = 'true')
       ) as until
-      from aria_engine.session_events made where made.type in ('CREATED', 'UPDATED') and made.payload ? 'parentId'
+      from aria_engine.session_events linked where linked.type in ('CREATED', 'UPDATED') and linked.payload ? 'parentId'
     ), below as (
-      select id, 0::bigint as since, 9223372036854775807 as until from unnest(array[${list(roots)}]::uuid[]) id
+      select id, 0::bigint as since, 9223372036854775807 as until from unnest(array[${toSqlList(roots)}]::uuid[]) id
       union
       select link.child, greatest(below.since, link.since), least(below.until, coalesce(link.until, below.until))
       from below join link on link.parent = below.id
         and greatest(below.since, link.since) <= least(below.until, coalesce(link.until, below.until))
     )
-    select told.seq from below join aria_engine.session_events told
-      on told.session_id = below.id and told.seq between below.since and below.until
+    select event.seq from below join aria_engine.session_events event
+      on event.session_id = below.id and event.seq between below.since and below.until
   )`;
 }
 
-/** One of each kind of filter. */
+/** Returns one subscription for each kind of filter. */
 export function subscriberKinds({ common, agents }: KnownSessions): readonly SubscriberKind[] {
   const [first, second, third] = common;
   const events = (name: string, filter: object | null, condition: string, query = EVENTS): SubscriberKind => ({
@@ -74,25 +75,25 @@ export function subscriberKinds({ common, agents }: KnownSessions): readonly Sub
     events('all', null, 'true'),
     events('all with sessions', {}, 'true', EVENTS_WITH_SESSION),
     events('an agent', { agentIds: [agents[0]] }, `e.agent_id = '${agents[0]}'`),
-    events('two agents', { agentIds: agents.slice(1) }, `e.agent_id in (${list(agents.slice(1))})`, EVENTS_WITH_SESSION),
-    events('messages', { types: messageTypes }, `e.type in (${list(messageTypes)})`),
-    events('all but messages', { types: otherTypes }, `e.type in (${list(otherTypes)})`),
-    events('sessions', { sessionIds: [first, second] }, `e.session_id in (${list([first, second])})`, EVENTS_WITH_SESSION),
+    events('two agents', { agentIds: agents.slice(1) }, `e.agent_id in (${toSqlList(agents.slice(1))})`, EVENTS_WITH_SESSION),
+    events('messages', { types: messageTypes }, `e.type in (${toSqlList(messageTypes)})`),
+    events('all but messages', { types: otherTypes }, `e.type in (${toSqlList(otherTypes)})`),
+    events('sessions', { sessionIds: [first, second] }, `e.session_id in (${toSqlList([first, second])})`, EVENTS_WITH_SESSION),
     events(
       'messages of sessions of an agent',
       { sessionIds: common, types: messageTypes, agentIds: [agents[0]] },
-      `e.session_id in (${list(common)}) and e.type in (${list(messageTypes)}) and e.agent_id = '${agents[0]}'`,
+      `e.session_id in (${toSqlList(common)}) and e.type in (${toSqlList(messageTypes)}) and e.agent_id = '${agents[0]}'`,
     ),
-    events('descendants', { sessionIds: [first], includeDescendants: true }, isBelow([first])),
+    events('descendants', { sessionIds: [first], includeDescendants: true }, isInTreeOf([first])),
     events(
       'descendants of an agent',
       { sessionIds: [first, second], includeDescendants: true, agentIds: [agents[1]] },
-      `${isBelow([first, second])} and e.agent_id = '${agents[1]}'`,
+      `${isInTreeOf([first, second])} and e.agent_id = '${agents[1]}'`,
     ),
     events(
-      'what is made of descendants',
+      'descendants without messages',
       { sessionIds: [second, third], includeDescendants: true, types: otherTypes },
-      `${isBelow([second, third])} and e.type in (${list(otherTypes)})`,
+      `${isInTreeOf([second, third])} and e.type in (${toSqlList(otherTypes)})`,
       EVENTS_WITH_SESSION,
     ),
     {

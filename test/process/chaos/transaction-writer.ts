@@ -2,19 +2,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 
-/** A process beside the servers, as an import is one: it writes events in transactions of its own, and wakes nobody. */
+/** Writes events directly to the database, as an import does: in its own transactions and without wake-ups. */
 export interface TransactionWriter {
   /** Ids of events whose commit was acknowledged. */
   readonly committed: readonly string[];
-  /** Ids of events that were taken back. */
+  /** Ids of events whose transaction was rolled back. */
   readonly rolledBack: readonly string[];
   /**
-   * Writes events of one session in one transaction, which sleeps in between; one in five is taken back. Where the connection breaks,
-   * nothing is known of it, and the next call connects again.
+   * Writes a few events in one transaction, with pauses between them. One transaction in five is rolled back. If the connection
+   * breaks, the outcome is unknown, the ids are not recorded, and the next call connects again.
    */
   write(): Promise<void>;
-  /** Writes one event and commits when `until` resolves. */
-  hold(until: () => Promise<void>): Promise<void>;
+  /** Writes one event, and commits it when `waitBeforeCommit` resolves. */
+  writeSlowly(waitBeforeCommit: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -24,16 +24,19 @@ const INSERT = `insert into aria_engine.session_events (session_id, agent_id, ty
 
 const RECONNECT_MS = 100;
 
-/** @param sessionId of the session whose events it writes, under its lock as everyone does */
+/**
+ * Creates a writer of the events of one session. It locks the session as every writer does.
+ * @param sessionId the session
+ */
 export function createTransactionWriter(databaseUrl: string, sessionId: string, random: RandomSource): TransactionWriter {
   const committed: string[] = [];
   const rolledBack: string[] = [];
   let client: Client | null = null;
 
-  async function connected(): Promise<Client> {
+  async function ensureConnected(): Promise<Client> {
     if (client !== null) return client;
     const next = new Client({ connectionString: databaseUrl });
-    // What is under way fails as well.
+    // Without a listener the error would crash the process. The running query fails as well.
     next.on('error', () => undefined);
     await next.connect();
     client = next;
@@ -46,7 +49,7 @@ export function createTransactionWriter(databaseUrl: string, sessionId: string, 
   }
 
   async function begin(): Promise<Client> {
-    const connection = await connected();
+    const connection = await ensureConnected();
     await connection.query('begin');
     await connection.query(LOCK, [sessionId]);
     return connection;
@@ -63,19 +66,19 @@ export function createTransactionWriter(databaseUrl: string, sessionId: string, 
           ids.push(await insert(connection));
           await delay(random.integer(0, 200));
         }
-        const isTakenBack = random.chance(0.2);
-        await connection.query(isTakenBack ? 'rollback' : 'commit');
-        (isTakenBack ? rolledBack : committed).push(...ids);
+        const rollsBack = random.chance(0.2);
+        await connection.query(rollsBack ? 'rollback' : 'commit');
+        (rollsBack ? rolledBack : committed).push(...ids);
       } catch {
         await client?.end().catch(() => undefined);
         client = null;
         await delay(RECONNECT_MS);
       }
     },
-    async hold(until) {
+    async writeSlowly(waitBeforeCommit) {
       const connection = await begin();
       const id = await insert(connection);
-      await until();
+      await waitBeforeCommit();
       await connection.query('commit');
       committed.push(id);
     },

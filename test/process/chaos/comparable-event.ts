@@ -1,8 +1,8 @@
 import { decodeEventCursor } from '../../../src/events/event-cursor.ts';
 import { runSql } from '../../support/sql.ts';
 
-/** What all events have in answers. */
-interface AnsweredEvent {
+/** An event as the API returns it, with the fields that the subscriptions of the chaos run select. */
+interface ApiEvent {
   readonly __typename: string;
   readonly cursor: string;
   readonly occurredAt: string;
@@ -16,20 +16,20 @@ interface AnsweredEvent {
   readonly message?: { readonly position: number } | null;
 }
 
-/** An event as a client was told of it, or as it should be. */
-export interface ToldEvent {
+/** An event in a form in which received and logged events can be compared. */
+export interface ComparableEvent {
   readonly seq: bigint;
-  /** All of it that never changes, as one text to compare. */
+  /** All values of the event that never change, in one line of text. */
   readonly line: string;
-  /** Of a message that is added, null where the message could not be had. */
+  /** The position of an added message; null if the message was not returned, and for other events. */
   readonly position: number | null;
 }
 
-/** Reads an event from an answer. */
-export function toToldEvent(answer: unknown): ToldEvent {
-  const event = answer as AnsweredEvent;
+/** Converts an event that the API returned. */
+export function toComparableEvent(apiEvent: unknown): ComparableEvent {
+  const event = apiEvent as ApiEvent;
   const seq = decodeEventCursor(event.cursor);
-  if (seq === null) throw new Error(`Not a cursor: ${JSON.stringify(answer)}`);
+  if (seq === null) throw new Error(`The event has no valid cursor: ${JSON.stringify(apiEvent)}`);
   const detail = [
     event.changed?.join('+') ?? '',
     event.from === undefined ? '' : `${event.from}>${event.to}`,
@@ -43,9 +43,9 @@ export function toToldEvent(answer: unknown): ToldEvent {
   };
 }
 
-/** An event of the log; of a message that is added and still there, its position. */
-export interface LoggedEvent extends ToldEvent {
-  /** Of the row. */
+/** An event read from the table. `position` is that of the added message if the message still exists. */
+export interface LoggedEvent extends ComparableEvent {
+  /** The row's id. */
   readonly id: string;
   readonly type: string;
   readonly sessionId: string;
@@ -62,8 +62,8 @@ select e.seq, e.id, e.type::text as type, e.session_id as "sessionId", e.payload
       when 'MESSAGE_DELETED' then 'MessageDeletedEvent'
     end, ' ', e.session_id, ' ', e.agent_id, ' ', to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), ' ',
     case e.type
-      when 'UPDATED' then (select string_agg(name, '+' order by place) from jsonb_array_elements_text(e.payload -> 'changed')
-        with ordinality changed(name, place))
+      when 'UPDATED' then (select string_agg(name, '+' order by index) from jsonb_array_elements_text(e.payload -> 'changed')
+        with ordinality changed(name, index))
       when 'STATUS_CHANGED' then concat(e.payload ->> 'from', '>', e.payload ->> 'to')
       when 'DELETED' then e.payload ->> 'permanent'
       when 'MESSAGE_DELETED' then e.payload ->> 'messageId'
@@ -73,11 +73,11 @@ from aria_engine.session_events e
 left join aria_engine.chat_messages m on e.type = 'MESSAGE_ADDED' and m.session_id = e.session_id and m.id::text = e.payload ->> 'messageId'
 order by e.seq`;
 
-/** The whole log, from the table. @throws Error where an event has no place in it */
+/** Reads all events from the table in log order. @throws Error if an event is not sequenced yet */
 export async function readLog(databaseUrl: string): Promise<readonly LoggedEvent[]> {
   const rows = await runSql<Omit<LoggedEvent, 'seq'> & { seq: string | null }>(databaseUrl, LOG);
   return rows.map(({ seq, ...row }) => {
-    if (seq === null) throw new Error(`An event has no place in the log: ${JSON.stringify(row)}`);
+    if (seq === null) throw new Error(`The event is not sequenced: ${JSON.stringify(row)}`);
     return { ...row, seq: BigInt(seq) };
   });
 }

@@ -2,10 +2,10 @@ import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { WebSocket } from 'ws';
 
-/** A subscription as a client sends it. */
+/** The subscription that a client sends. */
 export interface StreamedOperation {
   readonly query: string;
-  /** `after` among them, where it is given. */
+  /** Includes `after` when the client resumes. */
   readonly variables: Readonly<Record<string, unknown>>;
 }
 
@@ -15,28 +15,28 @@ export interface StreamResult {
   readonly errors?: readonly { readonly message: string; readonly extensions: { readonly code: string; readonly retryable: boolean } }[];
 }
 
-/** Told what comes over a connection, until it has ended. */
+/** Receives what arrives on a connection, until it ends. */
 export interface StreamListener {
-  /** The subscription has been asked for. */
+  /** Called when the client has sent the subscription. */
   onOpen(): void;
-  /** @param id of the event in the stream, null where the transport has none */
+  /** @param id the `id:` of the server-sent event; null over WebSocket */
   onResult(result: StreamResult, id: string | null): void;
-  /** Where to go on from, told without an event: nothing up to there is still to come. */
-  onPlace(id: string): void;
+  /** Called for an `id:` without an event: all events up to this id have been delivered. */
+  onLastEventId(id: string): void;
   /** Called once. */
   onEnd(reason: string): void;
 }
 
-/** How a client gets events. */
+/** The transport of a subscription. */
 export type StreamTransport = 'ws' | 'sse';
 
 /**
- * Subscribes on a connection of its own.
- * @param url of GraphQL over HTTP
- * @param lastEventId of an event stream
- * @returns the connection, to be maltreated
+ * Subscribes on a new connection.
+ * @param url the GraphQL endpoint over HTTP
+ * @param lastEventId the `Last-Event-ID` of an event stream; not used over WebSocket
+ * @returns the TCP socket, so that the test can break the connection
  */
-export function openCuttableStream(
+export function openSocketStream(
   transport: StreamTransport,
   url: string,
   operation: StreamedOperation,
@@ -45,19 +45,19 @@ export function openCuttableStream(
 ): Socket {
   const { hostname, port } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port), noDelay: true });
-  // Whoever uses the socket hears of it, too.
+  // Without a listener the error would crash the process. The WebSocket or HTTP client on this socket reports it to `end`.
   socket.on('error', () => undefined);
-  let isOver = false;
+  let hasEnded = false;
   const end = (reason: string) => {
-    if (!isOver) listener.onEnd(reason);
-    isOver = true;
+    if (!hasEnded) listener.onEnd(reason);
+    hasEnded = true;
   };
-  if (transport === 'ws') overWebSocket(socket, url, operation, listener, end);
-  else overEventStream(socket, url, operation, lastEventId, listener, end);
+  if (transport === 'ws') subscribeOverWebSocket(socket, url, operation, listener, end);
+  else subscribeOverEventStream(socket, url, operation, lastEventId, listener, end);
   return socket;
 }
 
-function overWebSocket(
+function subscribeOverWebSocket(
   socket: Socket,
   url: string,
   payload: StreamedOperation,
@@ -87,7 +87,7 @@ function overWebSocket(
   });
 }
 
-function overEventStream(
+function subscribeOverEventStream(
   socket: Socket,
   url: string,
   { query, variables }: StreamedOperation,
@@ -95,11 +95,11 @@ function overEventStream(
   listener: StreamListener,
   end: (reason: string) => void,
 ): void {
-  const asked = new URL(url);
-  asked.searchParams.set('query', query);
-  asked.searchParams.set('variables', JSON.stringify(variables));
+  const requestUrl = new URL(url);
+  requestUrl.searchParams.set('query', query);
+  requestUrl.searchParams.set('variables', JSON.stringify(variables));
   const headers = { accept: 'text/event-stream', ...(lastEventId === null ? {} : { 'last-event-id': lastEventId }) };
-  request(asked, { createConnection: () => socket, headers }, response => {
+  request(requestUrl, { createConnection: () => socket, headers }, response => {
     response.on('error', error => end(String(error)));
     response.on('close', () => end('closed'));
     if (response.statusCode !== 200) return end(`refused with ${response.statusCode}`);
@@ -108,20 +108,20 @@ function overEventStream(
     response.setEncoding('utf8').on('data', (chunk: string) => {
       const blocks = (text + chunk).split('\n\n');
       text = blocks.pop() ?? '';
-      for (const block of blocks) take(block);
+      for (const block of blocks) parseBlock(block);
     });
     return undefined;
   })
     .on('error', error => end(String(error)))
     .end();
 
-  function take(block: string): void {
+  function parseBlock(block: string): void {
     const fields = new Map(
       block.split('\n').map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trimStart()]),
     );
     const [event, id] = [fields.get('event'), fields.get('id')];
     if (event === 'next') listener.onResult(JSON.parse(fields.get('data') ?? '') as StreamResult, id ?? null);
-    else if (event === undefined && id !== undefined) listener.onPlace(id);
+    else if (event === undefined && id !== undefined) listener.onLastEventId(id);
     else if (event === 'complete') end('completed');
   }
 }
