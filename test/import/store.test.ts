@@ -255,7 +255,7 @@ describe('a store', () => {
       'archive of a reset': 1,
       'backup of a transcript': 1,
       'backup of the store': 1,
-      lock: 1,
+      'lock file': 1,
       'not a session': 1,
     });
     expect(await sessionOf(stage, old)).toMatchObject({

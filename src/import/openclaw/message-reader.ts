@@ -15,13 +15,13 @@ const ROLES: Readonly<Record<string, MessageRole>> = {
   bashExecution: 'TOOL',
 };
 
-/** Fields of a message that have a place of their own, or repeat the line. */
+/** Fields that are imported into columns or parts, or repeat the line. All other fields go to the message's metadata. */
 const PLACED_MESSAGE_FIELDS = new Set(['role', 'content', 'text', 'model', 'provider', 'usage', 'stopReason', 'timestamp']);
 const PLACED_TOOL_RESULT_FIELDS = new Set(['toolCallId', 'toolName', 'isError', 'details']);
 const PLACED_BASH_FIELDS = new Set(['command', 'output', 'exitCode', 'cancelled', 'truncated', 'fullOutputPath']);
 const PLACED_ENTRY_FIELDS = new Set(['type', 'id', 'parentId', 'timestamp', 'content', 'summary']);
 
-/** A time as transcripts and stores write it, ISO text or milliseconds; null where it is none, or no year of four digits. */
+/** A time as transcripts and stores write it, ISO text or milliseconds. Null for other values and years outside 1 to 9999. */
 export function toInstant(value: unknown): Date | null {
   if (typeof value !== 'string' && typeof value !== 'number') return null;
   const instant = new Date(value);
@@ -31,20 +31,20 @@ export function toInstant(value: unknown): Date | null {
 
 /**
  * The message of a line of type `message`, `custom_message`, `compaction` or `branch_summary`.
- * @param entry the parsed line, storable
- * @param entryId stands for a call's id where a tool result names none
- * @returns null for a line of another type; 'malformed' for a message without an object in `message`
+ * @param entry the parsed line, without characters that Postgres cannot store
+ * @param entryId used as the call id of a tool result that names none
+ * @returns null for a line of another type; 'malformed' if the line's `message` is not an object
  */
 export function readMessage(entry: JsonObject, entryId: string): SourceMessage | null | 'malformed' {
   switch (entry.type) {
     case 'message':
       return isJsonObject(entry.message) ? readChatMessage(entry.message, entryId) : 'malformed';
     case 'custom_message':
-      return toMessage('OTHER', readBlocks(entry.content), others(entry, PLACED_ENTRY_FIELDS));
+      return toMessage('OTHER', readBlocks(entry.content), omit(entry, PLACED_ENTRY_FIELDS));
     case 'compaction':
     case 'branch_summary': {
       const parts = [{ type: 'text' as const, text: textOr(entry.summary, '') }];
-      const metadata = { type: entry.type, ...others(entry, PLACED_ENTRY_FIELDS) };
+      const metadata = { type: entry.type, ...omit(entry, PLACED_ENTRY_FIELDS) };
       return { ...toMessage('SYSTEM', parts, metadata), compaction: entry.type === 'compaction' ? compactionStart(entry) : null };
     }
     default:
@@ -55,15 +55,15 @@ export function readMessage(entry: JsonObject, entryId: string): SourceMessage |
 function readChatMessage(message: JsonObject, entryId: string): SourceMessage {
   const role = textOr(message.role, '');
   const known = Object.hasOwn(ROLES, role) ? ROLES[role] : undefined;
-  const metadata: Record<string, unknown> = others(message, PLACED_MESSAGE_FIELDS);
-  const spoken = message.content ?? message.text;
-  let parts = readBlocks(spoken ?? message.summary);
-  if (spoken === undefined) delete metadata.summary;
+  const metadata: Record<string, unknown> = omit(message, PLACED_MESSAGE_FIELDS);
+  const content = message.content ?? message.text;
+  let parts = readBlocks(content ?? message.summary);
+  if (content === undefined) delete metadata.summary;
   if (role === 'toolResult') {
-    drop(metadata, PLACED_TOOL_RESULT_FIELDS);
+    removeFields(metadata, PLACED_TOOL_RESULT_FIELDS);
     parts = toolResultParts(message, parts, entryId);
   } else if (role === 'bashExecution') {
-    drop(metadata, PLACED_BASH_FIELDS);
+    removeFields(metadata, PLACED_BASH_FIELDS);
     parts = [bashResult(message, entryId)];
   }
   if (known === undefined || role === 'branchSummary' || role === 'compactionSummary') metadata.role = role;
@@ -108,7 +108,7 @@ function readBlock(block: unknown): StoredPart {
   return readKnownBlock(block) ?? { type: 'other', data: { ...block, type: textOr(block.type, 'unknown') } };
 }
 
-/** Null for a block of an unknown type, or without what its type needs: it is then kept whole. */
+/** Null for a block of an unknown type or without a field that its type needs. The caller then keeps the whole block. */
 function readKnownBlock(block: JsonObject): StoredPart | null {
   switch (block.type) {
     case 'text':
@@ -174,7 +174,7 @@ function bashResult(message: JsonObject, entryId: string): StoredPart {
   };
 }
 
-/** The usage of a message, also as OpenAI names it; null where there is none. */
+/** The usage of a message, with the field names of Anthropic or OpenAI; null if there is none. */
 function readUsage(usage: unknown): UsageAmounts | null {
   if (!isJsonObject(usage)) return null;
   const inputTokens = count(usage.input ?? usage.inputTokens ?? usage.prompt_tokens ?? usage.input_tokens);
@@ -202,7 +202,7 @@ function readCost(cost: unknown): number {
   );
 }
 
-/** A count of tokens; what is none, or beyond exact integers, is 0. */
+/** A number of tokens; 0 for values that are not numbers or are too large for an exact integer. */
 function count(value: unknown): bigint {
   const rounded = typeof value === 'number' ? Math.round(value) : 0;
   return Number.isSafeInteger(rounded) && rounded > 0 ? BigInt(rounded) : 0n;
@@ -212,10 +212,10 @@ function textOr<Fallback>(value: unknown, fallback: Fallback): string | Fallback
   return typeof value === 'string' ? value : fallback;
 }
 
-function others(source: JsonObject, placed: ReadonlySet<string>): Record<string, unknown> {
+function omit(source: JsonObject, placed: ReadonlySet<string>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(source).filter(([name]) => !placed.has(name)));
 }
 
-function drop(target: Record<string, unknown>, names: ReadonlySet<string>): void {
+function removeFields(target: Record<string, unknown>, names: ReadonlySet<string>): void {
   for (const name of names) delete target[name];
 }

@@ -9,10 +9,10 @@ import type { StoreEntry } from './store-reader.ts';
 
 const ORIGIN_FIELDS = ['label', 'provider', 'surface', 'chatType', 'from', 'to', 'accountId', 'threadId'] as const;
 const DELIVERY_FIELDS = ['channel', 'to', 'accountId', 'threadId'] as const;
-/** What OpenClaw repeats of the delivery context with every save. */
+/** Copies of the delivery context that OpenClaw writes with every save. */
 const LAST_FIELDS = { channel: 'lastChannel', to: 'lastTo', accountId: 'lastAccountId', threadId: 'lastThreadId' } as const;
 
-/** Older words for chat types. */
+/** Chat types, with their older names. */
 const CHAT_TYPES: Readonly<Record<string, string>> = {
   dm: 'direct',
   direct: 'direct',
@@ -21,18 +21,17 @@ const CHAT_TYPES: Readonly<Record<string, string>> = {
   room: 'channel',
 };
 
-/** What a store entry says of its session. */
+/** What a store entry says about its session. */
 export type EntrySession = Pick<SourceSession, 'fields' | 'times' | 'fallbackUsage'>;
 
 /**
- * Reads the fields of a store entry into those of a session. What has no field of its own, or does not come through it unchanged,
- * is in `extra` as it stood.
+ * Reads a store entry into the fields of a session. A value that no field can hold unchanged is also kept in `extra`.
  */
 export function readEntrySession(entry: StoreEntry): EntrySession {
   return new EntryReader(entry).read();
 }
 
-/** The parent an entry names by its key; null where it names none. */
+/** The parent that an entry names by its key; null if it names none. */
 export function readParent(entry: StoreEntry, ownerAgentId: string, rules: KeyRules): Omit<SourceParent, 'id'> | null {
   const extraName = parentField(entry.fields);
   const raw = extraName === null ? null : entry.fields[extraName];
@@ -47,7 +46,7 @@ function parentField(fields: JsonObject): string | null {
 class EntryReader {
   readonly #entry: StoreEntry;
   readonly #fields: JsonObject;
-  /** Fields that came through whole. */
+  /** Names of the entry's fields that need no copy in `extra`. */
   readonly #placed = new Set<string>();
 
   constructor(entry: StoreEntry) {
@@ -72,7 +71,7 @@ class EntryReader {
       subject: this.#text('subject', MAX_NAME_LENGTH),
       category: this.#text('category', MAX_NAME_LENGTH),
       channel: this.#text('channel', MAX_NAME_LENGTH) ?? nameOrNull(delivery?.channel) ?? nameOrNull(origin?.provider),
-      // Without one here the transcript tells which model answered.
+      // Without a model here, the transcript's is used.
       ...(model === null ? {} : { model, modelProvider }),
       status,
       archivedAt: this.#instant('archivedAt'),
@@ -93,7 +92,7 @@ class EntryReader {
     return { fields: { ...fields, extra: this.#withKeys(extra, tooLongKey) }, times, fallbackUsage };
   }
 
-  /** Null where there is no such text, or it does not fit; it then stays in `extra`. */
+  /** Null if there is no such text or it is too long. A text that is not used as it is stays in `extra`. */
   #text(name: string, longest: number): string | null {
     const value = this.#fields[name];
     if (typeof value !== 'string' || value.trim() === '') return null;
@@ -152,13 +151,13 @@ class EntryReader {
 
   #readContextUsed(): number | null {
     const total = wholeNumber(this.#fields.totalTokens);
-    // OpenClaw says so itself where the figure is of an earlier run.
+    // OpenClaw marks a figure of an earlier run as not fresh.
     if (total === null || this.#fields.totalTokensFresh === false) return null;
     this.#placed.add('totalTokens');
     return total;
   }
 
-  /** Kept in `extra` too: the messages' own usage goes before it. */
+  /** Also kept in `extra`, because the usage of the messages has precedence. */
   #readUsage(): SourceSession['fallbackUsage'] {
     const input = wholeNumber(this.#fields.inputTokens);
     const output = wholeNumber(this.#fields.outputTokens);
@@ -179,7 +178,7 @@ class EntryReader {
   }
 }
 
-/** The texts of an object, numbers as text; whole where nothing else is in it. */
+/** The named texts of an object, with numbers as text. `whole` is true if the object holds nothing else. */
 function readTexts(value: unknown, names: readonly string[]): { readonly texts: Record<string, string>; readonly whole: boolean } {
   if (!isJsonObject(value)) return { texts: {}, whole: value === undefined };
   const texts: Record<string, string> = {};

@@ -4,7 +4,7 @@ type Read = (value: unknown) => string | number | null | undefined;
 
 const LARGEST_INT = 2_147_483_647;
 
-/** Canonical words and their aliases; undefined for what is none of them. */
+/** Reads a word or one of its aliases into the canonical word; null for the words in `cleared`, undefined for other values. */
 function words(table: Readonly<Record<string, readonly string[]>>, cleared: readonly string[] = []): Read {
   const canonical = new Map(Object.entries(table).flatMap(([word, aliases]) => [word, ...aliases].map(alias => [alias, word] as const)));
   return value => {
@@ -25,7 +25,7 @@ const integer: Read = value =>
 const OFF = ['false', 'no', '0', 'disable', 'disabled'];
 const ON = ['true', 'yes', '1', 'enable', 'enabled'];
 
-/** How each setting of an OpenClaw store entry is read: its canonical value, null where it means unset, undefined where it is none. */
+/** How to read each setting of an OpenClaw store entry. Gives the canonical value, null if it means "unset", undefined if it is invalid. */
 const SETTINGS: Readonly<Record<string, Read>> = {
   thinkingLevel: words({
     off: ['false', 'none', '0'],
@@ -58,13 +58,14 @@ const SETTINGS: Readonly<Record<string, Read>> = {
   contextTokens: integer,
 };
 
-/** The settings of a store entry, and the names of the fields whose whole meaning is in them. */
+/** The settings of a store entry. */
 export interface ReadSettings {
   readonly settings: JsonObject;
+  /** Names of the entry's fields that `settings` covers completely. */
   readonly placed: ReadonlySet<string>;
 }
 
-/** Reads the typed settings of a store entry; a value that is none of the known ones is left to be kept as it is. */
+/** Reads the typed settings of a store entry. Invalid values are left out, for the caller to keep as they are. */
 export function readSettings(entry: JsonObject): ReadSettings {
   const settings: Record<string, unknown> = {};
   const placed = new Set<string>();
@@ -77,7 +78,7 @@ export function readSettings(entry: JsonObject): ReadSettings {
   return { settings, placed };
 }
 
-/** The canonical thinking level; null for what is none. */
+/** The canonical thinking level; null if the value is not one. */
 export function readThinkingLevel(value: unknown): string | null {
   const { thinkingLevel } = readSettings({ thinkingLevel: value }).settings;
   return typeof thinkingLevel === 'string' ? thinkingLevel : null;

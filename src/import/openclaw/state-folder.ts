@@ -3,36 +3,36 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { normalizeAgentId } from '../../modules/session-key/session-key.rules.ts';
 
-/** The files of one agent's sessions. */
+/** A folder with the sessions of one agent. */
 export interface SessionsFolder {
   /** Normalised. */
   readonly agentId: string;
   readonly path: string;
-  /** For reports: the path below what was given. */
+  /** For reports: the path below the imported folder. */
   readonly name: string;
-  /** Path of `sessions.json`, null where there is none. */
+  /** Path of `sessions.json`; null if there is none. */
   readonly store: string | null;
-  /** Names of the transcripts in the folder, in order; where only one was asked for, that one. */
+  /** File names of the transcripts to import, sorted. */
   readonly transcripts: readonly string[];
-  /** One transcript was asked for: of the store, only its entry counts. */
+  /** True if only one transcript is imported. Store entries of other transcripts are then ignored. */
   readonly single: boolean;
   /** Files that are not sessions, and why. */
   readonly skipped: readonly SkippedFile[];
 }
 
-/** A file that is no session. */
+/** A file that is not imported. */
 interface SkippedFile {
   readonly name: string;
   readonly reason: string;
 }
 
-/** What was found where an import was pointed at. */
+/** The sessions folders at the imported path. */
 export interface FoundState {
   readonly folders: readonly SessionsFolder[];
   readonly skipped: readonly SkippedFile[];
 }
 
-/** What was given is nothing that OpenClaw writes. */
+/** There are no OpenClaw sessions at the given path. The message says what to name instead. */
 export class NothingToImportError extends Error {
   override readonly name = 'NothingToImportError';
 }
@@ -40,25 +40,25 @@ export class NothingToImportError extends Error {
 const STORE = 'sessions.json';
 const TRANSCRIPT = '.jsonl';
 
-/** Names of files beside transcripts that are not sessions; the first that fits says why. */
+/** Names of files that OpenClaw writes beside transcripts, and why they are skipped. The first match counts. */
 const ARTIFACTS: readonly (readonly [RegExp, string])[] = [
   [/\.checkpoint\.[^.]+\.jsonl$/, 'compaction checkpoint'],
   [/\.trajectory\.jsonl$|\.trajectory-path\.json$/, 'trajectory'],
   [/\.jsonl\.deleted\./, 'transcript deleted in OpenClaw'],
   [/\.jsonl\.reset\./, 'archive of a reset'],
   [/\.jsonl\.bak[.-]/, 'backup of a transcript'],
-  [/\.repair-.*\.tmp$/, 'left over from a repair'],
-  [/\.lock$/, 'lock'],
+  [/\.repair-.*\.tmp$/, 'temporary file of a repair'],
+  [/\.lock$/, 'lock file'],
   [/^sessions\.json\./, 'backup of the store'],
   [/^\.usage-cost-cache\.json$/, 'cache'],
-  [/\.sqlite$/, 'SQLite store of a newer OpenClaw, not read'],
+  [/\.sqlite$/, 'SQLite store of a newer OpenClaw, not supported'],
 ];
 
 /**
- * Finds the sessions in an OpenClaw state folder (`~/.openclaw`), a folder of agents, of one agent or of its sessions, or one transcript.
- * @param agentId in a folder of several agents, the only one to take; else the agent the sessions belong to
- * @param defaultAgent the agent where neither the caller nor the path names one
- * @throws NothingToImportError where there are none
+ * Finds the sessions in an OpenClaw state folder (`~/.openclaw`), an agents folder, an agent's folder, a sessions folder, or one transcript.
+ * @param agentId in a folder of several agents: the only agent to import; else: the agent that the sessions belong to
+ * @param defaultAgent used if neither the caller nor the path names an agent
+ * @throws NothingToImportError if there are none
  */
 export async function findState(path: string, agentId: string | null, defaultAgent: string): Promise<FoundState> {
   const agent = agentId === null ? null : normalizeAgentId(agentId);
@@ -71,7 +71,7 @@ export async function findState(path: string, agentId: string | null, defaultAge
   const state = entries.some(entry => entry.name === 'agents') ? join(path, 'agents') : path;
   const { folders, skipped } = await findAgents(state, path, agent);
   if (entries.some(entry => entry.name === 'sessions')) {
-    // Beside `agents` they are from before there were several, and of the default agent.
+    // A sessions folder beside `agents` is older than agents folders, and belongs to the default agent.
     const owner = state === path ? (agent ?? agentOfPath(join(path, 'sessions')) ?? defaultAgent) : defaultAgent;
     if (state === path || agent === null || agent === owner) folders.push(await openSessions(join(path, 'sessions'), 'sessions', owner));
   }
@@ -84,7 +84,7 @@ export async function findState(path: string, agentId: string | null, defaultAge
   return { folders, skipped };
 }
 
-/** Agent folders below one, each with its `sessions`. */
+/** The sessions folders of all agents in an agents folder. */
 async function findAgents(path: string, root: string, only: string | null): Promise<{ folders: SessionsFolder[]; skipped: SkippedFile[] }> {
   const folders: SessionsFolder[] = [];
   const skipped: SkippedFile[] = [];
@@ -145,7 +145,7 @@ function isSessionsFolder(entries: readonly Dirent[]): boolean {
   return entries.some(entry => !entry.isDirectory() && (entry.name === STORE || entry.name.endsWith(TRANSCRIPT)));
 }
 
-/** The agent of `…/agents/<id>/sessions`; null for another path. */
+/** The agent of a path `…/agents/<id>/sessions`; null for another path. */
 function agentOfPath(folder: string): string | null {
   const match = /(?:^|[/\\])agents[/\\]([^/\\]+)[/\\]sessions[/\\]?$/.exec(folder);
   return match?.[1] === undefined ? null : normalizeAgentId(match[1]);

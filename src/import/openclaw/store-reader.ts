@@ -5,30 +5,30 @@ import { isJsonObject } from '../../modules/text/text.input.ts';
 import type { JsonObject } from '../source.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
 
-/** One entry of a store: all that it says of one session id. */
+/** What a store says about one session id. */
 export interface StoreEntry {
   readonly sessionId: string;
-  /** Canonical. */
+  /** In canonical form. */
   readonly key: string;
-  /** The agent of the key; null for `global` and `unknown`. */
+  /** The agent in the key; null for `global` and `unknown`. */
   readonly agentId: string | null;
-  /** Further canonical keys under which the store has the same session. */
+  /** Other canonical keys under which the store has the same session. */
   readonly otherKeys: readonly string[];
-  /** The fields, storable, under their present names. */
+  /** The fields under their current names, without characters that Postgres cannot store. */
   readonly fields: JsonObject;
 }
 
-/** An entry that says of no session, and why. */
+/** A problem with a store entry, for the report. */
 interface StoreProblem {
   readonly reason: string;
-  /** Its key as it stands in the store. */
+  /** The entry's key as in the store, or its session id if it has no key. */
   readonly detail: string;
 }
 
-/** A store as it was read. */
+/** The content of a store. */
 export interface ReadStore {
   readonly entries: readonly StoreEntry[];
-  /** Entries in the file, of which several can be one session. */
+  /** Number of entries in the file; several entries can be one session. */
   readonly entryCount: number;
   readonly problems: readonly StoreProblem[];
   readonly replacedCharacters: number;
@@ -36,6 +36,7 @@ export interface ReadStore {
 
 const DEEPEST = 500;
 
+/** Old and current name of fields. */
 const RENAMED = [
   ['provider', 'channel'],
   ['lastProvider', 'lastChannel'],
@@ -43,10 +44,10 @@ const RENAMED = [
 ] as const;
 
 /**
- * Reads a store (`sessions.json`, JSON or JSON5) into one entry a session.
- * Raw keys with one canonical key are merged, and so are keys of one session id: field by field, the entry updated last winning.
- * @param ownerAgentId the agent whose store it is: bare keys are its own
- * @throws Error where the file cannot be read or holds no object
+ * Reads a store (`sessions.json`, JSON or JSON5) into one entry per session.
+ * Entries with the same canonical key or the same session id are merged field by field; the entry updated last wins.
+ * @param ownerAgentId the store's agent, to which keys without an agent belong
+ * @throws Error if the file cannot be read, is not JSON5, or is not an object
  */
 export async function readStore(path: string, ownerAgentId: string, rules: KeyRules): Promise<ReadStore> {
   const repair = new TextRepair();
@@ -110,7 +111,7 @@ function merge(one: StoreEntry, other: StoreEntry, otherKeys: readonly string[])
   return { ...newer, otherKeys, fields: { ...older.fields, ...newer.fields } };
 }
 
-/** A cron job's key and that of its run have one session: the job's is the one to find it by. */
+/** A cron job and its current run share a session, which keeps the job's key. Else the key of the entry updated last wins. */
 function mergeKeys(one: StoreEntry, other: StoreEntry): StoreEntry {
   const keys = [one, other].sort(
     (a, b) => Number(isCronRun(a.key)) - Number(isCronRun(b.key)) || updatedAt(b) - updatedAt(a) || (a.key < b.key ? -1 : 1),

@@ -39,7 +39,7 @@ describe('findState', () => {
         ['main', 'agents/main/sessions', 'a.jsonl b-topic-7.jsonl'],
         ['fallback', 'sessions', 'old.jsonl'],
       ],
-      skipped: [{ name: 'agents/new/agent/openclaw-agent.sqlite', reason: 'SQLite store of a newer OpenClaw, not read' }],
+      skipped: [{ name: 'agents/new/agent/openclaw-agent.sqlite', reason: 'SQLite store of a newer OpenClaw, not supported' }],
     });
   });
 
