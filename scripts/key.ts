@@ -8,8 +8,8 @@ import { ApiKeyLoader, type ApiKeyRow } from '../src/modules/api-key/api-key.loa
 import { createApiKey, type KeyKeeper, revokeApiKey } from '../src/modules/api-key/api-key.service.ts';
 import { RATE_CLASSES, type RateClass } from '../src/modules/rate-limit/rate-limit.rules.ts';
 import { API_SCOPES, type ApiScope, isApiScope, LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
-import { createDatabase } from '../src/postgres/database.ts';
 import type { PageWindow } from '../src/postgres/keyset.ts';
+import { createDatabase } from '../src/postgres/pooled-database.ts';
 
 const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]... [--expires 90d] [--rate-limit-writes 12000]
        npm run key -- list

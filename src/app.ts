@@ -4,8 +4,9 @@ import { createPostgresBus } from './events/bus/postgres-bus.ts';
 import { createRedisBus } from './events/bus/redis-bus.ts';
 import { createEventLog, type EventLog } from './events/event-log.ts';
 import type { Logger } from './log.ts';
-import { createAnswerMemory } from './postgres/answer-memory.ts';
-import { createDatabase, type Database } from './postgres/database.ts';
+import type { Database } from './postgres/database.ts';
+import { createDatabase } from './postgres/pooled-database.ts';
+import { createResponseMemory } from './postgres/response-memory.ts';
 import type { Tracer } from './postgres/tracer.ts';
 import { createSchema } from './schema.ts';
 import { type Authenticator, createAuthenticator } from './server/auth/authenticate.ts';
@@ -56,14 +57,14 @@ export const DRAIN_TIMEOUT_MS = 8_000;
  */
 export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tracer }: AppOptions): Promise<App> {
   const documents = await loadPersistedDocuments(config.persisted);
-  const answers = createAnswerMemory(config.limits.maxResponseBytes);
+  const memory = createResponseMemory(config.limits.maxResponseBytes);
   const database = createDatabase({
     url: databaseUrl,
     poolSize: config.database.poolSize,
     statementTimeoutMs: config.limits.requestTimeoutMs,
     connectTimeoutMs,
     tracer,
-    answers,
+    memory,
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
   });
   const keys = await createKeyRegistry({ url: databaseUrl, log });
@@ -85,13 +86,13 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
   const metrics = createMetrics({ pool: () => database.gauges(), events: () => events.gauges() });
   const server = createHttpServer({
     schema: createSchema(),
-    createContext: createContextFactory({ config, database, events, rateLimiter, log, answers, tracer }),
+    createContext: createContextFactory({ config, database, events, rateLimiter, log, memory }),
     authenticator,
     config,
     log,
     isReady: () => database.isReachable(),
     documents,
-    answers,
+    memory,
     tracer,
     rateLimiter,
     metrics,

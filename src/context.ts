@@ -6,16 +6,17 @@ import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
 import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
-import { joinMessageReads, MessageLoader } from './modules/message/message.loader.ts';
+import { MessageLoader, type MessagePlace, type MessageRow } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
-import { joinSessionReads, SessionLoader } from './modules/session/session.loader.ts';
+import { SessionLoader, type SessionRow } from './modules/session/session.loader.ts';
 import { SessionLists } from './modules/session-list/session-list.service.ts';
 import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
-import type { AnswerMemory, AnswerShare } from './postgres/answer-memory.ts';
-import type { Database } from './postgres/database.ts';
-import type { Tracer } from './postgres/tracer.ts';
+import type { Database, OperationReads } from './postgres/database.ts';
+import type { Page } from './postgres/keyset.ts';
+import type { MemoryBudget, ResponseMemory } from './postgres/response-memory.ts';
+import { SharedReads } from './postgres/shared-reads.ts';
 
 /** What resolvers work with: one for each operation, and a fresh one for each event of a subscription. */
 export interface Context {
@@ -56,10 +57,8 @@ export interface ContextSources {
   readonly events: EventLog;
   readonly rateLimiter: { states(viewer: Viewer): Promise<readonly RateLimitState[]> };
   readonly log: Logger;
-  /** Bounds what operations read; left out, each reads for itself. */
-  readonly answers?: AnswerMemory;
-  /** Where there is one, what is traced reads for itself: its trace shows its statements. */
-  readonly tracer?: Pick<Tracer, 'isUnderWay'>;
+  /** Bounds the rows of statements that operations share; without it each operation sends its own. */
+  readonly memory?: ResponseMemory;
 }
 
 /** What a context is made for: one operation of one caller. */
@@ -71,20 +70,31 @@ export interface ContextOrigin {
   readonly resumeAfter?: string;
   /** Whether the caller has been told REQUEST_TIMEOUT; left out, it never is. */
   readonly isTimeUp?: () => boolean;
-  /** What is read is held in it; left out, it is not counted. */
-  readonly share?: AnswerShare;
+  /** Pays for the rows of the operation; without it they are not counted. */
+  readonly budget?: MemoryBudget;
 }
 
-/** Gives the function that makes a context for an operation. */
-export function createContextFactory({ config, database, events, rateLimiter, log, answers, tracer }: ContextSources) {
+/** Statements that operations may share: reads by key, which many operations send at the same time. */
+function createSharedReads(database: Database, memory: ResponseMemory) {
+  // The rows of so many keys, all of the largest size, are about as large as one response may be.
+  const sessionById = new SharedReads<string, SessionRow | null>({ database, memory, maxKeys: 32 });
+  const messageByPlace = new SharedReads<MessagePlace, MessageRow | null>({ database, memory, maxKeys: 32 });
+  const messagesOfSession = new SharedReads<string, Page<MessageRow>>({ database, memory, maxKeys: 8 });
+  return (reads: OperationReads) => ({
+    sessions: sessionById.forOperation(reads),
+    messages: { byPlace: messageByPlace.forOperation(reads), ofSession: messagesOfSession.forOperation(reads) },
+  });
+}
+
+/** Returns the function that makes the context of an operation. */
+export function createContextFactory({ config, database, events, rateLimiter, log, memory }: ContextSources) {
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
-  const joinSessions = answers && joinSessionReads({ database, answers });
-  const joinMessages = answers && joinMessageReads({ database, answers });
-  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, share }: ContextOrigin): Context => {
-    const holding = share && database.holding(share);
-    const readable = holding ?? database;
-    const own = holding && share && tracer?.isUnderWay() !== true ? { database: holding, share } : undefined;
+  const shareReads = memory && createSharedReads(database, memory);
+  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, budget }: ContextOrigin): Context => {
+    const reads = budget && database.forOperation(budget);
+    const executor = reads ?? database;
+    const shared = reads && shareReads?.(reads);
     return {
       requestId,
       signal,
@@ -97,13 +107,13 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       sessionLists,
       rateLimits: () => rateLimiter.states(viewer),
       load: {
-        sessions: new SessionLoader(readable, viewer, own && joinSessions?.(own)),
-        messages: new MessageLoader(readable, viewer, own && joinMessages?.(own)),
-        events: new EventLoader(readable, viewer, events),
-        agents: new AgentLoader(readable, viewer),
-        usage: new UsageLoader(readable, viewer),
-        search: new SearchLoader(readable, viewer),
-        apiKeys: new ApiKeyLoader(readable, viewer),
+        sessions: new SessionLoader(executor, viewer, shared?.sessions),
+        messages: new MessageLoader(executor, viewer, shared?.messages),
+        events: new EventLoader(executor, viewer, events),
+        agents: new AgentLoader(executor, viewer),
+        usage: new UsageLoader(executor, viewer),
+        search: new SearchLoader(executor, viewer),
+        apiKeys: new ApiKeyLoader(executor, viewer),
       },
     };
   };

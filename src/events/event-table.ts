@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { Pool, type QueryConfig, type QueryResult } from 'pg';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { PostgresLink } from './bus/postgres-link.ts';
+import { ReconnectingConnection } from '../postgres/reconnecting-connection.ts';
 import type { TreeNode } from './followed-tree.ts';
 import { type EventRow, type StoredEvent, toStoredEvent } from './stored-event.ts';
 
@@ -146,7 +146,7 @@ type Row = { readonly expiredSeq: string } & (EventRow | { readonly seq: null })
 /** Opens the table for reading; connections are made when first needed. */
 export function createEventTable({ url, log }: { readonly url: string; readonly log: Logger }): EventTable {
   const settings = Object.entries(SETTINGS);
-  const link = new PostgresLink({
+  const link = new ReconnectingConnection({
     url,
     log,
     name: 'sessiongraph event reader',

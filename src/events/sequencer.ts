@@ -1,5 +1,5 @@
 import type { Logger } from '../log.ts';
-import { PostgresLink } from './bus/postgres-link.ts';
+import { ReconnectingConnection } from '../postgres/reconnecting-connection.ts';
 
 /** Of the whole database: whoever holds it gives numbers to events. */
 const SEQUENCER_LOCK = 5_279_214_867_316_742n;
@@ -63,7 +63,7 @@ export interface SequencerOptions {
  * committed late, and no open transaction holds up the others. One run is in flight and one queued, however often it is woken.
  */
 export function createSequencer({ url, log, onSequenced }: SequencerOptions): Sequencer {
-  const link = new PostgresLink({ url, log, name: 'sessiongraph sequencer', setup: SETUP });
+  const link = new ReconnectingConnection({ url, log, name: 'sessiongraph sequencer', setup: SETUP });
   let inFlight: Promise<unknown> = Promise.resolve();
   let queued: Promise<bigint> | null = null;
   let closed = false;

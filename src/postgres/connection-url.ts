@@ -12,20 +12,52 @@ const PRISMA_ONLY = [
   'sslpassword',
 ];
 
-/** A connection URL taken apart into what the driver takes and what only Prisma knows. */
+/** The parts of a connection URL. */
 export interface ConnectionUrl {
-  /** For the driver: without the parameters only Prisma knows. */
+  /** The URL for the driver: without the parameters that only Prisma knows, and without `options`, which `toClientConfig` merges. */
   readonly connectionString: string;
-  /** Where `_prisma_migrations` lies: the URL's `?schema=`, else `public`. */
+  /** The URL's own `options`, such as `-c search_path=app`; empty if it has none. */
+  readonly options: string;
+  /** The schema of the table `_prisma_migrations`: the URL's `?schema=`, `public` by default. */
   readonly schema: string;
-  /** For people: host, port and database, without the credentials. */
+  /** The database's name. */
+  readonly database: string;
+  /** Host, port and database without the credentials, for messages. */
   readonly description: string;
 }
 
-/** Takes a `postgres://` or `postgresql://` URL apart. */
+/** Parses a `postgres://` or `postgresql://` URL. */
 export function parseConnectionUrl(text: string): ConnectionUrl {
   const url = new URL(text);
   const schema = url.searchParams.get('schema') || 'public';
-  for (const name of PRISMA_ONLY) url.searchParams.delete(name);
-  return { connectionString: url.href, schema, description: `${url.host || 'localhost'}${url.pathname}` };
+  const options = url.searchParams.get('options') ?? '';
+  for (const name of [...PRISMA_ONLY, 'options']) url.searchParams.delete(name);
+  const description = `${url.host || 'localhost'}${url.pathname}`;
+  return { connectionString: url.href, options, schema, database: decodeURIComponent(url.pathname.slice(1)), description };
+}
+
+/** Postgres settings by name, such as `{ jit: 'off' }`. */
+export type PostgresSettings = Readonly<Record<string, string | number>>;
+
+/** The settings that every session needs: cursors and instants are read and written as UTC text, and every transaction is READ COMMITTED. */
+const REQUIRED_SETTINGS: PostgresSettings = { timezone: 'UTC', default_transaction_isolation: 'read committed' };
+
+/**
+ * The driver's configuration for a connection URL. `options` are merged: our defaults first, then the URL's own options, which replace
+ * them, then the settings that the server depends on.
+ * @param defaults settings that the URL may replace
+ */
+export function toClientConfig(
+  url: string,
+  defaults: PostgresSettings = {},
+): { readonly connectionString: string; readonly options: string } {
+  const { connectionString, options } = parseConnectionUrl(url);
+  const merged = [toOptions(defaults), options, toOptions(REQUIRED_SETTINGS)].filter(text => text !== '').join(' ');
+  return { connectionString, options: merged };
+}
+
+function toOptions(settings: PostgresSettings): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${String(value).replace(/[\\ ]/g, '\\$&')}`)
+    .join(' ');
 }

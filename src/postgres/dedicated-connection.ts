@@ -1,125 +1,118 @@
 import pg from 'pg';
-import { parseConnectionUrl } from './connection-url.ts';
+import { TYPE_PARSERS } from './connection-pool.ts';
+import { type PostgresSettings, toClientConfig } from './connection-url.ts';
 import type { Executor, Transactor } from './database.ts';
+import { isDeadlock, withRetry } from './sql-state.ts';
 
 /**
- * A connection of one's own, for work that is bound to what its session holds, such as an advisory lock: once it is lost nothing
- * more can be done through it, so that whoever gets the lock next never meets work of the one before.
- * One statement or transaction at a time.
+ * A connection outside the pool, for work that needs a session of its own: LISTEN, advisory locks, migrations, upkeep. It never
+ * reconnects: once it is lost, no statement can be sent through it any more, so the next holder of its advisory lock never meets late
+ * statements of this one. One statement or transaction at a time.
  */
 export interface DedicatedConnection extends Transactor {
-  /** For work that speaks to the driver itself. */
-  readonly client: Pick<pg.ClientBase, 'query'>;
-  /** Aborted when the connection is gone; what is under way on it then fails. */
+  /** The driver's client. Its values are the driver's: bigint columns are strings. */
+  readonly client: Pick<pg.Client, 'query' | 'on'>;
+  /** Aborts when the connection is lost or closed; its reason is the error. The statement under way then fails. */
   readonly lost: AbortSignal;
-  /** Ends it, at once where the server does not answer; to call it again changes nothing. */
+  /** Closes the connection, after one second even if Postgres does not answer. Later calls change nothing. */
   close(): Promise<void>;
-  /** Ends it at once: what is under way fails, and is rolled back. */
+  /** Closes the connection now: the statement under way fails and is rolled back. */
   cut(): void;
 }
 
-/** What a connection of one's own needs. */
 export interface DedicatedConnectionOptions {
   readonly url: string;
-  /** Shown in pg_stat_activity. */
+  /** The `application_name` in pg_stat_activity. */
   readonly name: string;
-  /** A statement running longer is ended by the server. */
-  readonly statementTimeoutMs: number;
-  /** Without a statement for so long, the server ends the session and lets go of what it holds: its process may be frozen or out of reach. */
-  readonly idleTimeoutMs: number;
+  /** Five seconds by default. */
+  readonly connectTimeoutMs?: number;
+  /** Postgres cancels a statement that runs longer; without it statements may take any time. */
+  readonly statementTimeoutMs?: number;
+  /**
+   * Postgres ends the session, and releases its locks, if no statement arrives for this long: its process may be frozen or unreachable.
+   * Without it the session may idle.
+   */
+  readonly idleTimeoutMs?: number;
+  /** Settings that the URL may replace, besides `jit = off`. */
+  readonly settings?: PostgresSettings;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
-/** How much longer than a statement may take the server is waited for. */
+/** How much longer than its timeout a statement may take before the connection counts as dead. */
 const SILENCE_GRACE_MS = 3_000;
-const GOODBYE_TIMEOUT_MS = 1_000;
-
-/** SQLSTATE deadlock_detected. */
-const DEADLOCK = '40P01';
-const MAX_ATTEMPTS = 4;
+const CLOSE_TIMEOUT_MS = 1_000;
 
 /*
- * So the server notices within seconds that the other end is gone, even in the middle of a statement. Where the system underneath
- * does not offer one of these, it is done without.
+ * Makes Postgres notice within seconds that this process is gone, even in the middle of a statement. Some operating systems do not
+ * support these settings; they are left out there.
  */
-const NOTICE_DEATH = `do $$ begin perform set_config('client_connection_check_interval', '1s', false); exception when others then null; end $$;
+const DETECT_LOST_CLIENT = `do $$ begin perform set_config('client_connection_check_interval', '1s', false); exception when others then null; end $$;
   do $$ begin perform set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
     set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '15s', false); exception when others then null; end $$`;
 
-/** As Prisma reads them: see Executor. */
-const typeParsers: pg.CustomTypesConfig = {
-  getTypeParser: (oid, format) => (oid === pg.types.builtins.INT8 ? BigInt : pg.types.getTypeParser(oid, format)),
-};
-
 /**
  * Connects.
- * @throws the error of pg where the database cannot be reached
+ * @throws the error of pg if the database cannot be reached
  */
 export async function openDedicatedConnection(options: DedicatedConnectionOptions): Promise<DedicatedConnection> {
-  const { url, name, statementTimeoutMs, idleTimeoutMs } = options;
+  const { url, name, statementTimeoutMs, idleTimeoutMs, connectTimeoutMs = CONNECT_TIMEOUT_MS, settings } = options;
+  const idleSettings: PostgresSettings = idleTimeoutMs === undefined ? {} : { idle_session_timeout: idleTimeoutMs };
   const client = new pg.Client({
-    connectionString: parseConnectionUrl(url).connectionString,
+    ...toClientConfig(url, { jit: 'off', ...idleSettings, ...settings }),
     application_name: name,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + SILENCE_GRACE_MS,
+    query_timeout: statementTimeoutMs === undefined ? undefined : statementTimeoutMs + SILENCE_GRACE_MS,
     idle_in_transaction_session_timeout: idleTimeoutMs,
     keepAlive: true,
-    options: `-c timezone=UTC -c default_transaction_isolation=read\\ committed -c jit=off -c idle_session_timeout=${idleTimeoutMs}`,
-    types: typeParsers,
   });
-  const gone = new AbortController();
+  const lost = new AbortController();
   let closing: Promise<void> | null = null;
   const cut = () => {
-    gone.abort();
+    lost.abort(new Error('The connection was closed.'));
     client.connection.stream.destroy();
   };
-  client.on('error', () => gone.abort());
-  client.on('end', () => gone.abort());
+  client.on('error', error => lost.abort(error));
+  client.on('end', () => lost.abort(new Error('The connection has ended.')));
   try {
     await client.connect();
-    await client.query(NOTICE_DEATH);
+    await client.query(DETECT_LOST_CLIENT);
   } catch (error) {
     cut();
     throw error;
   }
 
-  async function send(query: string | pg.QueryConfig): Promise<pg.QueryResult> {
+  async function send<Row>(query: pg.QueryConfig): Promise<Row[]> {
     try {
-      return await client.query(query);
+      const { rows } = await client.query({ ...query, types: TYPE_PARSERS });
+      return rows;
     } catch (error) {
-      // All but a refusal of this one statement leaves the session in a state that nobody knows.
+      // Only a refusal of this one statement (severity ERROR) leaves the session in a known state.
       if (!(error instanceof pg.DatabaseError && error.severity === 'ERROR')) cut();
       throw error;
     }
   }
 
-  const executor: Executor = {
-    async rows(statement) {
-      const { rows } = await send({ text: statement.text, values: [...statement.values] });
-      return rows;
-    },
-  };
+  const executor: Executor = { rows: ({ text, values }) => send({ text, values: [...values] }) };
 
-  async function attempt<Result>(work: (transaction: Executor) => Promise<Result>): Promise<Result> {
-    await send('begin');
+  async function runTransaction<Result>(work: (transaction: Executor) => Promise<Result>): Promise<Result> {
+    await send({ text: 'begin' });
     try {
       const result = await work(executor);
-      await send('commit');
+      await send({ text: 'commit' });
       return result;
     } catch (error) {
-      if (!gone.signal.aborted) await send('rollback');
+      if (!lost.signal.aborted) await send({ text: 'rollback' });
       throw error;
     }
   }
 
-  async function goodbye(): Promise<void> {
+  async function end(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>(resolve => {
-      timer = setTimeout(resolve, GOODBYE_TIMEOUT_MS);
+    const timeout = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
     });
-    // A connection that is gone has nobody to say it to.
-    if (!gone.signal.aborted) await Promise.race([client.end().catch(() => undefined), patience]);
+    if (!lost.signal.aborted) await Promise.race([client.end().catch(() => undefined), timeout]);
     clearTimeout(timer);
     cut();
   }
@@ -127,21 +120,28 @@ export async function openDedicatedConnection(options: DedicatedConnectionOption
   return {
     ...executor,
     client,
-    lost: gone.signal,
+    lost: lost.signal,
     cut,
-    async transaction(work) {
-      for (let count = 1; ; count++) {
-        try {
-          return await attempt(work);
-        } catch (error) {
-          const isDeadlock = error instanceof pg.DatabaseError && error.code === DEADLOCK;
-          if (!isDeadlock || count === MAX_ATTEMPTS) throw error;
-        }
-      }
-    },
+    transaction: work => withRetry(() => runTransaction(work), isDeadlock),
     close() {
-      closing ??= goodbye();
+      closing ??= end();
       return closing;
     },
   };
+}
+
+/**
+ * Runs work on a connection of its own, which is closed when the work ends.
+ * @throws the error of pg if the database cannot be reached; what the work throws
+ */
+export async function withDedicatedConnection<Result>(
+  options: DedicatedConnectionOptions,
+  work: (connection: DedicatedConnection) => Promise<Result>,
+): Promise<Result> {
+  const connection = await openDedicatedConnection(options);
+  try {
+    return await work(connection);
+  } finally {
+    await connection.close();
+  }
 }

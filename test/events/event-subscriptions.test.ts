@@ -11,7 +11,8 @@ import { appendMessage, deleteMessage } from '../../src/modules/message/message.
 import { createSession } from '../../src/modules/session/session-create.service.ts';
 import { deleteSession, restoreSession } from '../../src/modules/session/session-trash.service.ts';
 import { endSession, updateSession } from '../../src/modules/session/session-update.service.ts';
-import { createDatabase, type Database } from '../../src/postgres/database.ts';
+import type { Database } from '../../src/postgres/database.ts';
+import { createDatabase } from '../../src/postgres/pooled-database.ts';
 import { createSchema } from '../../src/schema.ts';
 import { OPEN_ACCESS } from '../../src/server/auth/authenticate.ts';
 import { createRateLimiter } from '../../src/server/auth/rate-limiter.ts';

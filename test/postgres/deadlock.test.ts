@@ -1,7 +1,8 @@
 import { Client } from 'pg';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
-import { createDatabase, type Database } from '../../src/postgres/database.ts';
+import type { Database } from '../../src/postgres/database.ts';
+import { createDatabase } from '../../src/postgres/pooled-database.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { WAIT_OPTIONS } from '../support/wait-time.ts';
 

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeSessions } from '../../scripts/seed/seed-writer.ts';
 import { generateSessions, type SeedOptions } from '../../scripts/seed/session-generator.ts';
-import { createDatabase } from '../../src/postgres/database.ts';
+import { createDatabase } from '../../src/postgres/pooled-database.ts';
 import { stallSessions } from '../../src/sweeper/stalled-sessions.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 

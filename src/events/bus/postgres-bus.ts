@@ -1,6 +1,6 @@
 import type { Logger } from '../../log.ts';
+import { ReconnectingConnection } from '../../postgres/reconnecting-connection.ts';
 import type { OpenEventBus } from './event-bus.ts';
-import { PostgresLink } from './postgres-link.ts';
 
 const CHANNEL = 'sessiongraph_events';
 
@@ -22,7 +22,7 @@ export function createPostgresBus({ url, log }: { readonly url: string; readonly
     let highest = 0n;
     let sending = false;
 
-    const link = new PostgresLink({
+    const link = new ReconnectingConnection({
       url,
       log,
       name: 'sessiongraph bus',

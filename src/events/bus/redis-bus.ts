@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 import type { Logger } from '../../log.ts';
+import { ReconnectingConnection } from '../../postgres/reconnecting-connection.ts';
 import type { OpenEventBus } from './event-bus.ts';
-import { PostgresLink } from './postgres-link.ts';
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
@@ -29,7 +29,7 @@ export interface RedisBusOptions {
  * @throws the error of pg where the database cannot be reached
  */
 export async function wakeUpChannel(databaseUrl: string, log: Logger): Promise<string> {
-  const link = new PostgresLink({ url: databaseUrl, log, name: 'sessiongraph bus', setup: 'select 1' });
+  const link = new ReconnectingConnection({ url: databaseUrl, log, name: 'sessiongraph bus', setup: 'select 1' });
   try {
     const [result] = await link.query(IDENTITY);
     const identity: { system: string; oid: string; name: string } | undefined = result?.rows[0];

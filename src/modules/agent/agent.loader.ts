@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey } from '../../postgres/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
+import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   cursorColumn,
@@ -46,12 +46,12 @@ const WHOLE: PageWindow = { limit: 0, inverted: false, after: null, before: null
 
 /** Reads agents for one request; equal loads within it share a statement. */
 export class AgentLoader {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #visible: Sql;
   readonly #figures: DataLoader<string, AgentFigures | null>;
   readonly #byId: DataLoader<string, AgentRow | null>;
 
-  constructor(database: Database, viewer: Viewer) {
+  constructor(database: Executor, viewer: Viewer) {
     this.#database = database;
     this.#visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
     this.#figures = new DataLoader(agentIds => this.#readFigures(agentIds));

@@ -5,7 +5,7 @@ import { EVENT_TYPES } from '../../events/event-types.ts';
 import { type EventRow, type StoredEvent, toStoredEvent } from '../../events/stored-event.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
+import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   emptyPage,
@@ -35,13 +35,13 @@ type ReadEvent = OfParent & { readonly expiredSeq: string } & (EventRow | { read
 
 /** Reads the events of sessions from the log for one request; equal loads within it share a statement. */
 export class EventLoader {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #log: Pick<EventLog, 'sync'>;
   readonly #condition: Sql;
   readonly #pages = new LoaderSet<string, Page<StoredEvent>>();
   readonly #counts = new LoaderSet<string, number>();
 
-  constructor(database: Database, viewer: Viewer, log: Pick<EventLog, 'sync'>) {
+  constructor(database: Executor, viewer: Viewer, log: Pick<EventLog, 'sync'>) {
     this.#database = database;
     this.#log = log;
     // A newer server may write types to the same log that mean nothing here.

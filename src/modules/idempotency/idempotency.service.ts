@@ -1,5 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import { type Executor, isLockTimeout, joinTransaction, PREPARED } from '../../postgres/database.ts';
+import { type Executor, joinTransaction, PREPARED } from '../../postgres/database.ts';
+import { isLockTimeout } from '../../postgres/sql-state.ts';
 import type { Caller } from '../caller.ts';
 import { idempotencyConflict, type KeyedCall, type Outcome, stillRunning } from './calls-in-flight.service.ts';
 import { type KeyedInput, readIdempotencyKey } from './idempotency.input.ts';

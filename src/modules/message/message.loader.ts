@@ -1,14 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
-import {
-  type CommonReading,
-  JoinedReads,
-  type OwnReading,
-  type ReadTogether,
-  readAlone,
-  statementKey,
-} from '../../postgres/joined-reads.ts';
+import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   emptyPage,
@@ -21,6 +13,7 @@ import {
   rowsToRead,
   type WithCursor,
 } from '../../postgres/keyset.ts';
+import { type KeyedRead, readAlone } from '../../postgres/shared-reads.ts';
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { StoredPart } from './message.rules.ts';
@@ -96,28 +89,15 @@ export interface MessagePlace {
 
 type ReadMessage = MessageRow & WithCursor;
 
-/** Reads of messages that requests under way at the same time may make together. */
-interface MessageReads {
-  readonly byPlace: ReadTogether<MessagePlace, MessageRow | null>;
-  readonly ofSession: ReadTogether<string, Page<MessageRow>>;
-}
-
-function messageReadsAlone(database: Database): MessageReads {
-  const alone = readAlone(database);
-  return { byPlace: alone, ofSession: alone };
-}
-
-/** Gives the function that joins the reads of one request to those of others. */
-export function joinMessageReads(common: Omit<CommonReading, 'maxKeys'>): (own: OwnReading) => MessageReads {
-  // Of the largest rows so many are about what one answer may hold.
-  const byPlace = new JoinedReads<MessagePlace, MessageRow | null>({ ...common, maxKeys: 32 });
-  const ofSession = new JoinedReads<string, Page<MessageRow>>({ ...common, maxKeys: 8 });
-  return own => ({ byPlace: byPlace.joinedBy(own), ofSession: ofSession.joinedBy(own) });
+/** Reads of messages that may share statements with other operations. */
+export interface MessageReads {
+  readonly byPlace: KeyedRead<MessagePlace, MessageRow | null>;
+  readonly ofSession: KeyedRead<string, Page<MessageRow>>;
 }
 
 /** Reads messages for one request; equal loads within it share a statement. */
 export class MessageLoader {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #visible: Sql;
   readonly #byId = new LoaderSet<string, MessageRow | null>();
   readonly #byPlace = new LoaderSet<MessagePlace, MessageRow | null>();
@@ -125,14 +105,14 @@ export class MessageLoader {
   readonly #ofSession = new LoaderSet<string, Page<MessageRow>>();
   readonly #counts = new LoaderSet<string, number>();
   readonly #rights: string;
-  readonly #together: MessageReads;
+  readonly #reads: MessageReads;
 
-  /** @param together what is read together with other requests; left out, nothing is */
-  constructor(database: Database, viewer: Viewer, together = messageReadsAlone(database)) {
+  /** @param reads reads messages by key; shares statements with other operations if the caller wants that */
+  constructor(database: Executor, viewer: Viewer, reads: MessageReads = { byPlace: readAlone(database), ofSession: readAlone(database) }) {
     this.#database = database;
     this.#visible = visibleAgents(viewer, Prisma.sql`s.agent_id`);
     this.#rights = rightsOf(viewer);
-    this.#together = together;
+    this.#reads = reads;
   }
 
   /** A message by its UUID; null where there is none or its session may not be seen. */
@@ -151,15 +131,11 @@ export class MessageLoader {
   byPlace(place: MessagePlace, groups: readonly string[]): Promise<MessageRow | null> {
     const about = `${groups.join()} ${this.#rights}`;
     return this.#byPlace
-      .of(groups.join(), places => this.#together.byPlace(about, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
+      .of(groups.join(), places => this.#reads.byPlace(about, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
       .load(place);
   }
 
-  async #readByPlaces(
-    from: Pick<Database, 'rows'>,
-    places: readonly MessagePlace[],
-    groups: readonly string[],
-  ): Promise<(MessageRow | null)[]> {
+  async #readByPlaces(from: Executor, places: readonly MessagePlace[], groups: readonly string[]): Promise<(MessageRow | null)[]> {
     const rows = await from.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
       from unnest(${places.map(each => each.sessionId)}::uuid[], ${places.map(each => each.position)}::bigint[]) place(session_id, position)
       join aria_engine.chat_messages m on m.session_id = place.session_id and m.position = place.position
@@ -185,11 +161,13 @@ export class MessageLoader {
   ofSession(sessionId: string, list: MessageList, window: PageWindow, groups: readonly string[]): Promise<Page<MessageRow>> {
     if (window.limit === 0) return Promise.resolve(emptyPage(window));
     const variant = JSON.stringify([list.ordering.fingerprint, window, groups]);
-    const statementFor = (ids: readonly string[]) => this.#pagesStatement(ids, list, window, groups);
+    // A fingerprint stands for a filter, but other callers must never get rows by it: only lists without a filter are shared.
+    const isUnfiltered = list.conditions.every(({ values }) => values.length === 0);
+    const readByKeys: MessageReads['ofSession'] = isUnfiltered ? this.#reads.ofSession : readAlone(this.#database);
     return this.#ofSession
       .of(variant, ids =>
-        this.#together.ofSession(variant + statementKey(statementFor([])), ids, async (from, keys) => {
-          const rows = await from.rows<ReadMessage & OfParent>(statementFor(keys));
+        readByKeys(`${variant} ${this.#rights}`, ids, async (executor, keys) => {
+          const rows = await executor.rows<ReadMessage & OfParent>(this.#pagesStatement(keys, list, window, groups));
           return pagesByParent(keys, rows, window, list.ordering);
         }),
       )

@@ -1,5 +1,5 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import type { Database, Sql } from '../../postgres/database.ts';
+import type { Executor, Sql } from '../../postgres/database.ts';
 import {
   allOf,
   cursorColumn,
@@ -72,10 +72,10 @@ export function searchOrdering(search: Search): Ordering {
 
 /** Finds messages for one request. */
 export class SearchLoader {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #viewer: Viewer;
 
-  constructor(database: Database, viewer: Viewer) {
+  constructor(database: Executor, viewer: Viewer) {
     this.#database = database;
     this.#viewer = viewer;
   }

@@ -1,5 +1,5 @@
 import { DomainError } from '../../errors.ts';
-import { violatedUniqueIndex } from '../../postgres/database.ts';
+import { violatedUniqueIndex } from '../../postgres/sql-state.ts';
 
 /** Unique indexes of chat_sessions, and the code each stands for. */
 const TAKEN = { chat_sessions_key_unique: 'KEY_TAKEN', chat_sessions_label_unique: 'LABEL_TAKEN' } as const;

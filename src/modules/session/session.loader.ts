@@ -1,16 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
-import { type Database, PREPARED, type Sql } from '../../postgres/database.ts';
-import {
-  type CommonReading,
-  JoinedReads,
-  type OwnReading,
-  type ReadTogether,
-  readAlone,
-  readOnce,
-  statementKey,
-  WHOLE,
-} from '../../postgres/joined-reads.ts';
+import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   emptyPage,
@@ -24,6 +14,7 @@ import {
   toPage,
   type WithCursor,
 } from '../../postgres/keyset.ts';
+import { type KeyedRead, readAlone } from '../../postgres/shared-reads.ts';
 import type { SessionSearch } from '../session-filter/session-search.sql.ts';
 import type { SessionKind } from '../session-key/session-key.rules.ts';
 import type { UsageRow } from '../usage/usage.rules.ts';
@@ -156,44 +147,22 @@ const PARENTS = {
 
 type ReadSession = SessionRow & WithCursor;
 
-/** Reads of sessions that requests under way at the same time may make together. */
-interface SessionReads {
-  readonly byId: ReadTogether<string, SessionRow | null>;
-  /** Where an event makes many refresh the same list. */
-  readonly page: ReadTogether<string, Page<SessionRow>>;
-  readonly count: ReadTogether<string, number>;
-}
-
-function sessionReadsAlone(database: Database): SessionReads {
-  const alone = readAlone(database);
-  return { byId: alone, page: alone, count: alone };
-}
-
-/** Gives the function that joins the reads of one request to those of others. */
-export function joinSessionReads(common: Omit<CommonReading, 'maxKeys'>): (own: OwnReading) => SessionReads {
-  // Of the largest rows so many are about what one answer may hold.
-  const byId = new JoinedReads<string, SessionRow | null>({ ...common, maxKeys: 32 });
-  const page = new JoinedReads<string, Page<SessionRow>>({ ...common, maxKeys: Number.POSITIVE_INFINITY });
-  const count = new JoinedReads<string, number>({ ...common, maxKeys: Number.POSITIVE_INFINITY });
-  return own => ({ byId: byId.joinedBy(own), page: page.joinedBy(own), count: count.joinedBy(own) });
-}
-
 /** Reads sessions for one request; equal loads within it share a statement. */
 export class SessionLoader {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #visible: Sql;
   readonly #groups: Readonly<Record<SessionColumns, Sql>>;
   readonly #byId = new LoaderSet<string, SessionRow | null>();
   readonly #pages = new LoaderSet<string, Page<SessionRow>>();
   readonly #counts = new LoaderSet<string, number>();
   readonly #rights: string;
-  readonly #together: SessionReads;
+  readonly #readByKeys: KeyedRead<string, SessionRow | null>;
 
-  /** @param together what is read together with other requests; left out, nothing is */
-  constructor(database: Database, viewer: Viewer, together = sessionReadsAlone(database)) {
+  /** @param readByKeys reads sessions by id; shares statements with other operations if the caller wants that */
+  constructor(database: Executor, viewer: Viewer, readByKeys: KeyedRead<string, SessionRow | null> = readAlone(database)) {
     this.#database = database;
     this.#rights = rightsOf(viewer);
-    this.#together = together;
+    this.#readByKeys = readByKeys;
     this.#visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
     this.#groups = { ...GROUPS, depth: depthColumn(viewer) };
   }
@@ -206,9 +175,7 @@ export class SessionLoader {
   /** A session by its UUID, in the trash or not; null where there is none or it may not be seen. */
   byId(id: string, groups: readonly string[]): Promise<SessionRow | null> {
     const about = `${groups.join()} ${this.#rights}`;
-    return this.#byId
-      .of(groups.join(), ids => this.#together.byId(about, ids, (from, keys) => this.#readByIds(from, keys, groups)))
-      .load(id);
+    return this.#byId.of(groups.join(), ids => this.#readByKeys(about, ids, (from, keys) => this.#readByIds(from, keys, groups))).load(id);
   }
 
   /** One page of a list: one statement, none where nothing is asked for. */
@@ -217,11 +184,7 @@ export class SessionLoader {
     const shown = pageColumns(this.#columns(groups), list.ordering, groups);
     const { search } = list;
     const statement = search == null ? this.#part(shown, list.conditions, list, window) : this.#searched(shown, search, list, window);
-    const read = async (from: Pick<Database, 'rows'>) => toPage(await from.rows<ReadSession>(statement), window, list.ordering);
-    // What is first in one order is last in the other: the same statement, but not the same page.
-    const about = JSON.stringify([list.ordering.fingerprint, window]) + statementKey(statement);
-    const [page] = await this.#together.page(about, WHOLE, readOnce(read));
-    return page ?? emptyPage(window);
+    return toPage(await this.#database.rows<ReadSession>(statement), window, list.ordering);
   }
 
   /** The rows of a window, under these conditions. */
@@ -262,9 +225,8 @@ export class SessionLoader {
   async count(list: Pick<SessionList, 'conditions'>): Promise<number> {
     const conditions = allOf([this.#visible, ...list.conditions]);
     const statement = Prisma.sql`select count(*)::int as count from ${COUNTED} where ${conditions}`;
-    const read = async (from: Pick<Database, 'rows'>) => (await from.rows<{ count: number }>(statement))[0]?.count ?? 0;
-    const [count] = await this.#together.count(statementKey(statement), WHOLE, readOnce(read));
-    return count ?? 0;
+    const [row] = await this.#database.rows<{ count: number }>(statement);
+    return row?.count ?? 0;
   }
 
   /** The page of one parent's sessions; one statement for all parents asked with the same list and window. */
@@ -279,7 +241,7 @@ export class SessionLoader {
     return this.#counts.of(JSON.stringify([list.by, list.ordering.fingerprint]), parents => this.#countNested(parents, list)).load(parent);
   }
 
-  async #readByIds(from: Pick<Database, 'rows'>, ids: readonly string[], groups: readonly string[]): Promise<(SessionRow | null)[]> {
+  async #readByIds(from: Executor, ids: readonly string[], groups: readonly string[]): Promise<(SessionRow | null)[]> {
     const conditions = allOf([Prisma.sql`s.id = any(${[...ids]}::uuid[])`, this.#visible]);
     const rows = await from.rows<SessionRow>(
       Prisma.sql`${Prisma.raw(PREPARED)} select ${this.#columns(groups)} from ${SESSIONS} where ${conditions}`,

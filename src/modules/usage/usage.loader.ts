@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey } from '../../postgres/batching.ts';
-import { type Database, PREPARED } from '../../postgres/database.ts';
+import { type Executor, PREPARED } from '../../postgres/database.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { UsageRow } from './usage.rules.ts';
@@ -11,7 +11,7 @@ import { USAGE_SUMS } from './usage.sql.ts';
 export class UsageLoader {
   readonly #ofTree: DataLoader<string, UsageRow | null>;
 
-  constructor(database: Database, viewer: Viewer) {
+  constructor(database: Executor, viewer: Viewer) {
     this.#ofTree = new DataLoader(async ids => {
       // What lies below a session that may not be seen is no descendant for the viewer.
       const visible = viewer.agentIds === null ? Prisma.empty : Prisma.sql` and ${visibleAgents(viewer, Prisma.sql`child.agent_id`)}`;

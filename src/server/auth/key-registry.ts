@@ -1,10 +1,10 @@
 import { DomainError } from '../../errors.ts';
-import { PostgresLink } from '../../events/bus/postgres-link.ts';
 import type { Logger } from '../../log.ts';
 import { isSecret, KEYS_CHANGED_CHANNEL, matchesHash, prefixOf } from '../../modules/api-key/api-key.rules.ts';
 import type { RateLimits } from '../../modules/rate-limit/rate-limit.rules.ts';
 import type { ApiScope, Viewer } from '../../modules/viewer/viewer.rules.ts';
 import { withIncludedScopes } from '../../modules/viewer/viewer.rules.ts';
+import { ReconnectingConnection } from '../../postgres/reconnecting-connection.ts';
 
 /** How often the keys in use are read anew, whether or not a notification came. */
 const REFRESH_MS = 400;
@@ -160,7 +160,7 @@ export async function createKeyRegistry({ url, log }: KeyRegistryOptions): Promi
   let queued: Promise<void> | null = null;
   let away = false;
 
-  const link = new PostgresLink({
+  const link = new ReconnectingConnection({
     url,
     log,
     name: 'sessiongraph api keys',

@@ -2,12 +2,12 @@ import { type ExecutionArgs, type ExecutionResult, execute } from 'graphql';
 import type { LimitFunction } from 'p-limit';
 import { requestTimeout } from '../../errors.ts';
 import type { RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
-import type { AnswerMemory, AnswerShare } from '../../postgres/answer-memory.ts';
+import type { MemoryBudget, ResponseMemory } from '../../postgres/response-memory.ts';
 import type { Access } from '../auth/authenticate.ts';
 import type { SharedExecution } from '../live/shared-execution.ts';
 import type { WatchedOperation } from '../observe/operation-watch.ts';
-import { holdAnswer } from './answer-size.ts';
 import type { ErrorModel } from './error-model.ts';
+import { chargeResponse, UNCOUNTED_BYTES } from './response-size.ts';
 import { findVariableErrors } from './variable-errors.ts';
 
 /** The request behind an operation, the same for every transport. */
@@ -32,8 +32,8 @@ export interface OperationOrigin {
 interface ExecutionOrigin extends OperationOrigin {
   /** Whether the execution has timed out: the client has got REQUEST_TIMEOUT. */
   readonly isTimeUp?: () => boolean;
-  /** What the execution reads is held in it. */
-  readonly share?: AnswerShare;
+  /** Pays for the rows and the response of the execution. */
+  readonly budget?: MemoryBudget;
 }
 
 /** Makes the context of one execution. A subscription gets a new context for every event: its loaders must not cache across events. */
@@ -49,8 +49,8 @@ export interface ExecutionOptions {
   readonly shared?: SharedExecution;
   /** Limits concurrent executions for subscription events. By default there is no limit. */
   readonly limitEvents?: LimitFunction;
-  /** Left out, answers are as large as they become. */
-  readonly answers?: AnswerMemory;
+  /** Bounds the memory of responses; without it they are not bounded. */
+  readonly memory?: ResponseMemory;
 }
 
 /** What graphql-js executes, without a context: each execution makes its own. */
@@ -91,9 +91,9 @@ export function logFieldsOf(operation: Operation, origin: OperationOrigin) {
 export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
   const logFields = logFieldsOf(operation, origin);
   let isTimedOut = false;
-  const share = options.answers?.openShare();
-  const release = () => share?.release();
-  const own = { ...origin, isTimeUp: () => isTimedOut, share };
+  const budget = options.memory?.openBudget();
+  const release = () => budget?.release();
+  const own = { ...origin, isTimeUp: () => isTimedOut, budget };
   const run = async () => execute({ ...operation, contextValue: await options.createContext(own) });
   const running = run();
   try {
@@ -101,16 +101,13 @@ export async function executeOperation(operation: Operation, origin: OperationOr
       isTimedOut = true;
     });
     const result = options.errors.presentResult(explainVariableErrors(executed, operation), logFields);
-    if (share !== undefined && options.answers !== undefined) holdAnswer(result, share, options.answers.maxBytes);
-    if (share?.isHeld()) (origin.untilSent ?? releaseAtOnce)(release);
+    if (budget !== undefined && options.memory !== undefined) chargeResponse(result, budget, options.memory.maxBytes);
+    if (budget !== undefined && budget.usedBytes() > UNCOUNTED_BYTES && origin.untilSent !== undefined) origin.untilSent(release);
+    else release();
     return result;
   } catch (error) {
     // After a timeout the execution may still be reading.
     void running.then(release, release);
     return { errors: [options.errors.present(error, logFields)] };
   }
-}
-
-function releaseAtOnce(release: () => void): void {
-  release();
 }

@@ -9,7 +9,7 @@ import { type Config, isLoopback } from '../../config.ts';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { assertScope } from '../../modules/viewer/viewer.rules.ts';
-import type { AnswerMemory } from '../../postgres/answer-memory.ts';
+import type { ResponseMemory } from '../../postgres/response-memory.ts';
 import type { Tracer } from '../../postgres/tracer.ts';
 import { type Access, type Authenticator, NO_ACCESS } from '../auth/authenticate.ts';
 import { createRateGate } from '../auth/rate-gate.ts';
@@ -40,8 +40,8 @@ export interface HttpServerOptions {
   readonly createContext: ContextFactory;
   readonly authenticator: Authenticator;
   readonly config: Pick<Config, 'host' | 'limits' | 'graphiql' | 'introspection' | 'corsOrigins'>;
-  /** Bounds the size of answers; left out, they are as large as they become. */
-  readonly answers?: AnswerMemory;
+  /** Bounds the memory of responses; without it they are not bounded. */
+  readonly memory?: ResponseMemory;
   /** Trusted documents; none where left out. */
   readonly documents?: PersistedDocuments;
   /** Left out, callers may do as much as they like. */
@@ -279,7 +279,7 @@ export function createHttpServer({
   tracer,
   isReady,
   metrics,
-  answers,
+  memory,
   documents = createPersistedDocuments(new Map(), false),
   rateLimiter,
   maxConcurrentEvents = 10,
@@ -300,7 +300,7 @@ export function createHttpServer({
     timeoutMs: config.limits.requestTimeoutMs,
     shared: createSharedExecution(),
     limitEvents: pLimit(maxConcurrentEvents),
-    answers,
+    memory,
   };
   const guard = createRequestGuard({
     loopback: isLoopback(config.host),

@@ -19,7 +19,7 @@ interface CommandResult {
   readonly stderr: string;
 }
 
-/** Runs scripts/key.ts in a child process, as `npm runKeyCommand key` does. */
+/** Runs scripts/key.ts in a child process, as `npm run key` does. */
 function runKeyCommand(...args: string[]): Promise<CommandResult> {
   return new Promise(resolve => {
     const env = { ...process.env, DATABASE_URL: database.url, LOG_LEVEL: 'silent' };
@@ -29,7 +29,7 @@ function runKeyCommand(...args: string[]): Promise<CommandResult> {
   });
 }
 
-describe('npm runKeyCommand key', () => {
+describe('npm run key', () => {
   it('creates the first key, lists it without its secret and revokes it', async () => {
     const created = await runKeyCommand('create', '--name', 'ci', '--scope', 'write', '--agent', 'A', '--agent', 'b', '--expires', '90d');
     expect(created.code).toBe(0);
@@ -83,7 +83,7 @@ describe('npm runKeyCommand key', () => {
     [['create', '--name', 'x', '--scope', 'read', '--rate-limit-writes', '1.5'], '--rate-limit-writes must be a whole number from 0 to'],
     [['create', '--name', 'x', '--scope', 'read', '--rate-limit-writes', '2147483648'], '--rate-limit-writes must be a whole number'],
     [['revoke', 'nobody'], 'There is no API key nobody.'],
-    [[], 'Usage: npm runKeyCommand key'],
+    [[], 'Usage: npm run key'],
   ])('exits with code 1 and an error message for the arguments %j', async (args, problem) => {
     const { code, stdout, stderr } = await runKeyCommand(...args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

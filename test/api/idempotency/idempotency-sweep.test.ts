@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createDatabase, type Database } from '../../../src/postgres/database.ts';
+import type { Database } from '../../../src/postgres/database.ts';
+import { createDatabase } from '../../../src/postgres/pooled-database.ts';
 import { sweepIdempotencyKeys } from '../../../src/sweeper/idempotency-purge.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { runSql } from '../../support/sql.ts';

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Prisma } from '../../../src/generated/prisma/client.ts';
-import { createDatabase } from '../../../src/postgres/database.ts';
+import { createDatabase } from '../../../src/postgres/pooled-database.ts';
 import { createErrorModel } from '../../../src/server/graphql/error-model.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';

@@ -1,21 +1,33 @@
 import { describe, expect, it } from 'vitest';
-import { parseConnectionUrl } from '../../../src/postgres/connection-url.ts';
+import { parseConnectionUrl, toClientConfig } from '../../../src/postgres/connection-url.ts';
 
 describe('parseConnectionUrl', () => {
-  it('keeps from the driver what only Prisma knows', () => {
-    const url = 'postgresql://ada:secret@db.example:5433/app?schema=records&connection_limit=5&sslmode=require';
+  it('keeps from the driver the parameters that only Prisma knows', () => {
+    const url = 'postgresql://ada:secret@db.example:5433/app?schema=records&sslmode=require&connection_limit=5&pgbouncer=true';
     expect(parseConnectionUrl(url)).toEqual({
       connectionString: 'postgresql://ada:secret@db.example:5433/app?sslmode=require',
+      options: '',
       schema: 'records',
+      database: 'app',
       description: 'db.example:5433/app',
     });
   });
 
-  it('takes the schema public where none is named', () => {
+  it('names the schema public if the URL names none', () => {
     expect(parseConnectionUrl('postgres://localhost/app').schema).toBe('public');
   });
 
-  it('says nothing of the password', () => {
+  it('describes the database without the credentials', () => {
     expect(parseConnectionUrl('postgres://ada:secret@localhost/app').description).toBe('localhost/app');
+  });
+});
+
+describe('toClientConfig', () => {
+  it("puts the URL's own options after our defaults, which they replace, and before the settings that the server depends on", () => {
+    const url = 'postgres://localhost/app?options=-c%20jit%3Don%20-c%20timezone%3DEurope/Berlin&sslmode=require';
+    expect(toClientConfig(url, { jit: 'off' })).toEqual({
+      connectionString: 'postgres://localhost/app?sslmode=require',
+      options: '-c jit=off -c jit=on -c timezone=Europe/Berlin -c timezone=UTC -c default_transaction_isolation=read\\ committed',
+    });
   });
 });

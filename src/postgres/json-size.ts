@@ -1,4 +1,4 @@
-/** A number, a date or a word of JSON takes about so much. */
+/** The approximate size of a number, a date, a boolean or null. */
 const PLAIN_BYTES = 8;
 
 /** Quotes, commas, colons and braces. */
@@ -27,15 +27,15 @@ function measure(value: unknown, enough: number, sizeOfText: (text: string) => n
 }
 
 /**
- * How large a value is as JSON, about: the characters of its texts and keys, and a little for the rest. Text beyond ASCII and text to be
- * escaped is up to six times as many bytes.
- * @param enough what is larger is not measured to its end
+ * The approximate size of a value as JSON: the characters of its texts and keys, and a little for the rest. Text beyond ASCII and escaped
+ * text take up to six times as many bytes.
+ * @param enough a value that is larger is not measured to its end
  */
-export function sizeOf(value: unknown, enough = Number.POSITIVE_INFINITY): number {
+export function estimatedJsonSize(value: unknown, enough = Number.POSITIVE_INFINITY): number {
   return measure(value, enough, text => text.length + PUNCTUATION_BYTES);
 }
 
-/** How many bytes a value takes as JSON, exact for its texts, however they are escaped. Takes about as long as to write it. @param enough as of `sizeOf` */
-export function exactSizeOf(value: unknown, enough: number): number {
+/** The bytes of a value as JSON, exact for its texts and their escapes. Takes about as long as to serialize it. @param enough as of `estimatedJsonSize` */
+export function exactJsonSize(value: unknown, enough: number): number {
   return measure(value, enough, text => Buffer.byteLength(JSON.stringify(text)));
 }

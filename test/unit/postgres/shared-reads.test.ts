@@ -1,35 +1,33 @@
 import { describe, expect, it } from 'vitest';
 import { DomainError } from '../../../src/errors.ts';
-import { createAnswerMemory } from '../../../src/postgres/answer-memory.ts';
-import type { HoldingDatabase } from '../../../src/postgres/database.ts';
-import { JoinedReads, type ReadByKeys, readOnce, WHOLE } from '../../../src/postgres/joined-reads.ts';
+import type { OperationReads } from '../../../src/postgres/database.ts';
+import { createResponseMemory, type MemoryBudget } from '../../../src/postgres/response-memory.ts';
+import { type ReadByKeys, SharedReads } from '../../../src/postgres/shared-reads.ts';
 
 const MAX_BYTES = 1_000_000;
 
-/** A database whose statements are the texts they are made of. */
-function pretend(): HoldingDatabase {
-  const database = { holding: () => database, inTurn: <Result>(read: () => Result) => read() } as unknown as HoldingDatabase;
-  return database;
+/** The reads of an operation that sends no statement itself. */
+function operationWith(budget: MemoryBudget): OperationReads {
+  return { budget, limited: read => read(), rows: () => Promise.resolve([]) };
 }
 
-/** Reads of which it is known what was sent, each answered when the test says so. */
+/** Shared reads whose statements are recorded, and answered when the test says so. */
 function setUp({ maxKeys = 32 } = {}) {
-  const answers = createAnswerMemory(MAX_BYTES);
-  const reads = new JoinedReads<string, string>({ database: pretend(), answers, maxKeys });
-  const sent: { about: string; keys: readonly string[]; answer: (failure?: Error) => void }[] = [];
+  const memory = createResponseMemory(MAX_BYTES);
+  const database = { forOperation: operationWith, trace: <Result>(work: () => Promise<Result>) => work() };
+  const reads = new SharedReads<string, string>({ database, memory, maxKeys });
+  const sent: { variant: string; keys: readonly string[]; answer: (failure?: Error) => void }[] = [];
   const readOf =
-    (about: string): ReadByKeys<string, string> =>
-    (_from, keys) =>
+    (variant: string): ReadByKeys<string, string> =>
+    (_executor, keys) =>
       new Promise((resolve, reject) => {
-        const answer = (failure?: Error) => (failure === undefined ? resolve(keys.map(key => `${about} of ${key}`)) : reject(failure));
-        sent.push({ about, keys, answer });
+        const answer = (failure?: Error) => (failure === undefined ? resolve(keys.map(key => `${variant} of ${key}`)) : reject(failure));
+        sent.push({ variant, keys, answer });
       });
-  const shares = () => {
-    const share = answers.openShare();
-    return { share, database: pretend() };
-  };
-  const read = (keys: readonly string[], about = 'titles', own = shares()) => reads.joinedBy(own)(about, keys, readOf(about));
-  return { answers, reads, sent, read, shares };
+  const openOperation = () => operationWith(memory.openBudget());
+  const read = (keys: readonly string[], variant = 'titles', operation = openOperation()) =>
+    reads.forOperation(operation)(variant, keys, readOf(variant));
+  return { memory, reads, sent, read, openOperation };
 }
 
 /** Long enough for what is to be sent to have been sent. */
@@ -93,7 +91,7 @@ describe('reads that are under way together', () => {
     const { sent, read } = setUp();
     const reading = [read(['a'], 'titles for agent x'), read(['a'], 'titles for agent y')];
     await turns();
-    expect(sent.map(({ about, keys }) => [about, ...keys])).toEqual([
+    expect(sent.map(({ variant, keys }) => [variant, ...keys])).toEqual([
       ['titles for agent x', 'a'],
       ['titles for agent y', 'a'],
     ]);
@@ -118,19 +116,15 @@ describe('reads that are under way together', () => {
   });
 });
 
-describe('who asks for many rows', () => {
-  const many = ['a', 'b', 'c', 'd', 'e', 'f'];
-
-  it('shares a statement with those who ask for the very same, and with no others', async () => {
+describe('a read of more keys than an operation may share', () => {
+  it('is a statement of its own', async () => {
     const { sent, read } = setUp();
-    const reading = [read(many), read(many), read(many.slice(1)), read(['g'])];
+    const many = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const reading = [read(many), read(['g'])];
     await turns();
-    expect(sent.map(({ keys }) => keys.join('')).toSorted()).toEqual(['abcdef', 'bcdef', 'g']);
+    expect(sent.map(({ keys }) => keys.join('')).toSorted()).toEqual(['abcdef', 'g']);
     for (const { answer } of sent) answer();
-    const [first, second, third] = await Promise.all(reading);
-    expect(first).toEqual(many.map(key => `titles of ${key}`));
-    expect(second).toEqual(first);
-    expect(third).toEqual(many.slice(1).map(key => `titles of ${key}`));
+    expect((await Promise.all(reading))[0]).toEqual(many.map(key => `titles of ${key}`));
   });
 });
 
@@ -172,23 +166,22 @@ describe('a read that fails', () => {
   });
 });
 
-describe('what an operation has read', () => {
-  it('is held in its own share, where it is worth counting', async () => {
-    const { answers, reads, shares } = setUp();
-    const owns = [shares(), shares()];
-    const read = readOnce(async () => 'x'.repeat(MAX_BYTES / 4));
-    for (const own of owns) expect(await reads.joinedBy(own)('texts', WHOLE, read)).toHaveLength(1);
-    expect(answers.heldBytes()).toBeGreaterThanOrEqual(MAX_BYTES / 2);
-    for (const { share } of owns) share.release();
-    expect(answers.heldBytes()).toBe(0);
+describe('the budget of an operation', () => {
+  const text = async () => ['x'.repeat(MAX_BYTES / 2)];
+
+  it('pays for the values that the operation got from a shared statement', async () => {
+    const { memory, reads, openOperation } = setUp();
+    const operations = [openOperation(), openOperation()];
+    for (const operation of operations) expect(await reads.forOperation(operation)('texts', ['a'], text)).toHaveLength(1);
+    expect(memory.usedBytes()).toBeGreaterThanOrEqual(MAX_BYTES);
+    for (const { budget } of operations) budget.release();
+    expect(memory.usedBytes()).toBe(0);
   });
 
-  it('is refused where it is more than one answer may hold', async () => {
-    const { reads, shares } = setUp();
-    const own = shares();
-    const texts = reads.joinedBy(own);
-    const read = readOnce(async () => 'x'.repeat(MAX_BYTES / 2));
-    await texts('texts', WHOLE, read);
-    await expect(texts('texts', WHOLE, read)).rejects.toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
+  it('refuses values that together exceed the size of one response', async () => {
+    const { reads, openOperation } = setUp();
+    const readTexts = reads.forOperation(openOperation());
+    await readTexts('texts', ['a'], text);
+    await expect(readTexts('texts', ['a'], text)).rejects.toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
   });
 });
