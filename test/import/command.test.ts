@@ -25,14 +25,14 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-interface Ended {
+interface CommandResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs the command in a process of its own, as npm does. */
-function runCommand(args: readonly string[], nodeOptions: readonly string[] = []): Promise<Ended> {
+/** Runs the command in a separate process, as npm does. */
+function runCommand(args: readonly string[], nodeOptions: readonly string[] = []): Promise<CommandResult> {
   return new Promise(resolve => {
     const script = [...nodeOptions, '--import', 'tsx', 'scripts/import-openclaw.ts', ...args];
     const env = { ...process.env, DATABASE_URL: database.url, LOG_LEVEL: 'silent' };
@@ -51,9 +51,9 @@ async function writeLines(name: string, lines: Iterable<object>): Promise<string
   return path;
 }
 
-const UNIT = 'The agent looks around, finds a file and writes down what stands in it. ';
+const SENTENCE = 'The agent looks around, finds a file and writes down what stands in it. ';
 
-/** About 50 MB: long lines that are no messages, short ones that are. */
+/** About 50 MB: long lines that are not messages, and short lines that are. */
 function* largeTranscript(id: string): Generator<object> {
   yield header(id);
   for (let number = 1; number <= 2_000; number++) {
@@ -62,7 +62,7 @@ function* largeTranscript(id: string): Generator<object> {
       id: `c${number}`,
       parentId: number === 1 ? null : `m${2 * number - 2}`,
       timestamp: at(number),
-      data: UNIT.repeat(345),
+      data: SENTENCE.repeat(345),
     };
     yield message(`m${2 * number - 1}`, `c${number}`, `question ${number}`);
     yield message(`m${2 * number}`, `m${2 * number - 1}`, `answer ${number}`, { role: 'assistant' });
@@ -70,7 +70,7 @@ function* largeTranscript(id: string): Generator<object> {
 }
 
 describe('npm run import:openclaw', () => {
-  it('imports 50 MB without ever holding them', async () => {
+  it('imports a transcript of 50 MB with a heap of 40 MB', async () => {
     const path = await writeLines(`${uuid(1)}.jsonl`, largeTranscript(uuid(1)));
     const { code, stdout, stderr } = await runCommand([path, '--json'], ['--max-old-space-size=40']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -78,7 +78,7 @@ describe('npm run import:openclaw', () => {
     expect(report.written).toEqual({ sessionsCreated: 1, sessionsUpdated: 0, messages: 4_000, lines: 6_001 });
   });
 
-  it('prints what it did for people', async () => {
+  it('prints a readable summary without --json', async () => {
     const path = await writeLines(`${uuid(2)}.jsonl`, [header(uuid(2)), message('a1', 'gone', 'hello')]);
     const { code, stdout } = await runCommand([path, '--agent', 'work']);
     expect(code).toBe(0);
@@ -86,7 +86,7 @@ describe('npm run import:openclaw', () => {
     expect(stdout).toContain(`${uuid(2)}.jsonl:2: missing parent (gone)`);
   });
 
-  it('ends with 1 and the reason where it cannot do its work', async () => {
+  it('prints the reason and exits with code 1 if it cannot import', async () => {
     const store = await writeLines('sessions.json', [{ 'agent:main:main': { sessionId: uuid(3), updatedAt: START } }, {}]);
     const broken = await runCommand([store]);
     expect(broken.code).toBe(1);

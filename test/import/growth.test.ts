@@ -1,17 +1,17 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { at, header, type ImportStage, openStage, sessionOf, uuid } from './openclaw-folder.ts';
+import { at, header, type ImportFixture, openImportFixture, readSession, uuid } from './openclaw-folder.ts';
 
-let whole: ImportStage;
-let grown: ImportStage;
+let atOnce: ImportFixture;
+let inPieces: ImportFixture;
 
 beforeAll(async () => {
-  [whole, grown] = await Promise.all([openStage(), openStage()]);
+  [atOnce, inPieces] = await Promise.all([openImportFixture(), openImportFixture()]);
 });
-afterAll(() => Promise.all([whole.close(), grown.close()]));
+afterAll(() => Promise.all([atOnce.close(), inPieces.close()]));
 
-/** A repeatable stream of numbers from 0 to 1 (mulberry32). */
+/** Returns a generator of repeatable pseudo-random numbers between 0 and 1 (mulberry32). */
 function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => {
@@ -22,7 +22,7 @@ function randomNumbers(seed: number): () => number {
   };
 }
 
-/** A transcript with everything that occurs: branches, compactions, lines that are no messages, missing parents, ids that come twice. */
+/** A random transcript with branches, compactions, lines that are not messages, malformed lines, missing parents and duplicate ids. */
 function randomTranscript(id: string, random: () => number): string {
   const pick = <Item>(items: readonly Item[]) => items[Math.floor(random() * items.length)];
   const lines = [JSON.stringify(header(id))];
@@ -46,17 +46,17 @@ function randomTranscript(id: string, random: () => number): string {
   return `${lines.join('\n')}\n`;
 }
 
-async function stateOf(stage: ImportStage, id: string) {
-  const messages = await stage.rows(
+async function readImported(fixture: ImportFixture, id: string) {
+  const messages = await fixture.rows(
     `select id, position::int, external_id, role, content, parent_position::int, on_branch, metadata, created_at, total_tokens
      from aria_engine.chat_messages where session_id = $1 order by position`,
     [id],
   );
-  const lines = await stage.rows(
+  const lines = await fixture.rows(
     'select line, entry_id, parent_entry_id, position, raw from aria_engine.import_lines where session_id = $1 order by line',
     [id],
   );
-  const session = await sessionOf(stage, id);
+  const session = await readSession(fixture, id);
   const {
     title,
     status,
@@ -74,21 +74,21 @@ async function stateOf(stage: ImportStage, id: string) {
 }
 
 describe('a transcript imported piece by piece', () => {
-  it('stands as if it had been imported whole, wherever it was cut', async () => {
+  it('gives the same result as when imported at once, wherever the pieces end', async () => {
     for (let seed = 1; seed <= 8; seed++) {
       const random = randomNumbers(seed);
       const id = uuid(seed);
       const text = randomTranscript(id, random);
-      expect((await whole.import(await whole.folder({ [`${id}.jsonl`]: text }))).failures).toEqual([]);
-      const folder = await grown.folder({ [`${id}.jsonl`]: '' });
+      expect((await atOnce.import(await atOnce.createFolder({ [`${id}.jsonl`]: text }))).failures).toEqual([]);
+      const folder = await inPieces.createFolder({ [`${id}.jsonl`]: '' });
       for (let start = 0; start < text.length; ) {
         const end = start + 1 + Math.floor(random() * 2_500);
         await appendFile(join(folder, `${id}.jsonl`), text.slice(start, end));
-        expect((await grown.import(folder)).failures).toEqual([]);
+        expect((await inPieces.import(folder)).failures).toEqual([]);
         start = end;
       }
-      expect(await stateOf(grown, id), `seed ${seed}`).toEqual(await stateOf(whole, id));
-      expect((await grown.import(folder)).sessionsUnchanged).toBe(1);
+      expect(await readImported(inPieces, id), `seed ${seed}`).toEqual(await readImported(atOnce, id));
+      expect((await inPieces.import(folder)).sessionsUnchanged).toBe(1);
     }
   });
 });

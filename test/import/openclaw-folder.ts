@@ -8,56 +8,57 @@ import { runImport } from '../../src/import/run.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase } from '../support/database.ts';
 
-/** A line of a transcript: an object, or text as it shall stand. */
+/** A line of a transcript: an object to write as JSON, or the text itself. */
 export type Line = object | string;
 
-/** Milliseconds of 2026-02-10T09:00:00Z, where the made-up sessions begin. */
+/** 2026-02-10T09:00:00Z in milliseconds: the start of the generated sessions. */
 export const START = Date.UTC(2026, 1, 10, 9);
 
-/** The time so many seconds after START, as transcripts write it. */
+/** The time this many seconds after START, in the format of transcripts. */
 export function at(seconds: number): string {
   return new Date(START + seconds * 1_000).toISOString();
 }
 
-/** A header of version 3. */
+/** The header line of a transcript of version 3. */
 export function header(id: string, more: object = {}): object {
   return { type: 'session', version: 3, id, timestamp: at(0), cwd: '/srv/work', ...more };
 }
 
-/** A message of a user or an assistant. */
+/** The line of a message; its role is user by default. */
 export function message(id: string, parentId: string | null, text: string, more: object = {}): object {
   const second = Number.parseInt(id.replace(/\D/g, ''), 10) || 1;
   const role = 'role' in more ? more.role : 'user';
   return { type: 'message', id, parentId, timestamp: at(second), message: { role, content: [{ type: 'text', text }], ...more } };
 }
 
-/** A transcript's text, each line closed. */
+/** The text of a transcript. Every line ends with a newline. */
 export function transcript(...lines: readonly Line[]): string {
   return lines.map(line => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join('');
 }
 
-/** A UUID that says which it is. */
+/** A UUID that ends with the given number. */
 export function uuid(number: number): string {
   return `7c1f0c1e-0000-4000-8000-${String(number).padStart(12, '0')}`;
 }
 
-/** A database of its own and folders to import into it. */
-export interface ImportStage {
+/** A new database, and temporary folders to import into it. */
+export interface ImportFixture {
   readonly url: string;
-  /** Makes a folder with these files. */
-  folder(files: Readonly<Record<string, string | object>>): Promise<string>;
+  /** Creates a temporary folder with these files. */
+  createFolder(files: Readonly<Record<string, string | object>>): Promise<string>;
+  /** Writes files into a folder; objects are written as JSON. */
   write(folder: string, files: Readonly<Record<string, string | object>>): Promise<void>;
   import(path: string, options?: { readonly agentId?: string; readonly dryRun?: boolean }): Promise<ImportReport>;
-  /** Runs one statement and gives its rows. */
+  /** Runs one statement and returns its rows. */
   rows<Row extends object>(statement: string, values?: readonly unknown[]): Promise<Row[]>;
   close(): Promise<void>;
 }
 
-/** Opens a stage; close it when the tests are done. */
-export async function openStage(): Promise<ImportStage> {
+/** Creates the database. The caller must close the fixture. */
+export async function openImportFixture(): Promise<ImportFixture> {
   const database = await createTestDatabase();
   const pool = new pg.Pool({ connectionString: database.url, max: 4 });
-  // The database may be dropped before the last connection has said goodbye.
+  // Dropping the database ends the pool's idle connections with errors. Without a listener they would crash the process.
   pool.on('error', () => undefined);
   const folders: string[] = [];
   const write = async (folder: string, files: Readonly<Record<string, string | object>>) => {
@@ -69,7 +70,7 @@ export async function openStage(): Promise<ImportStage> {
   return {
     url: database.url,
     write,
-    async folder(files) {
+    async createFolder(files) {
       const folder = await mkdtemp(join(tmpdir(), 'sessiongraph-import-'));
       folders.push(folder);
       await write(folder, files);
@@ -100,8 +101,8 @@ export async function importOpenClaw(
   return runImport({ source, report, rules, stalledAfterMs: 300_000, databaseUrl, log: createLog('silent') });
 }
 
-/** A message as the tests look at it. */
-export interface ShownMessage {
+/** The columns of a message that the tests compare. */
+export interface MessageRow {
   readonly position: number;
   readonly externalId: string;
   readonly role: string;
@@ -110,18 +111,18 @@ export interface ShownMessage {
   readonly onBranch: boolean;
 }
 
-/** The messages of a session, in order. */
-export function messagesOf(stage: ImportStage, sessionId: string): Promise<ShownMessage[]> {
-  return stage.rows<ShownMessage>(
+/** Reads the messages of a session, by position. */
+export function readMessages(fixture: ImportFixture, sessionId: string): Promise<MessageRow[]> {
+  return fixture.rows<MessageRow>(
     `select position::int, external_id as "externalId", role::text, content, parent_position::int as parent, on_branch as "onBranch"
      from aria_engine.chat_messages where session_id = $1 order by position`,
     [sessionId],
   );
 }
 
-/** The session with its activity, by the names of the columns. */
-export async function sessionOf(stage: ImportStage, sessionId: string): Promise<Readonly<Record<string, unknown>>> {
-  const [row] = await stage.rows<Record<string, unknown>>(
+/** Reads a session and its activity, as an object of columns. */
+export async function readSession(fixture: ImportFixture, sessionId: string): Promise<Readonly<Record<string, unknown>>> {
+  const [row] = await fixture.rows<Record<string, unknown>>(
     `select a.*, s.*, s.compacted_through::int, a.leaf_position::int, a.next_position::int, a.total_tokens::int, a.input_tokens::int,
        a.output_tokens::int, a.context_used::int
      from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id where s.id = $1`,
@@ -131,9 +132,9 @@ export async function sessionOf(stage: ImportStage, sessionId: string): Promise<
   return row;
 }
 
-/** The types of a session's events, in order. */
-export async function eventsOf(stage: ImportStage, sessionId: string): Promise<string[]> {
-  const rows = await stage.rows<{ type: string }>('select type::text from aria_engine.session_events where session_id = $1 order by id', [
+/** Reads the types of a session's events, in order. */
+export async function readEventTypes(fixture: ImportFixture, sessionId: string): Promise<string[]> {
+  const rows = await fixture.rows<{ type: string }>('select type::text from aria_engine.session_events where session_id = $1 order by id', [
     sessionId,
   ]);
   return rows.map(row => row.type);

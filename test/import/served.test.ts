@@ -20,8 +20,8 @@ function runImport() {
   return importOpenClaw(app.databaseUrl, folder);
 }
 
-describe('what was imported', () => {
-  it('is announced, found, read and gone on with through the API', async () => {
+describe('imported sessions', () => {
+  it('can be read, searched, subscribed to and appended to through the API', async () => {
     const entry = {
       sessionId: id,
       updatedAt: START + 9_000,
@@ -29,7 +29,7 @@ describe('what was imported', () => {
       origin: { provider: 'telegram', threadId: 5 },
       custom: 1,
     };
-    const answer = {
+    const assistantMessage = {
       role: 'assistant',
       content: [
         { type: 'thinking', thinking: 'hm' },
@@ -45,7 +45,7 @@ describe('what was imported', () => {
       transcript(
         header(id),
         message('a1', null, 'Where is the zebra kept?'),
-        { type: 'message', id: 'a2', parentId: 'a1', timestamp: at(2), message: answer },
+        { type: 'message', id: 'a2', parentId: 'a1', timestamp: at(2), message: assistantMessage },
         message('b2', 'a1', 'Never mind'),
       ),
     );
@@ -55,7 +55,7 @@ describe('what was imported', () => {
     expect((await runImport()).failures).toEqual([]);
     expect(await events.next()).toEqual({ sessionEvents: { __typename: 'SessionCreatedEvent', sessionId: id } });
 
-    const read = `query ($id: ID!) {
+    const sessionQuery = `query ($id: ID!) {
       session(id: $id) {
         title kind status key externalId messageCount model
         settings { thinkingLevel extra } origin { provider threadId } usage { totalTokens costUsd }
@@ -66,7 +66,7 @@ describe('what was imported', () => {
       }
       searchMessages(query: "zebra") { nodes { content session { sessionId } } }
     }`;
-    expect((await app.gql(read, { id })).expectOk()).toEqual({
+    expect((await app.gql(sessionQuery, { id })).expectOk()).toEqual({
       session: {
         title: 'Where is the zebra kept?',
         kind: 'MAIN',
@@ -107,20 +107,20 @@ describe('what was imported', () => {
       searchMessages: { nodes: [{ content: 'Where is the zebra kept?', session: { sessionId: id } }] },
     });
 
-    const append = `mutation ($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "said here" } }) { message { position } } }`;
+    const append = `mutation ($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "from the API" } }) { message { position } } }`;
     (await app.gql(append, { id })).expectOk();
-    await appendFile(join(folder, `${id}.jsonl`), transcript(message('b3', 'b2', 'said there')));
+    await appendFile(join(folder, `${id}.jsonl`), transcript(message('b3', 'b2', 'from the source')));
     expect((await runImport()).written.messages).toBe(1);
-    expect(await events.next()).toMatchObject({ sessionEvents: { message: { content: 'said here' } } });
-    expect(await events.next()).toMatchObject({ sessionEvents: { message: { content: 'said there' } } });
-    const shown = await app.gql<{ session: { messages: { nodes: { content: string }[] } } }>(
+    expect(await events.next()).toMatchObject({ sessionEvents: { message: { content: 'from the API' } } });
+    expect(await events.next()).toMatchObject({ sessionEvents: { message: { content: 'from the source' } } });
+    const response = await app.gql<{ session: { messages: { nodes: { content: string }[] } } }>(
       `query ($id: ID!) { session(id: $id) { messages { nodes { content } } } }`,
       { id },
     );
-    expect(shown.expectOk().session.messages.nodes.map(node => node.content)).toEqual([
+    expect(response.expectOk().session.messages.nodes.map(node => node.content)).toEqual([
       'Where is the zebra kept?',
       'Never mind',
-      'said there',
+      'from the source',
     ]);
   });
 });
