@@ -7,22 +7,22 @@ const api = useMutationApi();
 const { append, create, expectError } = api;
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-const NOBODY = '00000000-0000-7000-8000-000000000000';
+const UNKNOWN = '00000000-0000-7000-8000-000000000000';
 
-async function sessionIn(status: string, input: Record<string, unknown> = {}): Promise<SessionView> {
+async function createSessionWithStatus(status: string, input: Record<string, unknown> = {}): Promise<SessionView> {
   const session = await create(input);
   await api.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [session.sessionId, status]);
   return session;
 }
 
-async function bySession(sessionId: string): Promise<SessionView> {
+async function readSession(sessionId: string): Promise<SessionView> {
   const session = await api.session(sessionId);
-  if (session === null) throw new Error(`The session ${sessionId} is gone.`);
+  if (session === null) throw new Error(`There is no session ${sessionId}.`);
   return session;
 }
 
 describe('appendMessage', () => {
-  it('takes role and content, and fills in the rest', async () => {
+  it('needs only role and content and sets defaults for the other fields', async () => {
     const { id, sessionId } = await create();
     const message = await append(id, { content: 'hello' });
     const { messageId, createdAt } = message;
@@ -46,7 +46,7 @@ describe('appendMessage', () => {
       usage: null,
       parts: [{ __typename: 'TextPart', type: 'text', text: 'hello' }],
     });
-    expect(await bySession(id)).toMatchObject({
+    expect(await readSession(id)).toMatchObject({
       messageCount: 1,
       lastMessageAt: createdAt,
       lastActivityAt: createdAt,
@@ -57,7 +57,7 @@ describe('appendMessage', () => {
     expect((await api.events(sessionId)).slice(1)).toEqual([{ type: 'MESSAGE_ADDED', payload: { messageId, position: 1 } }]);
   });
 
-  it('keeps every field', async () => {
+  it('stores every field of the input', async () => {
     const { id } = await create();
     const fields = {
       agentId: 'main',
@@ -70,10 +70,10 @@ describe('appendMessage', () => {
     const usage = { inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: 4, totalTokens: 99, costUsd: 0.000_000_001 };
     const message = { ...fields, usage, role: 'ASSISTANT', content: ' as it is \n', createdAt: '2020-02-29T12:00:00.001+02:00' };
     expect(await append(id, message)).toMatchObject({ ...message, createdAt: '2020-02-29T10:00:00.001Z' });
-    expect(await bySession(id)).toMatchObject({ lastMessageAt: '2020-02-29T10:00:00.001Z', usage });
+    expect(await readSession(id)).toMatchObject({ lastMessageAt: '2020-02-29T10:00:00.001Z', usage });
   });
 
-  it('takes explicit nulls for left out', async () => {
+  it('treats null like an absent field', async () => {
     const { id } = await create();
     const names = ['parts', 'agentId', 'model', 'provider', 'usage', 'latencyMs', 'stopReason', 'metadata', 'parentId', 'createdAt'];
     const nulls = Object.fromEntries(names.map(name => [name, null]));
@@ -81,7 +81,7 @@ describe('appendMessage', () => {
     expect(await append(id, { content: 'two', ...nulls })).toMatchObject({ position: 2, parent: { position: 1 } });
   });
 
-  it('is one statement where only id, position and other core fields are asked for', async () => {
+  it('needs one statement if only core fields are selected, and one more for other fields', async () => {
     const { id } = await create();
     const input = { sessionId: id, message: { role: 'USER', content: 'hello', usage: { inputTokens: 1 }, metadata: { a: 1 } } };
     const core = await api.send('appendMessage', input, 'message { id messageId position role active createdAt }');
@@ -90,7 +90,7 @@ describe('appendMessage', () => {
     expect((await api.send('appendMessage', input, 'message { id } session { status usage { totalTokens } }')).sql).toHaveLength(2);
   });
 
-  it('answers with the session as it stands after the write', async () => {
+  it('returns the session as it is after the write', async () => {
     const { id } = await create();
     const { session } = await api.mutate<{ session: SessionView }>(
       'appendMessage',
@@ -101,30 +101,30 @@ describe('appendMessage', () => {
     expect(session).toMatchObject({ messageCount: 1, usage: { outputTokens: 5, totalTokens: 5 } });
   });
 
-  it('takes the bare UUID of a session, in any case', async () => {
+  it('accepts the bare UUID of a session in upper case', async () => {
     const { sessionId } = await create();
     expect(await append(sessionId.toUpperCase(), { content: 'hello' })).toMatchObject({ position: 1 });
   });
 
-  it.each(['USER', 'ASSISTANT', 'SYSTEM', 'TOOL', 'OTHER'])('takes the role %s', async role => {
+  it.each(['USER', 'ASSISTANT', 'SYSTEM', 'TOOL', 'OTHER'])('accepts the role %s', async role => {
     const { id } = await create();
     expect(await append(id, { role, content: 'hello' })).toMatchObject({ role });
   });
 
-  it('is SESSION_NOT_FOUND for what is no session', async () => {
+  it('returns SESSION_NOT_FOUND for ids that are unknown, malformed or of a message', async () => {
     const session = await create();
     const message = await append(session.id, { content: 'hello' });
-    for (const sessionId of [NOBODY, 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
+    for (const sessionId of [UNKNOWN, 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
       const error = await expectError('appendMessage', { sessionId, message: { role: 'USER', content: 'lost' } }, 'SESSION_NOT_FOUND');
       expect(error.extensions.details).toEqual({ id: sessionId });
     }
   });
 
-  it.each(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'])('is SESSION_ENDED where the session is %s', async status => {
+  it.each(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'])('returns SESSION_ENDED and writes nothing if the session is %s', async status => {
     const { id, sessionId } = await create();
     const first = await append(id, { content: 'hello' });
     await api.rows('update aria_engine.chat_sessions set status = $2::aria_engine.session_status where id = $1', [sessionId, status]);
-    const before = await bySession(id);
+    const before = await readSession(id);
     for (const parentId of [undefined, first.id]) {
       const error = await expectError(
         'appendMessage',
@@ -133,63 +133,61 @@ describe('appendMessage', () => {
       );
       expect(error.extensions.details).toEqual({ status });
     }
-    expect(await bySession(id)).toEqual(before);
+    expect(await readSession(id)).toEqual(before);
     expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'MESSAGE_ADDED']);
   });
 });
 
-describe('activity', () => {
+describe('appendMessage as activity of the session', () => {
   it.each([
     ['SPAWNING', 'WORKING'],
     ['STALLED', 'WORKING'],
     ['ACTIVE', 'ACTIVE'],
     ['WORKING', 'WORKING'],
-  ])('leaves a session that is %s as %s', async (from, to) => {
-    const { id, sessionId } = await sessionIn(from);
-    const moved = from !== to;
+  ])('changes the status %s to %s and increments the version only if the status changes', async (from, to) => {
+    const { id, sessionId } = await createSessionWithStatus(from);
+    const changed = from !== to;
     await append(id, { content: 'hello' });
-    expect(await bySession(id)).toMatchObject({ status: to, version: moved ? 2 : 1, endedAt: null, statusReason: null });
+    expect(await readSession(id)).toMatchObject({ status: to, version: changed ? 2 : 1, endedAt: null, statusReason: null });
     expect((await api.events(sessionId)).slice(1)).toEqual([
       expect.objectContaining({ type: 'MESSAGE_ADDED' }),
-      ...(moved ? [{ type: 'STATUS_CHANGED', payload: expect.objectContaining({ from, to, reason: null }) }] : []),
+      ...(changed ? [{ type: 'STATUS_CHANGED', payload: expect.objectContaining({ from, to, reason: null }) }] : []),
     ]);
     await append(id, { content: 'again' });
-    expect(await bySession(id)).toMatchObject({ version: moved ? 2 : 1 });
+    expect(await readSession(id)).toMatchObject({ version: changed ? 2 : 1 });
   });
 
-  it('never moves lastActivityAt back', async () => {
+  it('never sets lastActivityAt to an earlier time', async () => {
     const { id, sessionId } = await create();
     await api.rows(`update aria_engine.chat_session_activity set last_activity_at = '2100-01-01T00:00:00Z' where session_id = $1`, [
       sessionId,
     ]);
     await append(id, { content: 'hello' });
-    expect(await bySession(id)).toMatchObject({ lastActivityAt: '2100-01-01T00:00:00.000Z' });
+    expect(await readSession(id)).toMatchObject({ lastActivityAt: '2100-01-01T00:00:00.000Z' });
   });
-});
 
-describe('what an append tells', () => {
-  it('is how long the session had been idle, where it changes the status', async () => {
-    const { id, sessionId } = await sessionIn('STALLED');
+  it('reports in the STATUS_CHANGED event how long the session was idle', async () => {
+    const { id, sessionId } = await createSessionWithStatus('STALLED');
     await api.rows(`update aria_engine.chat_session_activity set last_activity_at = now() - interval '7 minutes' where session_id = $1`, [
       sessionId,
     ]);
     await append(id, { content: 'awake' });
-    const told = (await api.events(sessionId)).find(event => event.type === 'STATUS_CHANGED');
-    expect(Number(told?.payload.idleMs)).toBeGreaterThanOrEqual(7 * 60_000);
+    const statusChanged = (await api.events(sessionId)).find(event => event.type === 'STATUS_CHANGED');
+    expect(Number(statusChanged?.payload.idleMs)).toBeGreaterThanOrEqual(7 * 60_000);
   });
 
-  it('is the latest of the messages, whatever their order', async () => {
+  it('sets lastMessageAt to the latest createdAt of the messages, in whatever order they are appended', async () => {
     const { id } = await create();
     await append(id, { content: 'late', createdAt: '2030-01-01T00:00:00.000Z' });
     const early = await append(id, { content: 'early', createdAt: '2001-01-01T00:00:00.000Z' });
-    expect(await bySession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
+    expect(await readSession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
     await api.mutate('deleteMessage', { id: early.id, sessionId: id }, 'deletedId');
-    expect(await bySession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
+    expect(await readSession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
   });
 });
 
-describe('a parent that is named', () => {
-  it('costs no more in a long session than in a short one where it is the leaf', async () => {
+describe('appendMessage with a parentId', () => {
+  it('reads fewer than 10 rows in a session of 20,000 messages if the parent is the leaf', async () => {
     const { id, sessionId } = await create();
     await api.rows(
       `with grown as (
@@ -219,13 +217,13 @@ describe('a parent that is named', () => {
   });
 });
 
-describe('the token limit', () => {
-  it('fails the session at 95 % of it, in the write that reached it, which is kept', async () => {
+describe('the token limit of the session', () => {
+  it('fails the session when usage reaches 95 % of it, and keeps the message that reached it', async () => {
     const { id, sessionId } = await create({ tokenLimit: 1_000 });
     await append(id, { content: 'far', usage: { inputTokens: 949 } });
-    expect(await bySession(id)).toMatchObject({ status: 'ACTIVE', version: 1 });
+    expect(await readSession(id)).toMatchObject({ status: 'ACTIVE', version: 1 });
     const message = await append(id, { content: 'near', usage: { outputTokens: 1 } });
-    const session = await bySession(id);
+    const session = await readSession(id);
     expect(session).toMatchObject({ status: 'FAILED', statusReason: 'Token limit exceeded', version: 2, messageCount: 2 });
     expect(session.endedAt).toBe(message.createdAt);
     expect((await api.events(sessionId)).slice(2)).toEqual([
@@ -244,11 +242,11 @@ describe('the token limit', () => {
     await expectError('appendMessage', { sessionId: id, message: { role: 'USER', content: 'late' } }, 'SESSION_ENDED');
   });
 
-  it('fails one that is revived by the same write in one step, from the old status', async () => {
+  it('writes one STATUS_CHANGED event from the old status to FAILED if the message would also revive the session', async () => {
     for (const from of ['SPAWNING', 'STALLED', 'WORKING']) {
-      const { id, sessionId } = await sessionIn(from, { tokenLimit: 10 });
+      const { id, sessionId } = await createSessionWithStatus(from, { tokenLimit: 10 });
       await append(id, { content: 'all at once', usage: { totalTokens: 10 } });
-      expect(await bySession(id)).toMatchObject({ status: 'FAILED', version: 2 });
+      expect(await readSession(id)).toMatchObject({ status: 'FAILED', version: 2 });
       expect((await api.events(sessionId)).slice(1)).toMatchObject([
         { type: 'MESSAGE_ADDED' },
         { type: 'STATUS_CHANGED', payload: { from, to: 'FAILED' } },
@@ -256,26 +254,26 @@ describe('the token limit', () => {
     }
   });
 
-  it('counts the total as reported, and leaves alone what reports no usage or has no limit', async () => {
+  it('counts the reported totalTokens and has no effect without usage or without a limit', async () => {
     const limited = await create({ tokenLimit: 100 });
     await append(limited.id, { content: 'much, but not in total', usage: { inputTokens: 5_000, totalTokens: 94 } });
     await append(limited.id, { content: 'no usage' });
-    expect(await bySession(limited.id)).toMatchObject({ status: 'ACTIVE', usage: { inputTokens: 5_000, totalTokens: 94 } });
+    expect(await readSession(limited.id)).toMatchObject({ status: 'ACTIVE', usage: { inputTokens: 5_000, totalTokens: 94 } });
     const free = await create();
     await append(free.id, { content: 'much', usage: { totalTokens: 1_000_000_000_000 } });
-    expect(await bySession(free.id)).toMatchObject({ status: 'ACTIVE', usage: { totalTokens: 1_000_000_000_000 } });
+    expect(await readSession(free.id)).toMatchObject({ status: 'ACTIVE', usage: { totalTokens: 1_000_000_000_000 } });
   });
 
-  it('is not reached by a message without usage where an import left the session over it', async () => {
+  it('does not fail a session that an import left above the limit when a message without usage is appended', async () => {
     const { id, sessionId } = await create({ tokenLimit: 100 });
     await api.rows('update aria_engine.chat_session_activity set total_tokens = 500 where session_id = $1', [sessionId]);
     await append(id, { content: 'no usage' });
-    expect(await bySession(id)).toMatchObject({ status: 'ACTIVE' });
+    expect(await readSession(id)).toMatchObject({ status: 'ACTIVE' });
   });
 });
 
 describe('the usage of a message', () => {
-  it('is added to the session, its total being the sum of the four where left out', async () => {
+  it('is added to the usage of the session; totalTokens defaults to the sum of the four counts', async () => {
     const { id } = await create();
     const first = await append(id, {
       content: 'a',
@@ -292,7 +290,7 @@ describe('the usage of a message', () => {
     await append(id, { content: 'b', usage: { inputTokens: null, totalTokens: 7, costUsd: 0.2 } });
     await append(id, { content: 'c', usage: {} });
     await append(id, { content: 'd' });
-    expect((await bySession(id)).usage).toEqual({
+    expect((await readSession(id)).usage).toEqual({
       inputTokens: 1,
       outputTokens: 20,
       cacheReadTokens: 300,
@@ -307,18 +305,18 @@ describe('the usage of a message', () => {
     ]);
   });
 
-  it('keeps cost to billionths of a dollar, however it is summed', async () => {
+  it('sums costs exactly, in billionths of a dollar', async () => {
     const { id } = await create();
     const costs = [0.000_000_001, 123_456.789_012_345, 0.000_000_000_4, 0.1, 0.1, 0.1];
     for (const costUsd of costs)
       expect((await append(id, { content: 'x', usage: { costUsd } })).usage).toMatchObject({ costUsd: Number(costUsd.toFixed(9)) });
-    expect((await bySession(id)).usage).toMatchObject({ costUsd: 123_457.089_012_346 });
+    expect((await readSession(id)).usage).toMatchObject({ costUsd: 123_457.089_012_346 });
   });
 
-  it('stops at the largest integer of JSON, in the message, the session, its tree and its agent', async () => {
+  it('is capped at Number.MAX_SAFE_INTEGER in the message, the session, its tree and its agent', async () => {
     const { id, sessionId } = await create({ agentId: 'glutton' });
-    const most = Number.MAX_SAFE_INTEGER;
-    const usage = { inputTokens: most, outputTokens: most };
+    const max = Number.MAX_SAFE_INTEGER;
+    const usage = { inputTokens: max, outputTokens: max };
     await append(id, { content: 'a', usage });
     await append(id, { content: 'b', usage });
     await append((await create({ agentId: 'glutton', parentId: id })).id, { content: 'c', usage });
@@ -328,14 +326,14 @@ describe('the usage of a message', () => {
       { id: sessionId },
     );
     expect(answer.expectOk().session).toEqual({
-      agent: { usage: { totalTokens: most } },
-      usage: { inputTokens: most, totalTokens: most },
-      tree: { inputTokens: most },
-      messages: { nodes: [{ usage: { totalTokens: most } }, { usage: { totalTokens: most } }] },
+      agent: { usage: { totalTokens: max } },
+      usage: { inputTokens: max, totalTokens: max },
+      tree: { inputTokens: max },
+      messages: { nodes: [{ usage: { totalTokens: max } }, { usage: { totalTokens: max } }] },
     });
   });
 
-  it('must not be negative or beyond reason', async () => {
+  it('returns BAD_USER_INPUT for negative values and a cost of 10,000,000 dollars', async () => {
     const { id } = await create();
     const counts = ['inputTokens', 'outputTokens', 'cacheReadTokens', 'cacheWriteTokens', 'totalTokens'];
     for (const [field, value] of [...counts.map(count => [count, -1] as const), ['costUsd', -0.01], ['costUsd', 1e7]] as const) {
@@ -353,38 +351,38 @@ describe('the usage of a message', () => {
 });
 
 describe('the derived title', () => {
-  it('comes from the first user message with text, once, without event or version', async () => {
+  it('is set once, from the first user message with text, without an event or a new version', async () => {
     const { id, sessionId } = await create();
     await append(id, { role: 'SYSTEM', content: 'You are an agent.' });
     await append(id, { role: 'USER', content: ' \n ' });
     await append(id, { role: 'USER', parts: [{ image: { mimeType: 'image/png', url: 'https://example.org/a.png' } }] });
-    expect(await bySession(id)).toMatchObject({ title: `Session ${sessionId.slice(0, 8)}` });
+    expect(await readSession(id)).toMatchObject({ title: `Session ${sessionId.slice(0, 8)}` });
     await append(id, { role: 'USER', content: '  Please\n\n write   a poem ' });
     await append(id, { role: 'USER', content: 'Another.' });
-    expect(await bySession(id)).toMatchObject({ title: 'Please write a poem', givenTitle: null, version: 1 });
+    expect(await readSession(id)).toMatchObject({ title: 'Please write a poem', givenTitle: null, version: 1 });
     expect(new Set(typesOf(await api.events(sessionId)))).toEqual(new Set(['CREATED', 'MESSAGE_ADDED']));
   });
 
-  it('is cut at a word behind 36 characters, else at 59', async () => {
+  it('is cut between words after 36 characters, or at 59 characters if there is no later space', async () => {
     const words = await create();
     await append(words.id, { content: `${'abcd '.repeat(11)}abcdefghij` });
-    expect(await bySession(words.id)).toMatchObject({ title: `${'abcd '.repeat(11).trim()}…` });
+    expect(await readSession(words.id)).toMatchObject({ title: `${'abcd '.repeat(11).trim()}…` });
     const unbroken = await create();
     await append(unbroken.id, { content: `short ${'💡'.repeat(100)}` });
-    expect(await bySession(unbroken.id)).toMatchObject({ title: `short ${'💡'.repeat(53)}…` });
+    expect(await readSession(unbroken.id)).toMatchObject({ title: `short ${'💡'.repeat(53)}…` });
   });
 
-  it('stands behind title, display name and subject', async () => {
+  it('is not shown if the session has a title, displayName or subject', async () => {
     for (const field of ['title', 'displayName', 'subject']) {
       const { id } = await create({ [field]: 'named' });
       await append(id, { content: 'hello' });
-      expect(await bySession(id)).toMatchObject({ title: 'named' });
+      expect(await readSession(id)).toMatchObject({ title: 'named' });
     }
   });
 });
 
 describe('the parts of a message', () => {
-  it('come back as they were given, content first', async () => {
+  it('are returned as they were given, with content as the first part', async () => {
     const { id } = await create();
     const message = await append(id, {
       role: 'ASSISTANT',
@@ -426,7 +424,7 @@ describe('the parts of a message', () => {
     ]);
   });
 
-  it('give the content: text parts, else tool results, else nothing', async () => {
+  it('determine the content: the text parts, else the tool results, else an empty string', async () => {
     const { id } = await create();
     const result = (content: string) => ({ toolResult: { callId: 'c', content } });
     expect((await append(id, { parts: [result('a'), result('b')] })).content).toBe('a\nb');
@@ -437,26 +435,30 @@ describe('the parts of a message', () => {
 
   it.each([
     ['neither content nor parts', {}, 'input.message'],
-    ['an empty list alone', { parts: [] }, 'input.message'],
+    ['only an empty list of parts', { parts: [] }, 'input.message'],
     ['an image without url and data', { parts: [{ image: { mimeType: 'image/png' } }] }, 'input.message.parts.0.image'],
-    ['an image with both', { parts: [{ image: { mimeType: 'image/png', url: 'u', data: 'd' } }] }, 'input.message.parts.0.image'],
-    ['another part without a type', { parts: [{ text: { text: 'a' } }, { other: { a: 1 } }] }, 'input.message.parts.1.other'],
-    ['another part whose type is no text', { parts: [{ other: { type: 1 } }] }, 'input.message.parts.0.other'],
-    ['another part that is a list', { parts: [{ other: ['type'] }] }, 'input.message.parts.0.other'],
+    [
+      'an image with both url and data',
+      { parts: [{ image: { mimeType: 'image/png', url: 'u', data: 'd' } }] },
+      'input.message.parts.0.image',
+    ],
+    ['an other part without a type', { parts: [{ text: { text: 'a' } }, { other: { a: 1 } }] }, 'input.message.parts.1.other'],
+    ['an other part whose type is no string', { parts: [{ other: { type: 1 } }] }, 'input.message.parts.0.other'],
+    ['an other part that is a list', { parts: [{ other: ['type'] }] }, 'input.message.parts.0.other'],
     ['metadata that is no object', { content: 'a', metadata: [] }, 'input.message.metadata'],
     ['a model name of 201 characters', { content: 'a', model: 'x'.repeat(201) }, 'input.message.model'],
-  ])('are refused: %s', async (_what, message, field) => {
+  ])('return BAD_USER_INPUT for %s', async (_what, message, field) => {
     const { id } = await create();
     const error = await expectError('appendMessage', { sessionId: id, message: { role: 'USER', ...message } }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toMatchObject({ field });
   });
 
   it.each([
-    ['two kinds in one', [{ text: { text: 'a' }, thinking: { text: 'b' } }]],
-    ['none', [{}]],
+    ['two kinds', [{ text: { text: 'a' }, thinking: { text: 'b' } }]],
+    ['no kind', [{}]],
     ['a kind that is null', [{ text: null }]],
     ['null arguments', [{ toolCall: { callId: 'c', name: 'n', arguments: null } }]],
-  ])('are exactly one kind each: not %s', async (_what, parts) => {
+  ])('return BAD_USER_INPUT if a part has %s', async (_what, parts) => {
     const { id } = await create();
     const answer = await api.send('appendMessage', { sessionId: id, message: { role: 'USER', parts } });
     expect(answer.expectError('BAD_USER_INPUT').extensions.details).toMatchObject({
@@ -464,7 +466,7 @@ describe('the parts of a message', () => {
     });
   });
 
-  it('refuse NUL and lone surrogates everywhere, inside JSON and its keys too', async () => {
+  it('return BAD_USER_INPUT for NUL and lone surrogates in any text, including JSON values and keys', async () => {
     const { id } = await create();
     const places: [string, (text: string) => object][] = [
       ['content', text => ({ content: text })],
@@ -492,12 +494,12 @@ describe('the parts of a message', () => {
   });
 });
 
-describe('the length of a message', () => {
+describe('the size of a message', () => {
   it.each([
     ['a', 100_000],
     ['𝒜', 100_000],
     ['é\n"\\', 25_000],
-  ])('may be 100,000 code points: %j', async (text, times) => {
+  ])('is limited to 100,000 code points of content (%j)', async (text, times) => {
     const { id } = await create();
     const content = text.repeat(times);
     expect((await append(id, { content })).content === content).toBe(true);
@@ -510,10 +512,10 @@ describe('the length of a message', () => {
       details: { field: 'input.message.content', length: 100_001, maxLength: 100_000 },
       retryable: false,
     });
-    expect(await bySession(id)).toMatchObject({ messageCount: 1 });
+    expect(await readSession(id)).toMatchObject({ messageCount: 1 });
   });
 
-  it('may be 100,000 characters of different words in any script', async () => {
+  it('may be 100,000 characters of distinct words in any script', async () => {
     const { id } = await create();
     const letter = (of: number) => String.fromCodePoint(0x2_0000 + of);
     const words = Array.from({ length: 25_000 }, (_, index) => `${letter(index)}-${letter(index + 13)} `).join('');
@@ -527,7 +529,7 @@ describe('the length of a message', () => {
     expect((await append(id, { content: addresses.slice(0, 100_000) })).position).toBe(3);
   });
 
-  it('counts content and parts together, a million characters in a call, texts as they are', async () => {
+  it('is limited to 1,000,000 characters of content and parts together, counted without JSON escapes', async () => {
     const { id } = await create();
     const message = (length: number) => ({
       role: 'ASSISTANT',
@@ -539,7 +541,7 @@ describe('the length of a message', () => {
     expect(error.extensions.details).toEqual({ field: 'input.message', length: 1_000_001, maxLength: 1_000_000 });
   });
 
-  it('lets metadata have 64 KiB', async () => {
+  it('is limited to 64 KiB of metadata', async () => {
     const { id } = await create();
     const metadata = { text: 'x'.repeat(65_536 - '{"text":""}'.length) };
     expect(await append(id, { content: 'a', metadata })).toMatchObject({ metadata });
@@ -549,13 +551,13 @@ describe('the length of a message', () => {
 });
 
 describe('the parent of a message', () => {
-  it('is the one before where none is named', async () => {
+  it('is the previous message by default', async () => {
     const { id } = await create();
     for (const content of ['a', 'b', 'c']) await append(id, { content });
     expect((await api.messages(id)).map(({ parent }) => parent?.position ?? null)).toEqual([null, 1, 2]);
   });
 
-  it('that is older starts a branch, which is the active one from then on', async () => {
+  it('starts a branch if it is an older message, and that branch becomes the active one', async () => {
     const { id } = await create();
     const [first, second] = [await append(id, { content: 'root' }), await append(id, { content: 'left' })];
     await append(id, { content: 'left leaf' });
@@ -566,7 +568,10 @@ describe('the parent of a message', () => {
     expect(await active()).toEqual([1, 4, 5]);
     expect(await append(id, { content: 'left again', parentId: second.messageId })).toMatchObject({ position: 6, parent: { position: 2 } });
     expect(await active()).toEqual([1, 2, 6]);
-    expect(await append(id, { content: 'behind the leaf', parentId: second.id })).toMatchObject({ position: 7, parent: { position: 2 } });
+    expect(await append(id, { content: 'sibling of the leaf', parentId: second.id })).toMatchObject({
+      position: 7,
+      parent: { position: 2 },
+    });
     expect(await active()).toEqual([1, 2, 7]);
     const view = await api.app.gql('query ($id: ID!) { session(id: $id) { lastMessage { position } messages { nodes { position } } } }', {
       id,
@@ -586,7 +591,7 @@ describe('the parent of a message', () => {
     expect((await api.messages(id)).map(({ active }) => active)).toEqual([true, true]);
   });
 
-  it('is a handful of statements, however long the branch', async () => {
+  it('needs five statements if it starts a branch, even if 100 messages leave the active branch', async () => {
     const { id } = await create();
     const first = await append(id, { content: 'root' });
     const messages = Array.from({ length: 100 }, (_, index) => ({ role: 'USER', content: `${index}` }));
@@ -595,11 +600,11 @@ describe('the parent of a message', () => {
     expect((await api.send('appendMessage', input, 'message { id position active }')).sql).toHaveLength(5);
   });
 
-  it('is MESSAGE_NOT_FOUND where it is not of this session, malformed, of another type or gone', async () => {
+  it('returns MESSAGE_NOT_FOUND if it is of another session, malformed, of another type or deleted', async () => {
     const [{ id }, other] = [await create(), await create()];
-    const [own, foreign] = [await append(id, { content: 'own' }), await append(other.id, { content: 'foreign' })];
-    await api.mutate('deleteMessage', { sessionId: id, id: own.id }, 'deletedId');
-    for (const parentId of [foreign.id, foreign.messageId, own.id, NOBODY, 'nonsense', '', id, 'a\0', '\ud800']) {
+    const [deleted, foreign] = [await append(id, { content: 'deleted' }), await append(other.id, { content: 'foreign' })];
+    await api.mutate('deleteMessage', { sessionId: id, id: deleted.id }, 'deletedId');
+    for (const parentId of [foreign.id, foreign.messageId, deleted.id, UNKNOWN, 'nonsense', '', id, 'a\0', '\ud800']) {
       const error = await expectError(
         'appendMessage',
         { sessionId: id, message: { role: 'USER', content: 'x', parentId } },
@@ -607,6 +612,6 @@ describe('the parent of a message', () => {
       );
       expect(error.extensions.details).toEqual({ id: parentId });
     }
-    expect(await bySession(id)).toMatchObject({ messageCount: 0 });
+    expect(await readSession(id)).toMatchObject({ messageCount: 0 });
   });
 });

@@ -12,7 +12,7 @@ async function appendAll(sessionId: string, messages: readonly object[]): Promis
 }
 
 describe('appendMessages', () => {
-  it('appends all in their order, each behind the one before', async () => {
+  it('appends the messages in order, each as a child of the previous one', async () => {
     const { id, sessionId } = await create();
     await api.append(id, { content: 'before' });
     const messages = await appendAll(id, numbered(5));
@@ -31,7 +31,7 @@ describe('appendMessages', () => {
     expect((await api.append(id, { content: 'after' })).parent).toEqual({ position: 6 });
   });
 
-  it('takes 1 to 100 messages', async () => {
+  it('returns BAD_USER_INPUT for 0 and for 101 messages', async () => {
     const { id } = await create();
     expect(await appendAll(id, numbered(1))).toHaveLength(1);
     for (const messages of [[], numbered(101)]) {
@@ -40,7 +40,7 @@ describe('appendMessages', () => {
     }
   });
 
-  it('is one statement for a hundred, and one more each for messages and session', async () => {
+  it('needs one statement for 100 messages, four if all fields are selected and five if it branches', async () => {
     const { id } = await create();
     const input = { sessionId: id, messages: numbered(100) };
     expect((await api.send('appendMessages', input, 'messages { id position }')).sql).toHaveLength(1);
@@ -52,18 +52,18 @@ describe('appendMessages', () => {
     expect(positions).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
   });
 
-  it('writes all or none', async () => {
+  it('writes nothing if one message is invalid', async () => {
     const { id, sessionId } = await create();
     const before = await api.session(id);
-    const good = numbered(3);
-    await expectError('appendMessages', { sessionId: id, messages: [...good, { role: 'USER' }] }, 'BAD_USER_INPUT');
-    await expectError('appendMessages', { sessionId: id, messages: [...good, user('x'.repeat(100_001))] }, 'MESSAGE_TOO_LARGE');
-    await expectError('appendMessages', { sessionId: id, messages: [...good, user('x', { parentId: 'nonsense' })] }, 'MESSAGE_NOT_FOUND');
+    const valid = numbered(3);
+    await expectError('appendMessages', { sessionId: id, messages: [...valid, { role: 'USER' }] }, 'BAD_USER_INPUT');
+    await expectError('appendMessages', { sessionId: id, messages: [...valid, user('x'.repeat(100_001))] }, 'MESSAGE_TOO_LARGE');
+    await expectError('appendMessages', { sessionId: id, messages: [...valid, user('x', { parentId: 'nonsense' })] }, 'MESSAGE_NOT_FOUND');
     expect(await api.session(id)).toEqual(before);
     expect(typesOf(await api.events(sessionId))).toEqual(['CREATED']);
   });
 
-  it('names the message at fault', async () => {
+  it('names the index of the invalid message in details.field', async () => {
     const { id } = await create();
     const faults: [object, Parameters<typeof expectError>[2], string][] = [
       [user('a\0'), 'BAD_USER_INPUT', 'input.messages.2.content'],
@@ -76,7 +76,7 @@ describe('appendMessages', () => {
     }
   });
 
-  it('carries at most a million characters', async () => {
+  it('returns MESSAGE_TOO_LARGE for more than 1,000,000 characters in total', async () => {
     const { id } = await create();
     const full = Array.from({ length: 10 }, () => user('é'.repeat(100_000)));
     expect(await appendAll(id, full)).toHaveLength(10);
@@ -84,7 +84,7 @@ describe('appendMessages', () => {
     expect(error.extensions.details).toEqual({ field: 'input.messages', length: 1_000_001, maxLength: 1_000_000 });
   });
 
-  it('adds up usage, and fails the session where the whole call reaches its token limit, once', async () => {
+  it('adds up the usage and fails the session once if all messages together reach its token limit', async () => {
     const { id, sessionId } = await create({ tokenLimit: 1_000, status: 'SPAWNING' });
     const usage = { inputTokens: 100, costUsd: 0.1 };
     const messages = await appendAll(
@@ -108,23 +108,23 @@ describe('appendMessages', () => {
     });
   });
 
-  it('fails the session, and nothing else, where the sums of a call are absurd', async () => {
+  it('caps the total at Number.MAX_SAFE_INTEGER and fails the session if the sum is larger', async () => {
     const { id } = await create({ tokenLimit: 1_000 });
     const messages = Array.from({ length: 20 }, () => user('x', { usage: { totalTokens: Number.MAX_SAFE_INTEGER } }));
     expect(await appendAll(id, messages)).toHaveLength(20);
     expect(await api.session(id)).toMatchObject({ status: 'FAILED', usage: { totalTokens: Number.MAX_SAFE_INTEGER } });
   });
 
-  it('takes the title from the first user message with text', async () => {
+  it('derives the title from the first user message with text', async () => {
     const { id } = await create();
     await appendAll(id, [{ role: 'ASSISTANT', content: 'Hello!' }, user(' '), user('The task'), user('Another')]);
     expect(await api.session(id)).toMatchObject({ title: 'The task' });
   });
 
-  it('may branch in the middle: what follows goes behind the branch', async () => {
+  it('may start a branch in the middle of the call; later messages continue that branch', async () => {
     const { id } = await create();
     const [root] = await appendAll(id, numbered(3));
-    const messages = await appendAll(id, [user('straight on'), user('branch', { parentId: root?.id }), user('behind it')]);
+    const messages = await appendAll(id, [user('straight on'), user('branch', { parentId: root?.id }), user('child of the branch')]);
     expect(messages.map(({ position, parent, active }) => [position, parent?.position, active])).toEqual([
       [4, 3, false],
       [5, 1, true],
@@ -133,7 +133,7 @@ describe('appendMessages', () => {
     expect((await api.messages(id)).filter(({ active }) => active).map(({ position }) => position)).toEqual([1, 5, 6]);
   });
 
-  it('may have several branches of one call', async () => {
+  it('may start several branches in one call; the last one is active', async () => {
     const { id } = await create();
     const [root, second] = await appendAll(id, numbered(2));
     const messages = await appendAll(id, [

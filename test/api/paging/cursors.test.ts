@@ -22,8 +22,8 @@ const ORDERS = ['CREATED_AT', 'ENDED_AT', 'LAST_ACTIVITY_AT', 'TITLE', 'MESSAGE_
   }`,
 }));
 
-/** Texts that are no values of any sort type, or only nearly. */
-const HOSTILE: readonly unknown[] = [
+/** Values that are invalid, or barely valid, for every sort type. */
+const INVALID_VALUES: readonly unknown[] = [
   '',
   'null',
   'infinity',
@@ -65,7 +65,7 @@ const HOSTILE: readonly unknown[] = [
   { toString: 'x' },
 ];
 
-/** Answers are pages or BAD_CURSOR, nothing else. */
+/** Expects a page or BAD_CURSOR, and no other error. */
 async function expectPageOrBadCursor(query: string, cursor: string): Promise<void> {
   for (const argument of ['after', 'before']) {
     const answer = await app.gql(query, { first: 2, [argument]: cursor });
@@ -76,21 +76,22 @@ async function expectPageOrBadCursor(query: string, cursor: string): Promise<voi
   }
 }
 
-const refused = async (query: string, cursor: string) => (await app.gql(query, { first: 2, after: cursor })).expectError('BAD_CURSOR');
+const expectBadCursor = async (query: string, cursor: string) =>
+  (await app.gql(query, { first: 2, after: cursor })).expectError('BAD_CURSOR');
 
 describe.each([...PAGED_LISTS.filter(list => list.ownCursors !== true), ...ORDERS].map(list => [list.name, list.query] as const))(
   'a cursor of %s',
   (_, query) => {
     const cursorOfPage = async () => (await fetchPage(app, { query }, { first: 2 })).pageInfo.endCursor ?? '';
 
-    it('with any of its values forged is a place in the list or BAD_CURSOR', async () => {
+    it('with a forged value gives a page or BAD_CURSOR', async () => {
       const parts = decode(await cursorOfPage());
       for (let index = 0; index < parts.length; index += 1) {
-        for (const value of HOSTILE) await expectPageOrBadCursor(query, encode(parts.with(index, value)));
+        for (const value of INVALID_VALUES) await expectPageOrBadCursor(query, encode(parts.with(index, value)));
       }
     });
 
-    it('of another version, with another mark, or with values too few or too many is BAD_CURSOR', async () => {
+    it('with another version, another order mark or the wrong number of values gives BAD_CURSOR', async () => {
       const parts = decode(await cursorOfPage());
       for (const forged of [
         parts.with(0, 2),
@@ -104,35 +105,36 @@ describe.each([...PAGED_LISTS.filter(list => list.ownCursors !== true), ...ORDER
         null,
         1,
       ]) {
-        await refused(query, encode(forged));
+        await expectBadCursor(query, encode(forged));
       }
     });
 
-    it('cut, changed or made up is a place in the list or BAD_CURSOR', async () => {
+    it('that is truncated, changed or random gives a page or BAD_CURSOR', async () => {
       const cursor = await cursorOfPage();
       const random = createRandomSource(1, 3);
-      const bytes = () => Buffer.from(Array.from({ length: random.integer(0, 60) }, () => random.integer(0, 255)));
-      const changed = () => {
+      const randomBytes = () => Buffer.from(Array.from({ length: random.integer(0, 60) }, () => random.integer(0, 255)));
+      const changedCursor = () => {
         const buffer = Buffer.from(cursor, 'base64url');
         buffer[random.integer(0, buffer.length - 1)] = random.integer(0, 255);
         return buffer.toString('base64url');
       };
       const forged = [cursor.slice(0, -1), cursor.slice(1), `${cursor}AAAA`, ''];
-      for (let index = 0; index < 20; index += 1) forged.push(bytes().toString('base64url'), bytes().toString('utf8'), changed());
+      for (let index = 0; index < 20; index += 1)
+        forged.push(randomBytes().toString('base64url'), randomBytes().toString('utf8'), changedCursor());
       for (const text of forged) await expectPageOrBadCursor(query, text);
     });
   },
 );
 
 describe('a cursor', () => {
-  it('of another list is BAD_CURSOR', async () => {
+  it('of another list gives BAD_CURSOR', async () => {
     for (const [index, from] of PAGED_LISTS.entries()) {
       const cursor = (await fetchPage(app, from, { first: 1 })).pageInfo.endCursor ?? '';
-      for (const [other, to] of PAGED_LISTS.entries()) if (other !== index) await refused(to.query, cursor);
+      for (const [other, to] of PAGED_LISTS.entries()) if (other !== index) await expectBadCursor(to.query, cursor);
     }
   });
 
-  it('is bound to the order and its directions', async () => {
+  it('gives BAD_CURSOR with another order or direction', async () => {
     const query = (orderBy: string) =>
       `query Page($first: Int, $after: String) { sessions(first: $first, after: $after, orderBy: ${orderBy}) { edges { cursor } pageInfo { endCursor } } }`;
     const cursor = (await fetchPage(app, { query: query('[{ field: TITLE }]') }, { first: 1 })).pageInfo.endCursor ?? '';
@@ -145,11 +147,11 @@ describe('a cursor', () => {
       '[{ field: TITLE }, { field: CREATED_AT }]',
       'null',
     ]) {
-      await refused(query(other), cursor);
+      await expectBadCursor(query(other), cursor);
     }
   });
 
-  it('is bound to the filter, however it is written', async () => {
+  it('gives BAD_CURSOR with another filter, but not with the same filter written differently', async () => {
     const query =
       'query Page($first: Int, $after: String, $filter: SessionFilter) { sessions(first: $first, after: $after, filter: $filter) { pageInfo { endCursor } } }';
     const filter = { agentId: { eq: 'walker' }, createdAt: { from: '2025-01-01T00:00:00.000Z' } };
@@ -166,16 +168,16 @@ describe('a cursor', () => {
     }
   });
 
-  it('of the messages is bound to their filter and branch', async () => {
+  it('of Session.messages gives BAD_CURSOR with another filter or branch', async () => {
     const messages = PAGED_LISTS.filter(list => list.name.startsWith('Session.messages'));
     expect(messages).toHaveLength(2);
     const [all, filtered] = messages;
     const cursor = (await fetchPage(app, { query: all?.query ?? '' }, { first: 1 })).pageInfo.endCursor ?? '';
-    await refused(filtered?.query ?? '', cursor);
-    await refused((all?.query ?? '').replace('after: $after', 'after: $after, branch: ALL'), cursor);
+    await expectBadCursor(filtered?.query ?? '', cursor);
+    await expectBadCursor((all?.query ?? '').replace('after: $after', 'after: $after, branch: ALL'), cursor);
   });
 
-  it('is given however it is asked for: by alias, in fragments, in one of several lists, of edges, or of the page alone', async () => {
+  it('is returned for aliases, fragments, edges, pageInfo alone and nested lists', async () => {
     const query = /* GraphQL */ `
       query {
         plain: sessions(first: 2) { nodes { id } }
@@ -202,9 +204,9 @@ describe('a cursor', () => {
     expect(decode(data.agent.sessions.pageInfo.endCursor)).toHaveLength(4);
   });
 
-  it('as long as a request may be is BAD_CURSOR', async () => {
+  it('of 1,000,000 characters gives BAD_CURSOR', async () => {
     const [list] = PAGED_LISTS;
-    await refused(list?.query ?? '', 'A'.repeat(1_000_000));
-    await refused(list?.query ?? '', Buffer.from('['.repeat(500_000)).toString('base64url'));
+    await expectBadCursor(list?.query ?? '', 'A'.repeat(1_000_000));
+    await expectBadCursor(list?.query ?? '', Buffer.from('['.repeat(500_000)).toString('base64url'));
   });
 });

@@ -18,7 +18,7 @@ interface StoredMessage {
   readonly role: (typeof ROLES)[number];
   readonly content: string;
   readonly onBranch: boolean;
-  /** Of the source; it does not rise with the position. */
+  /** Random: it does not increase with the position. */
   readonly createdAt: Date;
 }
 
@@ -30,7 +30,7 @@ interface MessageFilterInput {
 }
 
 const random = createRandomSource(1, 7);
-/** With gaps, as deleting leaves them. */
+/** The positions have gaps, as after deletions. */
 const messages: readonly StoredMessage[] = Array.from({ length: 80 }, (_, index) => ({
   position: index + 1,
   role: random.pick(ROLES),
@@ -67,13 +67,13 @@ beforeAll(async () => {
   );
 });
 
-interface Listed {
+interface MessagePage {
   readonly totalCount: number;
   readonly nodes: readonly { readonly position: number; readonly active: boolean; readonly role: string; readonly content: string }[];
 }
 
-async function list(filter?: MessageFilterInput | null, branch?: string | null): Promise<Listed> {
-  const data = (await app.gql<{ session: { messages: Listed } }>(LIST, { id: SESSION, filter, branch })).expectOk();
+async function list(filter?: MessageFilterInput | null, branch?: string | null): Promise<MessagePage> {
+  const data = (await app.gql<{ session: { messages: MessagePage } }>(LIST, { id: SESSION, filter, branch })).expectOk();
   expect(data.session.messages.totalCount).toBe(data.session.messages.nodes.length);
   return data.session.messages;
 }
@@ -83,8 +83,8 @@ const positions = async (filter?: MessageFilterInput | null, branch?: string | n
 
 const isActive = (message: StoredMessage) => message.onBranch && message.position > COMPACTED_THROUGH;
 
-/** What a list holds, by the words of the contract. */
-function reference(filter: MessageFilterInput, branch: string): number[] {
+/** The positions that the contract requires for the filter and branch. */
+function expectedPositions(filter: MessageFilterInput, branch: string): number[] {
   const { roles, createdAt, afterPosition, search } = filter;
   return messages
     .filter(
@@ -100,7 +100,7 @@ function reference(filter: MessageFilterInput, branch: string): number[] {
 }
 
 describe('Session.messages', () => {
-  it('are the active ones, oldest first by position; every branch where asked for', async () => {
+  it('returns the active messages by position, or the messages of all branches with branch: ALL', async () => {
     const active = messages.filter(isActive).map(message => message.position);
     for (const branch of [undefined, null, 'ACTIVE']) expect(await positions(undefined, branch)).toEqual(active);
     const all = await list(null, 'ALL');
@@ -109,12 +109,12 @@ describe('Session.messages', () => {
     );
   });
 
-  it('are of their own session alone', async () => {
-    const data = (await app.gql<{ session: { messages: Listed } }>(LIST, { id: OTHER, branch: 'ALL' })).expectOk();
+  it('returns no messages of other sessions', async () => {
+    const data = (await app.gql<{ session: { messages: MessagePage } }>(LIST, { id: OTHER, branch: 'ALL' })).expectOk();
     expect(data.session.messages.nodes.map(node => node.content)).toEqual(['only']);
   });
 
-  it('are filtered by each field', async () => {
+  it('applies each filter field', async () => {
     for (const branch of ['ACTIVE', 'ALL']) {
       for (const filter of [
         {},
@@ -129,12 +129,12 @@ describe('Session.messages', () => {
         { afterPosition: -Number.MAX_SAFE_INTEGER },
         ...TERMS.map(search => ({ search })),
       ]) {
-        expect(await positions(filter, branch), JSON.stringify(filter)).toEqual(reference(filter, branch));
+        expect(await positions(filter, branch), JSON.stringify(filter)).toEqual(expectedPositions(filter, branch));
       }
     }
   });
 
-  it('are filtered by any mixture of fields as the reference has it', async () => {
+  it('applies random combinations of filter fields like the reference implementation', async () => {
     const source = createRandomSource(2, 7);
     const instant = () => new Date(START + source.integer(0, 20) * 60_000).toISOString();
     for (let index = 0; index < 60; index += 1) {
@@ -147,17 +147,17 @@ describe('Session.messages', () => {
         ...(source.chance(0.4) ? { search: source.pick(TERMS) } : {}),
       };
       const branch = source.pick(['ACTIVE', 'ALL']);
-      expect(await positions(filter, branch), JSON.stringify(filter)).toEqual(reference(filter, branch));
+      expect(await positions(filter, branch), JSON.stringify(filter)).toEqual(expectedPositions(filter, branch));
     }
   });
 
-  it('refuse a search Postgres could not hold', async () => {
+  it('returns BAD_USER_INPUT for a search with NUL or a lone surrogate', async () => {
     for (const search of ['\0', '\ud800']) (await app.gql(LIST, { id: SESSION, filter: { search } })).expectError('BAD_USER_INPUT');
   });
 });
 
 describe('Session.lastMessage', () => {
-  it('is the last active one, null where there is none', async () => {
+  it('returns the last active message, or null if there is none', async () => {
     const query = '{ sessions { nodes { sessionId lastMessage { position } } } }';
     const data = (
       await app.gql<{ sessions: { nodes: { sessionId: string; lastMessage: { position: number } | null }[] } }>(query)

@@ -11,7 +11,7 @@ export interface PageArguments {
   readonly before?: string | null;
 }
 
-/** A page as a client gets it. */
+/** A page of a connection in a response. */
 export interface ConnectionPage {
   readonly totalCount: number;
   readonly edges: readonly { readonly cursor: string; readonly node: { readonly id: string } }[];
@@ -24,18 +24,18 @@ export interface ConnectionPage {
   };
 }
 
-/** A list of the schema as the tests ask for it. */
+/** A connection of the schema, and the query that reads it. */
 export interface PagedList {
   readonly name: string;
-  /** Rows it has in the stored data. */
+  /** The number of rows in the stored data. */
   readonly size: number;
   readonly defaultPage: number;
   readonly maxPage: number;
-  /** The operation, its variables the four paging arguments. */
+  /** An operation whose variables are the four paging arguments. */
   readonly query: string;
-  /** Its cursors have a form of their own, which is tried where it is made. */
+  /** True for event cursors. They have their own format and their own tests. */
   readonly ownCursors?: boolean;
-  /** Removes the row of this id for good, past the API. */
+  /** The SQL that deletes the row of this id. */
   readonly removal: (id: string) => { readonly sql: string; readonly values: readonly unknown[] };
 }
 
@@ -44,10 +44,10 @@ const CHATTY = '0197b000-0000-7000-8000-000000000002';
 const MESSAGES = 530;
 const EVENTS = 520;
 const CHILDREN = 27;
-const OF_WALKER = 130;
+const WALKER_SESSIONS = 130;
 const OTHER_AGENTS = 104;
 
-/** Sessions enough to go beyond the largest page of every list. Many share their sort values. */
+/** Stores more sessions, messages and events than the largest page of most lists holds. Many rows share their sort values. */
 export async function storePagedData(app: TestApp): Promise<void> {
   const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute));
   const roots = [
@@ -59,7 +59,7 @@ export async function storePagedData(app: TestApp): Promise<void> {
       messages: Array.from({ length: MESSAGES }, (_, index) => `message ${index}`),
     }),
   ];
-  const others = Array.from({ length: OF_WALKER - roots.length }, (_, index) =>
+  const others = Array.from({ length: WALKER_SESSIONS - roots.length }, (_, index) =>
     storedSession({
       agentId: 'walker',
       title: `Session ${index % 7}`,
@@ -71,13 +71,13 @@ export async function storePagedData(app: TestApp): Promise<void> {
   const agents = Array.from({ length: OTHER_AGENTS }, (_, index) =>
     storedSession({ agentId: `agent-${String(index).padStart(3, '0')}`, lastActivityAt: at(index % 10) }),
   );
-  // Neither is in any list.
+  // No list shows these two.
   const hidden = [
     storedSession({ agentId: 'hidden', parentId: PARENT, deletedAt: at(0) }),
     storedSession({ agentId: 'walker', parentId: PARENT, supersededAt: at(0) }),
   ];
   await storeSessions(app.databaseUrl, [...roots, ...others, ...agents, ...hidden]);
-  // Every second one is another session's.
+  // Half of the events belong to the other session.
   const event = "select ($1::uuid[])[1 + number % 2], 'walker', 'RESTORED' from generate_series(1, $2::int) number";
   await runSql(app.databaseUrl, `insert into aria_engine.session_events (session_id, agent_id, type) ${event}`, [
     [PARENT, CHATTY],
@@ -104,14 +104,14 @@ const MESSAGE_SIZES = { defaultPage: 50, maxPage: 500 };
 export const PAGED_LISTS: readonly PagedList[] = [
   {
     name: 'sessions',
-    size: OF_WALKER + OTHER_AGENTS,
+    size: WALKER_SESSIONS + OTHER_AGENTS,
     ...SESSION_SIZES,
     query: operation('{ sessions(ARGS) PAGE }'),
     removal: sessionRemoval,
   },
   {
-    name: 'sessions filtered, by two terms in two directions',
-    size: OF_WALKER,
+    name: 'sessions with a filter and two sort fields in two directions',
+    size: WALKER_SESSIONS,
     ...SESSION_SIZES,
     query: operation(
       '{ sessions(ARGS, filter: { agentId: { eq: "walker" } }, orderBy: [{ field: TITLE, direction: ASC }, { field: ENDED_AT }]) PAGE }',
@@ -120,7 +120,7 @@ export const PAGED_LISTS: readonly PagedList[] = [
   },
   {
     name: 'Agent.sessions',
-    size: OF_WALKER,
+    size: WALKER_SESSIONS,
     ...SESSION_SIZES,
     query: operation('{ agent(agentId: "walker") { sessions(ARGS) PAGE } }'),
     removal: sessionRemoval,
@@ -141,7 +141,7 @@ export const PAGED_LISTS: readonly PagedList[] = [
     removal: messageRemoval,
   },
   {
-    name: 'Session.messages filtered, of all branches',
+    name: 'Session.messages of all branches with a filter',
     size: MESSAGES / 2,
     ...MESSAGE_SIZES,
     query: operation(`{ session(id: "${CHATTY}") { messages(ARGS, filter: { roles: [USER] }, branch: ALL) PAGE } }`),
@@ -151,21 +151,21 @@ export const PAGED_LISTS: readonly PagedList[] = [
     name: 'Session.events',
     size: EVENTS,
     ...MESSAGE_SIZES,
-    // An event has no id; its cursor stands for it.
+    // An event has no id, so the query returns its cursor as `id`.
     query: operation(`{ session(id: "${CHATTY}") { events(ARGS) PAGE } }`).replaceAll('{ id }', '{ id: cursor }'),
     ownCursors: true,
     removal: cursor => ({ sql: 'delete from aria_engine.session_events where seq = $1', values: [decodeEventCursor(cursor)] }),
   },
 ];
 
-/** One page; the connection is the deepest field of the operation. */
+/** Reads one page of the connection, which is the deepest field of the operation. */
 export async function fetchPage(app: TestApp, list: Pick<PagedList, 'query'>, args: PageArguments): Promise<ConnectionPage> {
   const data = (await app.gql(list.query, { ...args })).expectOk();
   return connectionIn(data);
 }
 
 function connectionIn(data: unknown): ConnectionPage {
-  if (typeof data !== 'object' || data === null) throw new Error('The answer holds no connection.');
+  if (typeof data !== 'object' || data === null) throw new Error('The response contains no connection.');
   if ('pageInfo' in data) return data as ConnectionPage;
   return connectionIn(Object.values(data)[0]);
 }

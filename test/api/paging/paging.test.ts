@@ -14,7 +14,7 @@ beforeAll(async () => {
 
 const idsOf = (page: ConnectionPage) => page.edges.map(edge => edge.node.id);
 
-/** A page, checked for what holds of every page. */
+/** Reads a page and checks that its nodes, edges and pageInfo agree. */
 async function pageOf(list: PagedList, args: PageArguments): Promise<ConnectionPage> {
   const page = await fetchPage(app, list, args);
   expect(page.nodes).toEqual(page.edges.map(edge => edge.node));
@@ -49,36 +49,36 @@ async function walkBackwards(list: PagedList, size: number): Promise<string[]> {
 }
 
 describe.each(PAGED_LISTS.map(list => [list.name, list] as const))('%s', (_, list) => {
-  it('gives the same rows whatever the size of the page and the direction of the walk', async () => {
-    const whole = await walkForwards(list, list.maxPage);
-    expect(new Set(whole).size).toBe(list.size);
-    expect(await walkBackwards(list, list.maxPage)).toEqual(whole);
+  it('returns the same rows for every page size and direction', async () => {
+    const allIds = await walkForwards(list, list.maxPage);
+    expect(new Set(allIds).size).toBe(list.size);
+    expect(await walkBackwards(list, list.maxPage)).toEqual(allIds);
     const sizes = [7, list.defaultPage, list.maxPage - 1];
-    // Divides it without a rest: the last page is full, and known to be the last.
+    // A size that divides the list evenly, so that the last page is full.
     sizes.push(...[2, 3, 5, 10, 13, 53].filter(size => list.size % size === 0 && list.size / size < 60).slice(0, 1));
     for (const size of sizes) {
-      expect(await walkForwards(list, size)).toEqual(whole);
-      expect(await walkBackwards(list, size)).toEqual(whole);
+      expect(await walkForwards(list, size)).toEqual(allIds);
+      expect(await walkBackwards(list, size)).toEqual(allIds);
     }
   });
 
-  it('goes one by one', async () => {
-    const ahead = (await pageOf(list, { first: 10 })).edges;
+  it('can be read with pages of one row', async () => {
+    const expected = (await pageOf(list, { first: 10 })).edges;
     let after: string | null = null;
-    for (const edge of ahead) {
+    for (const edge of expected) {
       const page = await pageOf(list, { first: 1, after });
       expect(page.edges).toEqual([edge]);
       after = edge.cursor;
     }
-    expect((await pageOf(list, { last: 1, before: after })).edges).toEqual([ahead.at(-2)]);
+    expect((await pageOf(list, { last: 1, before: after })).edges).toEqual([expected.at(-2)]);
   });
 
-  it('has its own default and its own maximum', async () => {
-    const fits = (size: number) => Math.min(size, list.size);
-    expect((await pageOf(list, {})).edges).toHaveLength(fits(list.defaultPage));
-    expect((await pageOf(list, { first: null, last: null, after: null, before: null })).edges).toHaveLength(fits(list.defaultPage));
-    expect((await pageOf(list, { first: list.maxPage })).edges).toHaveLength(fits(list.maxPage));
-    expect((await pageOf(list, { last: list.maxPage, first: null })).edges).toHaveLength(fits(list.maxPage));
+  it('has a default page size and a maximum, above which it returns PAGE_SIZE_TOO_LARGE', async () => {
+    const rowsOfPage = (size: number) => Math.min(size, list.size);
+    expect((await pageOf(list, {})).edges).toHaveLength(rowsOfPage(list.defaultPage));
+    expect((await pageOf(list, { first: null, last: null, after: null, before: null })).edges).toHaveLength(rowsOfPage(list.defaultPage));
+    expect((await pageOf(list, { first: list.maxPage })).edges).toHaveLength(rowsOfPage(list.maxPage));
+    expect((await pageOf(list, { last: list.maxPage, first: null })).edges).toHaveLength(rowsOfPage(list.maxPage));
     for (const field of ['first', 'last']) {
       for (const requested of [list.maxPage + 1, MAX_INT]) {
         const { extensions } = (await app.gql(list.query, { [field]: requested })).expectError('PAGE_SIZE_TOO_LARGE');
@@ -87,7 +87,7 @@ describe.each(PAGED_LISTS.map(list => [list.name, list] as const))('%s', (_, lis
     }
   });
 
-  it('refuses a negative size, and both sizes together', async () => {
+  it('returns BAD_USER_INPUT for a negative size and for first together with last', async () => {
     for (const [field, args] of [
       ['first', { first: -1 }],
       ['last', { last: -1 }],
@@ -99,7 +99,7 @@ describe.each(PAGED_LISTS.map(list => [list.name, list] as const))('%s', (_, lis
     }
   });
 
-  it('gives an empty page for the size 0, its total all the same, and still reads the cursors', async () => {
+  it('returns an empty page with totalCount for the size 0, and still checks the cursor', async () => {
     const none = { hasNextPage: false, hasPreviousPage: false, startCursor: null, endCursor: null };
     expect(await pageOf(list, { first: 0 })).toEqual({ totalCount: list.size, edges: [], nodes: [], pageInfo: none });
     expect(await pageOf(list, { last: 0 })).toEqual({ totalCount: list.size, edges: [], nodes: [], pageInfo: none });
@@ -108,7 +108,7 @@ describe.each(PAGED_LISTS.map(list => [list.name, list] as const))('%s', (_, lis
     (await app.gql(list.query, { first: 0, after: 'garbage' })).expectError('BAD_CURSOR');
   });
 
-  it('stays between its cursors where both are given, from either end', async () => {
+  it('returns only rows between after and before, with first and with last', async () => {
     const { edges } = await pageOf(list, { first: 20 });
     const [after, before] = [edges[4]?.cursor ?? '', edges[15]?.cursor ?? ''];
     const between = edges.slice(5, 15);
@@ -125,14 +125,14 @@ describe.each(PAGED_LISTS.map(list => [list.name, list] as const))('%s', (_, lis
   });
 });
 
-describe('the row behind a cursor', () => {
-  it.each(PAGED_LISTS.map(list => [list.name, list] as const))('may be gone: %s goes on behind where it was', async (_, list) => {
+describe('a cursor of a deleted row', () => {
+  it.each(PAGED_LISTS.map(list => [list.name, list] as const))('continues %s at the place of the row', async (_, list) => {
     const { edges } = await pageOf(list, { first: 6 });
-    const gone = edges[2];
-    if (gone === undefined) throw new Error('The list is too short.');
-    const { sql, values } = list.removal(gone.node.id);
+    const deleted = edges[2];
+    if (deleted === undefined) throw new Error('The list is too short.');
+    const { sql, values } = list.removal(deleted.node.id);
     await runSql(app.databaseUrl, sql, values);
-    expect(idsOf(await pageOf(list, { first: 3, after: gone.cursor }))).toEqual(edges.slice(3).map(edge => edge.node.id));
-    expect(idsOf(await pageOf(list, { last: 2, before: gone.cursor }))).toEqual(edges.slice(0, 2).map(edge => edge.node.id));
+    expect(idsOf(await pageOf(list, { first: 3, after: deleted.cursor }))).toEqual(edges.slice(3).map(edge => edge.node.id));
+    expect(idsOf(await pageOf(list, { last: 2, before: deleted.cursor }))).toEqual(edges.slice(0, 2).map(edge => edge.node.id));
   });
 });

@@ -2,7 +2,7 @@ import { createRandomSource, type RandomSource } from '../../../scripts/seed/ran
 import type { TestApp } from '../../support/app.ts';
 import { storedSession, storeSessions } from '../session-filter/stored-session.ts';
 
-/** How much is walked through, and among how much writing. */
+/** The size of the list, its pages and the number of concurrent writers. */
 export interface WalkPlan {
   readonly seed: number;
   readonly sessions: number;
@@ -10,21 +10,21 @@ export interface WalkPlan {
   readonly writers: number;
 }
 
-/** A walk through the whole list while others wrote. */
+/** The result of one walk through the whole list during writes. */
 export interface Walk {
   readonly name: string;
   readonly pages: number;
-  /** Writes done meanwhile. */
+  /** The number of writes during the walk. */
   readonly writes: number;
-  /** Sessions that stood in the list throughout, their sort values unchanged. */
-  readonly stood: number;
-  /** Of these, the ones no page showed. */
+  /** The number of sessions that were in the list throughout with the same sort values. */
+  readonly unchanged: number;
+  /** Those of them that no page showed. */
   readonly missed: readonly string[];
-  /** Sessions shown more than once although their sort values stayed as they were. */
-  readonly twice: readonly string[];
+  /** Sessions shown more than once although their sort values did not change. */
+  readonly repeated: readonly string[];
 }
 
-/** The sessions that have, or may have, been changed so far, by what was changed. Each is noted before its write is sent. */
+/** The ids of the sessions that writers changed, by kind of change. A writer adds the id before it sends the write. */
 interface Journal {
   readonly retitled: Set<string>;
   readonly appended: Set<string>;
@@ -73,8 +73,8 @@ const MINUTE = 60_000;
 const START = Date.UTC(2026, 0, 1);
 
 /**
- * Stores sessions, many of equal sort values, and walks through all of them in every order and both ways while writers write: each once
- * while a page is read, so that what they write depends on the seed alone.
+ * Stores sessions, many with equal sort values, and walks through all of them in every order and both directions. During each page every
+ * writer makes one write, so the writes depend only on the seed.
  */
 export async function walkUnderWrites(app: TestApp, plan: WalkPlan): Promise<Walk[]> {
   const random = createRandomSource(plan.seed, 5);
@@ -91,9 +91,9 @@ export async function walkUnderWrites(app: TestApp, plan: WalkPlan): Promise<Wal
   const ids = initial.map(session => session.id);
   const journal: Journal = { retitled: new Set(), appended: new Set(), removed: new Set(), writes: 0 };
   const writers = Array.from({ length: plan.writers }, (_, index) => {
-    const known = [...ids];
+    const knownIds = [...ids];
     const choices = createRandomSource(plan.seed, 10 + index);
-    return () => write(app, known, journal, choices);
+    return () => write(app, knownIds, journal, choices);
   });
   const walks: Walk[] = [];
   for (const order of ORDERS) {
@@ -123,15 +123,15 @@ async function walk(
     more = forwards ? pageInfo.hasNextPage : pageInfo.hasPreviousPage;
   }
   const moved = movedBy(journal);
-  const stood = ids.filter(id => !moved.has(id) && !journal.removed.has(id));
+  const unchanged = ids.filter(id => !moved.has(id) && !journal.removed.has(id));
   const distinct = new Set(shown);
   return {
     name: `${orderBy.map(({ field, direction }) => `${field} ${direction}`).join(', ')}, ${forwards ? 'forwards' : 'backwards'}`,
     pages,
     writes: journal.writes - before,
-    stood: stood.length,
-    missed: stood.filter(id => !distinct.has(id)),
-    twice: shown.filter((id, index) => shown.indexOf(id) !== index && !moved.has(id)),
+    unchanged: unchanged.length,
+    missed: unchanged.filter(id => !distinct.has(id)),
+    repeated: shown.filter((id, index) => shown.indexOf(id) !== index && !moved.has(id)),
   };
 }
 
@@ -145,7 +145,7 @@ const OPERATIONS = {
   remove: 'mutation($id: ID!) { deleteSession(input: { id: $id, permanent: true }) { deletedId } }',
 } as const;
 
-/** Makes one write. */
+/** Makes one random write. */
 async function write(app: TestApp, ids: string[], journal: Journal, random: RandomSource): Promise<void> {
   const operation = random.weighted<keyof typeof OPERATIONS>([
     ['create', 3],
@@ -164,7 +164,7 @@ async function write(app: TestApp, ids: string[], journal: Journal, random: Rand
     OPERATIONS[operation],
     operation === 'create' ? { title } : operation === 'retitle' ? { id, title } : { id },
   );
-  // Another writer may have removed it.
+  // Another writer may have deleted the session.
   if (answer.errors !== undefined) answer.expectError('SESSION_NOT_FOUND');
   if (answer.data?.createSession) ids.push(answer.data.createSession.session.sessionId);
   journal.writes += 1;

@@ -9,7 +9,7 @@ interface Hit {
   readonly node: { readonly content: string; readonly role: string; readonly messageId: string };
 }
 
-interface Found {
+interface SearchResponse {
   readonly searchMessages: {
     readonly edges: readonly Hit[];
     readonly pageInfo: { readonly hasNextPage: boolean; readonly hasPreviousPage: boolean; readonly endCursor: string | null };
@@ -29,8 +29,8 @@ const SEARCH = `query Search($query: String!, $mode: SearchMode, $orderBy: Searc
 
 let app: TestApp;
 
-async function search(variables: Record<string, unknown>): Promise<Found['searchMessages']> {
-  return (await app.gql<Found>(SEARCH, variables)).expectOk().searchMessages;
+async function search(variables: Record<string, unknown>): Promise<SearchResponse['searchMessages']> {
+  return (await app.gql<SearchResponse>(SEARCH, variables)).expectOk().searchMessages;
 }
 
 async function contents(variables: Record<string, unknown>): Promise<string[]> {
@@ -68,7 +68,7 @@ describe('searchMessages in WORDS mode', () => {
     ]);
   });
 
-  it('finds stems, every word of the query, newest first', async () => {
+  it('finds messages with every word of the query in any inflection, newest first', async () => {
     expect(await contents({ query: 'loaf' })).toEqual([
       'Every loaf is counted by the steam oven',
       'A crusty loaf needs steam',
@@ -77,22 +77,22 @@ describe('searchMessages in WORDS mode', () => {
     expect(await contents({ query: 'loaf steam' })).toEqual(['Every loaf is counted by the steam oven', 'A crusty loaf needs steam']);
   });
 
-  it('knows phrases, OR and minus', async () => {
+  it('supports phrases, OR and exclusion with a minus sign', async () => {
     expect(await contents({ query: '"loaf needs"' })).toEqual(['A crusty loaf needs steam']);
     expect(await contents({ query: 'baking OR oven' })).toEqual(['Every loaf is counted by the steam oven', 'We baked a crusty loaf']);
     expect(await contents({ query: 'loaf -steam' })).toEqual(['We baked a crusty loaf']);
   });
 
-  it('looks at tool results only where their role is asked for', async () => {
+  it('finds tool messages only if roles includes TOOL', async () => {
     expect(await contents({ query: 'crusty', roles: ['TOOL'] })).toEqual(['loaf_count: 3 crusty']);
     expect(await contents({ query: 'crusty' })).not.toContain('loaf_count: 3 crusty');
   });
 
-  it('finds nothing for words that are left out of the index, rather than failing', async () => {
+  it('returns no results for a query of stop words', async () => {
     expect(await search({ query: 'the' })).toMatchObject({ edges: [], totalCount: 0 });
   });
 
-  it('gives no score in NEWEST order, and falling ones in RELEVANCE order', async () => {
+  it('returns no score in NEWEST order and descending scores in RELEVANCE order', async () => {
     expect((await search({ query: 'crusty loaf' })).edges.map(edge => edge.score)).toEqual([null, null]);
     const scores = (await search({ query: 'crusty OR oven OR steam', orderBy: 'RELEVANCE' })).edges.map(edge => edge.score ?? 0);
     expect(scores).toHaveLength(3);
@@ -131,14 +131,14 @@ describe('searchMessages in SUBSTRING mode', () => {
     ['بالعالم', 'مرحبا بالعالم'],
     ['दुनिया', 'नमस्ते दुनिया'],
     ['🎉', 'party 🎉 time'],
-  ])('finds %s as characters, in any case', async (term, content) => {
+  ])('finds %s literally, ignoring case', async (term, content) => {
     const found = await search({ query: term, mode: 'SUBSTRING' });
     expect(found.edges.map(edge => edge.node.content)).toEqual([content]);
     expect(found.edges[0]?.snippet).toContain('<mark>');
     expect(found.totalCount).toBe(1);
   });
 
-  it('puts the message with the most hits for its length first in RELEVANCE order', async () => {
+  it('orders by hits in relation to the length of the message in RELEVANCE order', async () => {
     const session = await createSession({ title: 'relevance' });
     await append(session, [
       { role: 'USER', content: 'zygote zygote zygote' },
@@ -150,8 +150,8 @@ describe('searchMessages in SUBSTRING mode', () => {
   });
 });
 
-describe('a snippet', () => {
-  it('is escaped HTML with the hits marked', async () => {
+describe('SearchEdge.snippet', () => {
+  it('is escaped HTML with hits in <mark> elements', async () => {
     const session = await createSession();
     await append(session, [{ role: 'USER', content: '<b>alert("xylophone")</b> & \'Xylophones\'' }]);
     const [words] = (await search({ query: 'xylophone' })).edges;
@@ -162,7 +162,7 @@ describe('a snippet', () => {
     expect(substring?.snippet).toBe('&lt;b&gt;alert(<mark>&quot;xylo</mark>phone&quot;)&lt;/b&gt; &amp; &#39;Xylophones&#39;');
   });
 
-  it('shows the surroundings of the first hit of a long message', async () => {
+  it('shows the text around the first hit of a long message', async () => {
     const session = await createSession();
     await append(session, [{ role: 'USER', content: `${'before '.repeat(2_000)}wolverine${' behind'.repeat(2_000)}` }]);
     for (const mode of ['WORDS', 'SUBSTRING']) {
@@ -173,7 +173,7 @@ describe('a snippet', () => {
     }
   });
 
-  it('shows where it was cut off, and only there', async () => {
+  it('has an ellipsis at each end that was cut, and only there', async () => {
     const session = await createSession();
     const filler = (word: string) => `${word} `.repeat(100);
     await append(session, [
@@ -193,7 +193,7 @@ describe('a snippet', () => {
     }
   });
 
-  it('cannot be made to hold marks by the message itself', async () => {
+  it('does not turn control characters of the message into <mark> elements', async () => {
     const session = await createSession();
     await append(session, [{ role: 'USER', content: 'platypus \u0001not\u0002 a hit' }]);
     const [hit] = (await search({ query: 'platypus' })).edges;
@@ -201,8 +201,8 @@ describe('a snippet', () => {
   });
 });
 
-describe('what searchMessages looks through', () => {
-  it('are the sessions that match, without those in the trash unless asked for', async () => {
+describe('the filters of searchMessages', () => {
+  it('limit the sessions; trashed sessions are searched only with trashed: true', async () => {
     const kept = await createSession({ agentId: 'baker' });
     const trashed = await createSession({ agentId: 'miller' });
     await append(kept, [{ role: 'USER', content: 'marzipan kept' }]);
@@ -214,7 +214,7 @@ describe('what searchMessages looks through', () => {
     expect(await contents({ query: 'marzipan', sessions: { agentId: { eq: 'baker' } } })).toEqual(['marzipan kept']);
   });
 
-  it('is the active branch unless all are asked for', async () => {
+  it('limit the messages to the active branch unless branch is ALL', async () => {
     const session = await createSession();
     const [first] = await append(session, [
       { role: 'USER', content: 'nougat root' },
@@ -225,7 +225,7 @@ describe('what searchMessages looks through', () => {
     expect(await contents({ query: 'nougat', branch: 'ALL' })).toEqual(['nougat current', 'nougat abandoned', 'nougat root']);
   });
 
-  it('are the messages of a span of time, half open', async () => {
+  it('limit createdAt to a range that includes from and excludes before', async () => {
     const session = await createSession();
     const at = (day: number) => `2026-03-0${day}T00:00:00.000Z`;
     await append(
@@ -240,7 +240,7 @@ describe('what searchMessages looks through', () => {
 describe('pages of searchMessages', () => {
   const COUNT = 4_000;
 
-  /** Enough messages for both ways of finding them: every 2nd holds `everywhere`, every 97th `scattered`, the oldest 30 `ancient`. */
+  // Rare and frequent words use different query plans. Every 2nd message contains `everywhere`, every 97th `scattered`, the oldest 30 `ancient`.
   beforeAll(async () => {
     const session = await createSession({ title: 'many' });
     await runSql(
@@ -258,7 +258,7 @@ describe('pages of searchMessages', () => {
     const hits: Hit[] = [];
     let after: string | null = null;
     do {
-      const page: Found['searchMessages'] = await search({ ...variables, after });
+      const page: SearchResponse['searchMessages'] = await search({ ...variables, after });
       hits.push(...page.edges);
       expect(page.pageInfo.hasPreviousPage).toBe(after !== null);
       after = page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
@@ -273,14 +273,14 @@ describe('pages of searchMessages', () => {
     { query: 'scattered', mode: 'SUBSTRING', first: 20, expected: Math.floor(COUNT / 97) },
     { query: 'scattered', orderBy: 'RELEVANCE', first: 7, expected: Math.floor(COUNT / 97) },
     { query: 'scattered', orderBy: 'RELEVANCE', mode: 'SUBSTRING', first: 7, expected: Math.floor(COUNT / 97) },
-  ])('hold every hit of $query once ($mode, $orderBy, $first a page)', async ({ expected, ...variables }) => {
+  ])('contain every hit of $query once (mode $mode, order $orderBy, $first per page)', async ({ expected, ...variables }) => {
     const hits = await walk(variables);
     expect(new Set(hits.map(hit => hit.node.messageId)).size).toBe(expected);
     expect(hits).toHaveLength(expected);
     expect(hits.every(hit => hit.node.content.includes(variables.query))).toBe(true);
   });
 
-  it('are in order of time, ties by id', async () => {
+  it('are ordered by createdAt, then by id', async () => {
     const found = await walk({ query: 'everywhere', first: 100 });
     const ordered = await runSql<{ id: string }>(
       app.databaseUrl,
@@ -289,14 +289,14 @@ describe('pages of searchMessages', () => {
     expect(found.map(hit => hit.node.messageId)).toEqual(ordered.map(row => row.id));
   });
 
-  it('count no further than 1,000, and only when asked', async () => {
+  it('cap totalCount at 1,000 and count only if totalCount is selected', async () => {
     expect((await search({ query: 'everywhere' })).totalCount).toBe(1_000);
     expect((await search({ query: 'ancient' })).totalCount).toBe(30);
     const answer = await app.gql('{ searchMessages(query: "everywhere") { nodes { content } } }');
     expect(answer.sql).toHaveLength(1);
   });
 
-  it('go on where the message behind the cursor was deleted', async () => {
+  it('continue after a cursor whose message was deleted', async () => {
     const page = await search({ query: 'ancient', first: 5 });
     const rest = (await walk({ query: 'ancient', first: 30 })).slice(5);
     await runSql(app.databaseUrl, 'delete from aria_engine.chat_messages where id = $1', [page.edges[4]?.node.messageId]);
@@ -304,7 +304,7 @@ describe('pages of searchMessages', () => {
     expect(next.edges.map(edge => edge.node.messageId)).toEqual(rest.map(hit => hit.node.messageId));
   });
 
-  it('refuse the cursor of another search', async () => {
+  it('return BAD_CURSOR for the cursor of another search', async () => {
     const { pageInfo } = await search({ query: 'everywhere', first: 1 });
     for (const other of [
       { query: 'scattered' },
@@ -316,8 +316,8 @@ describe('pages of searchMessages', () => {
   });
 });
 
-describe('searchMessages refuses', () => {
-  it('a bad filter of sessions under the name of its argument', async () => {
+describe('searchMessages with invalid arguments', () => {
+  it('names the invalid field of the session filter by its path from the argument sessions', async () => {
     const error = (await app.gql(SEARCH, { query: 'x', sessions: { metadata: [1] } })).expectError('BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'sessions.metadata' });
   });
@@ -326,15 +326,16 @@ describe('searchMessages refuses', () => {
     [{ query: '  ' }, 'BAD_USER_INPUT'],
     [{ query: 'x'.repeat(1_001) }, 'BAD_USER_INPUT'],
     [{ query: 'a\u0000b' }, 'BAD_USER_INPUT'],
-    [{ query: 'x', sessions: { metadata: [1] } }, 'BAD_USER_INPUT'],
     [{ query: 'x', first: 101 }, 'PAGE_SIZE_TOO_LARGE'],
     [{ query: 'x', first: -1 }, 'BAD_USER_INPUT'],
     [{ query: 'x', after: 'nonsense' }, 'BAD_CURSOR'],
-  ] as const)('%j with %s', async (variables, code) => {
+  ] as const)('given %j, returns %s', async (variables, code) => {
     (await app.gql(SEARCH, variables)).expectError(code);
   });
+});
 
-  it('nothing of `first: 0`, which is an empty page', async () => {
+describe('searchMessages with first: 0', () => {
+  it('returns an empty page with totalCount', async () => {
     expect(await search({ query: 'loaf', first: 0 })).toMatchObject({ edges: [], totalCount: 3 });
   });
 });

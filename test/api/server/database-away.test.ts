@@ -9,21 +9,23 @@ import { createErrorModel } from '../../../src/server/graphql/error-model.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
-/** A way to the database that can be cut. */
-interface Line {
+/** A TCP proxy to the database. */
+interface DatabaseProxy {
   readonly url: string;
+  /** Breaks all connections and rejects new ones. */
   cut(): void;
-  mend(): void;
+  /** Accepts connections again. */
+  restore(): void;
   close(): Promise<void>;
 }
 
-async function openLine(databaseUrl: string): Promise<Line> {
+async function startDatabaseProxy(databaseUrl: string): Promise<DatabaseProxy> {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   let open = true;
   const host = target.searchParams.get('host') ?? target.hostname;
   const port = Number(target.searchParams.get('port') ?? (target.port || 5432));
-  const proxy: Server = createServer(client => {
+  const listener: Server = createServer(client => {
     if (!open) return client.destroy();
     const server = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
     for (const socket of [client, server]) {
@@ -38,8 +40,8 @@ async function openLine(databaseUrl: string): Promise<Line> {
     client.pipe(server).pipe(client);
     return undefined;
   }).listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
-  const address = proxy.address();
+  await once(listener, 'listening');
+  const address = listener.address();
   const url = new URL(databaseUrl);
   url.search = '';
   url.hostname = '127.0.0.1';
@@ -53,36 +55,36 @@ async function openLine(databaseUrl: string): Promise<Line> {
       open = false;
       destroyAll();
     },
-    mend() {
+    restore() {
       open = true;
     },
     async close() {
       destroyAll();
-      proxy.close();
-      await once(proxy, 'close');
+      listener.close();
+      await once(listener, 'close');
     },
   };
 }
 
 let database: TestDatabase;
-let line: Line;
+let proxy: DatabaseProxy;
 let app: TestApp;
 beforeAll(async () => {
   database = await createTestDatabase();
-  line = await openLine(database.url);
-  app = await startTestApp({ databaseUrl: line.url });
+  proxy = await startDatabaseProxy(database.url);
+  app = await startTestApp({ databaseUrl: proxy.url });
 });
 afterAll(async () => {
   await app.close();
-  await line.close();
+  await proxy.close();
   await database.close();
 });
 
 const LIST = '{ sessions(first: 1) { nodes { id } } }';
 
-it('a database that is away is SERVICE_UNAVAILABLE, and the server is whole again with it', async () => {
+it('requests return SERVICE_UNAVAILABLE while the database is unreachable and succeed again afterwards', async () => {
   (await app.gql(LIST)).expectOk();
-  line.cut();
+  proxy.cut();
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const answer = await app.gql(LIST);
     const error = answer.expectError('SERVICE_UNAVAILABLE');
@@ -93,19 +95,19 @@ it('a database that is away is SERVICE_UNAVAILABLE, and the server is whole agai
   }
   const health = new URL('/readyz', app.url);
   expect((await fetch(health)).status).toBe(503);
-  line.mend();
+  proxy.restore();
   (await app.gql(LIST)).expectOk();
   expect((await fetch(health)).status).toBe(200);
 });
 
-it('a statement that takes too long is REQUEST_TIMEOUT', async () => {
-  const hasty = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '2s' } });
+it('a request that waits for a lock longer than REQUEST_TIMEOUT returns REQUEST_TIMEOUT', async () => {
+  const server = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '2s' } });
   const locker = new Client({ connectionString: database.url });
   await locker.connect();
   try {
     await locker.query('begin');
     await locker.query('lock table aria_engine.chat_sessions in access exclusive mode');
-    const answer = await hasty.gql(LIST);
+    const answer = await server.gql(LIST);
     answer.expectError('REQUEST_TIMEOUT');
     expect(JSON.stringify(answer.errors)).not.toMatch(/statement|57014|prisma/i);
   } finally {
@@ -113,7 +115,7 @@ it('a statement that takes too long is REQUEST_TIMEOUT', async () => {
   }
 });
 
-it('a statement that the database ended is REQUEST_TIMEOUT', async () => {
+it('a statement that Postgres cancels after statement_timeout returns REQUEST_TIMEOUT', async () => {
   const pool = createDatabase({ url: database.url, poolSize: 2, statementTimeoutMs: 100, onConnectionError: () => undefined });
   try {
     const failure = await pool.rows(Prisma.sql`select pg_sleep(10)`).catch((error: unknown) => error);

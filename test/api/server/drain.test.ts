@@ -11,8 +11,8 @@ afterEach(() => server.close());
 
 const subscribe = (id: string, query: string) => ({ id, type: 'subscribe', payload: { query } });
 
-describe('a drain', () => {
-  it('lets requests under way finish, and takes no others', async () => {
+describe('closing the HTTP server', () => {
+  it('lets running requests finish and accepts no new connections', async () => {
     server = await startStubServer();
     const answer = post(server.url, { query: 'mutation { waitForRelease }' });
     await server.waitForEvent('waiting for release');
@@ -23,7 +23,7 @@ describe('a drain', () => {
     await closed;
   });
 
-  it('ends event streams without completing the subscription, so that clients connect again', async () => {
+  it('ends event streams without a complete event, so clients reconnect', async () => {
     server = await startStubServer();
     const query = encodeURIComponent('subscription { never { n } }');
     const response = await fetch(`${server.url}?query=${query}`, { headers: { accept: 'text/event-stream' } });
@@ -33,7 +33,7 @@ describe('a drain', () => {
     expect(server.events).toContain('never aborted');
   });
 
-  it('is for graphql-sse a lost connection', async () => {
+  it('looks like a lost connection to graphql-sse', async () => {
     server = await startStubServer();
     const client = createClient({ url: server.url, retryAttempts: 0 });
     const next = client.iterate({ query: 'subscription { never { n } }' }).next();
@@ -43,7 +43,7 @@ describe('a drain', () => {
     await lost;
   });
 
-  it('closes WebSockets with 1001 and completes no subscription', async () => {
+  it('closes WebSockets with code 1001 without completing subscriptions', async () => {
     server = await startStubServer();
     const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     const idle = await openRawWebSocket(server.webSocketUrl);
@@ -58,7 +58,7 @@ describe('a drain', () => {
     expect(server.events).toContain('never aborted');
   });
 
-  it('answers a mutation over WebSocket before it closes', async () => {
+  it('sends the response of a running mutation over WebSocket before it closes the socket', async () => {
     server = await startStubServer();
     const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
     socket.send(subscribe('1', 'mutation { waitForRelease }'));
@@ -71,7 +71,7 @@ describe('a drain', () => {
     await closed;
   });
 
-  it('cuts what does not end in time', async () => {
+  it('breaks connections that do not finish within drainTimeoutMs', async () => {
     server = await startStubServer({ drainTimeoutMs: 50 });
     const answer = post(server.url, { query: 'mutation { waitForRelease }' });
     answer.catch(() => undefined);
@@ -86,13 +86,15 @@ describe('a drain', () => {
     server.releaseMutation();
   });
 
-  it('may be asked for twice, and before it listens on anything', async () => {
+  it('can be requested several times', async () => {
     server = await startStubServer();
     await Promise.all([server.http.close(), server.http.close()]);
     await server.http.close();
   });
+});
 
-  it('tells a port in use', async () => {
+describe('listen', () => {
+  it('rejects with EADDRINUSE if the port is in use', async () => {
     server = await startStubServer();
     const other = await startStubServer();
     const port = Number(new URL(server.url).port);
@@ -101,8 +103,8 @@ describe('a drain', () => {
   });
 });
 
-describe('a connection kept alive', () => {
-  it('is closed once its answer is sent while the server drains', async () => {
+describe('a keep-alive connection', () => {
+  it('is closed after its response when the server is closing', async () => {
     server = await startStubServer();
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     await once(socket, 'connect');
@@ -118,11 +120,11 @@ describe('a connection kept alive', () => {
     await Promise.all([closed, ended]);
   });
 
-  it('does not hold up the drain where nothing has come on it', async () => {
+  it('does not delay the closing of the server if it has sent no request', async () => {
     server = await startStubServer({ drainTimeoutMs: 60_000 });
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     await once(socket, 'connect');
-    // An answer on another connection: by then the server has accepted this one.
+    // When a later connection has its response, the server has accepted this one.
     await post(server.url, { query: '{ hello }' });
     await Promise.all([server.http.close(), once(socket.resume(), 'close')]);
   });

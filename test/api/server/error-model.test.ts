@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-type Ask = (query: string, variables?: Record<string, unknown>) => Promise<GraphQLResponseError[]>;
+type SendOperation = (query: string, variables?: Record<string, unknown>) => Promise<GraphQLResponseError[]>;
 
 async function collect(stream: AsyncIterable<unknown>): Promise<GraphQLResponseError[]> {
   const errors: GraphQLResponseError[] = [];
@@ -24,7 +24,8 @@ async function collect(stream: AsyncIterable<unknown>): Promise<GraphQLResponseE
   return errors;
 }
 
-const transports: Record<string, Ask> = {
+/** Each sends an operation and returns the errors of its response or stream. */
+const transports: Record<string, SendOperation> = {
   HTTP: async (query, variables) => [...((await post(server.url, { query, variables })).body.errors ?? [])],
   SSE: (query, variables) => collect(createSseClient({ url: server.url, retryAttempts: 0 }).iterate({ query, variables })),
   async WebSocket(query, variables) {
@@ -37,31 +38,31 @@ const transports: Record<string, Ask> = {
   },
 };
 
-describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
+describe.each(Object.entries(transports))('an error over %s', (_name, errorsOf) => {
   it.each([
-    ['a field that fails for the caller', '{ fail(how: "domain") }', 'SESSION_NOT_FOUND', { id: 'x' }],
-    ['a required field that fails', '{ mustFail(how: "domain") }', 'SESSION_NOT_FOUND', { id: 'x' }],
-    ['a query that does not parse', '{ hello', 'GRAPHQL_PARSE_FAILED', {}],
-    ['a query that is not valid', '{ hallo }', 'GRAPHQL_VALIDATION_FAILED', {}],
+    ['a DomainError in a nullable field', '{ fail(how: "domain") }', 'SESSION_NOT_FOUND', { id: 'x' }],
+    ['a DomainError in a non-null field', '{ mustFail(how: "domain") }', 'SESSION_NOT_FOUND', { id: 'x' }],
+    ['a query that cannot be parsed', '{ hello', 'GRAPHQL_PARSE_FAILED', {}],
+    ['an invalid query', '{ hallo }', 'GRAPHQL_VALIDATION_FAILED', {}],
     [
       'a literal of the wrong type',
       'mutation { save(input: { title: "a", parts: [{ text: "b", count: "c" }] }) }',
       'GRAPHQL_VALIDATION_FAILED',
       { field: 'input.parts.0.count' },
     ],
-    ['a literal that its scalar refuses', '{ even(of: 3) }', 'BAD_USER_INPUT', { field: 'of', given: 3 }],
+    ['a literal that its scalar rejects', '{ even(of: 3) }', 'BAD_USER_INPUT', { field: 'of', given: 3 }],
     [
-      'a literal that its scalar refuses without a word of where',
+      'a literal that its scalar rejects without naming the field',
       'mutation { save(input: { title: "a", odds: [1, 2] }) }',
       'BAD_USER_INPUT',
       { field: 'input.odds.1' },
     ],
-    ['a statement the database ended', '{ fail(how: "timeout") }', 'REQUEST_TIMEOUT', {}],
-    ['a database that is away', '{ fail(how: "away") }', 'SERVICE_UNAVAILABLE', {}],
+    ['a statement that Postgres cancelled', '{ fail(how: "timeout") }', 'REQUEST_TIMEOUT', {}],
+    ['an unreachable database', '{ fail(how: "away") }', 'SERVICE_UNAVAILABLE', {}],
     ['a database that shuts down', '{ fail(how: "shutdown") }', 'SERVICE_UNAVAILABLE', {}],
     ['a pool without a free connection', '{ fail(how: "pool") }', 'SERVICE_UNAVAILABLE', {}],
-  ])('tells of %s', async (_what, query, code, details) => {
-    const errors = await ask(query);
+  ])('has code, details and retryable for %s', async (_what, query, code, details) => {
+    const errors = await errorsOf(query);
     expect(errors).toHaveLength(1);
     expect(errors[0]?.extensions).toEqual({
       code,
@@ -74,10 +75,10 @@ describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
   it.each([
     ['an error', '{ fail(how: "plain") }'],
     ['a thrown string', '{ fail(how: "text") }'],
-    ['an error of a library, though it be a GraphQLError', '{ fail(how: "graphql") }'],
+    ['a GraphQLError of a library', '{ fail(how: "graphql") }'],
     ['a value that does not fit its type', '{ bigInt }'],
-  ])('masks %s, and logs it under its errorId', async (_what, query) => {
-    const [error] = await ask(query);
+  ])('is masked for %s and logged with its errorId', async (_what, query) => {
+    const [error] = await errorsOf(query);
     expect(error?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
     expect(error?.path).toHaveLength(1);
     expect(JSON.stringify(error)).not.toMatch(/secret|stack|1099511627776/);
@@ -85,9 +86,9 @@ describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
     expect(JSON.stringify(line)).toMatch(/secret|1099511627776/);
   });
 
-  it('names the path of each variable that does not fit', async () => {
+  it('names the path of each invalid variable', async () => {
     const variables = { input: { title: 4, even: 3, tags: ['a', 5], parts: [{ text: 'a' }, { count: 1 }], other: true } };
-    const errors = await ask('mutation ($input: SaveInput!) { save(input: $input) }', variables);
+    const errors = await errorsOf('mutation ($input: SaveInput!) { save(input: $input) }', variables);
     expect(errors.map(({ extensions }) => [extensions.code, extensions.details.field])).toEqual([
       ['BAD_USER_INPUT', 'input.title'],
       ['BAD_USER_INPUT', 'input.even'],
@@ -97,38 +98,38 @@ describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
     ]);
   });
 
-  it('names a variable that is missing, and one that is null', async () => {
+  it('names a required variable that is missing or null', async () => {
     const query = 'query ($of: Even!) { even(of: $of) }';
     for (const variables of [{}, { of: null }]) {
-      const errors = await ask(query, variables);
+      const errors = await errorsOf(query, variables);
       expect(errors.map(({ extensions }) => [extensions.code, extensions.details.field])).toEqual([['BAD_USER_INPUT', 'of']]);
     }
   });
 
-  it('calls a missing variable by its type, with the article that type has', async () => {
-    const [even] = await ask('query ($of: Even!) { even(of: $of) }', {});
+  it('names the type of a missing variable with the right article', async () => {
+    const [even] = await errorsOf('query ($of: Even!) { even(of: $of) }', {});
     expect(even?.message).toBe('of is required: an Even!.');
-    const [input] = await ask('mutation ($input: SaveInput!) { save(input: $input) }', {});
+    const [input] = await errorsOf('mutation ($input: SaveInput!) { save(input: $input) }', {});
     expect(input?.message).toBe('input is required: a SaveInput!.');
   });
 
-  it('does not repeat a long value that it refuses', async () => {
-    const [error] = await ask('query ($of: Int) { items(first: $of) { totalCount } }', { of: 'x'.repeat(100_000) });
+  it('does not repeat a long invalid value in its message', async () => {
+    const [error] = await errorsOf('query ($of: Int) { items(first: $of) { totalCount } }', { of: 'x'.repeat(100_000) });
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
     expect(error?.message.length).toBeLessThan(400);
   });
 
-  it('names an argument that a variable leaves null', async () => {
-    const errors = await ask('query ($of: Even = 2) { even(of: $of) }', { of: null });
+  it('names a non-null argument whose variable is null', async () => {
+    const errors = await errorsOf('query ($of: Even = 2) { even(of: $of) }', { of: null });
     expect(errors.map(({ path, extensions }) => [path, extensions.code, extensions.details])).toEqual([
       [['even'], 'BAD_USER_INPUT', { field: 'of' }],
     ]);
   });
 
-  it('masks a context that cannot be made', async () => {
+  it('is masked if the context cannot be created', async () => {
     server.failContext(new Error('secret'));
     try {
-      const [error] = await ask('{ hello }');
+      const [error] = await errorsOf('{ hello }');
       expect(error?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
       expect(JSON.stringify(error)).not.toContain('secret');
     } finally {
@@ -137,26 +138,26 @@ describe.each(Object.entries(transports))('errors over %s', (_name, ask) => {
   });
 });
 
-describe.each(Object.entries(transports).filter(([name]) => name !== 'HTTP'))('streams over %s', (_name, ask) => {
-  it('tells why a subscription cannot start', async () => {
-    const errors = await ask('subscription { refused { n } }');
+describe.each(Object.entries(transports).filter(([name]) => name !== 'HTTP'))('an error of a subscription over %s', (_name, errorsOf) => {
+  it('has its code if the subscription cannot start', async () => {
+    const errors = await errorsOf('subscription { refused { n } }');
     expect(errors.map(({ extensions }) => extensions.code)).toEqual(['SESSION_NOT_FOUND']);
   });
 
-  it('masks what ends a stream', async () => {
-    const errors = await ask('subscription { ticks(upTo: 2, fail: "plain") { n } }');
+  it('is masked if it is unexpected and ends the stream', async () => {
+    const errors = await errorsOf('subscription { ticks(upTo: 2, fail: "plain") { n } }');
     expect(errors.map(({ extensions }) => extensions.code)).toEqual(['INTERNAL_SERVER_ERROR']);
     expect(JSON.stringify(errors)).not.toContain('secret');
     expect(server.log.some(({ errorId }) => errorId === errors[0]?.extensions.errorId)).toBe(true);
   });
 
-  it('keeps the code of what ends a stream', async () => {
-    const errors = await ask('subscription { ticks(upTo: 1, fail: "domain") { n } }');
+  it('has its code if it is a DomainError and ends the stream', async () => {
+    const errors = await errorsOf('subscription { ticks(upTo: 1, fail: "domain") { n } }');
     expect(errors.map(({ extensions }) => [extensions.code, extensions.details])).toEqual([['SESSION_NOT_FOUND', { id: 'x' }]]);
   });
 
-  it('goes on after an event with an error', async () => {
-    const errors = await ask('subscription { ticks(upTo: 3) { n fail } }');
+  it('does not end the stream if it occurs in one event', async () => {
+    const errors = await errorsOf('subscription { ticks(upTo: 3) { n fail } }');
     expect(errors.map(({ path }) => path)).toEqual([
       ['ticks', 'fail'],
       ['ticks', 'fail'],
@@ -167,15 +168,15 @@ describe.each(Object.entries(transports).filter(([name]) => name !== 'HTTP'))('s
 
 describe('the HTTP status of an error', () => {
   const requests: [string, Record<string, unknown>, number, number][] = [
-    ['a query that does not parse', { query: '{ hello' }, 400, 200],
-    ['a query that is not valid', { query: '{ hallo }' }, 400, 200],
-    ['variables that do not fit', { query: 'query ($of: Even!) { even(of: $of) }' }, 400, 200],
+    ['a query that cannot be parsed', { query: '{ hello' }, 400, 200],
+    ['an invalid query', { query: '{ hallo }' }, 400, 200],
+    ['a missing variable', { query: 'query ($of: Even!) { even(of: $of) }' }, 400, 200],
     ['an unknown operation', { query: '{ hello }', operationName: 'other' }, 400, 400],
-    ['a field that fails', { query: '{ fail(how: "domain") }' }, 200, 200],
-    ['a required field that fails', { query: '{ mustFail(how: "plain") }' }, 200, 200],
+    ['an error in a nullable field', { query: '{ fail(how: "domain") }' }, 200, 200],
+    ['an error in a non-null field', { query: '{ mustFail(how: "plain") }' }, 200, 200],
     ['a request without a query', { variables: {} }, 400, 200],
   ];
-  it.each(requests)('follows the media type for %s', async (_what, body, graphqlStatus, jsonStatus) => {
+  it.each(requests)('depends on the media type for %s', async (_what, body, graphqlStatus, jsonStatus) => {
     expect((await post(server.url, body)).status).toBe(graphqlStatus);
     const json = await post(server.url, body, { accept: 'application/json' });
     expect(json.status).toBe(jsonStatus);
@@ -183,7 +184,7 @@ describe('the HTTP status of an error', () => {
     expect(json.body.errors).toHaveLength(1);
   });
 
-  it('is 500 or 503 where there is no answer at all', async () => {
+  it('is 500 or 503 if the context cannot be created', async () => {
     server.failContext(new Error('secret'));
     expect((await post(server.url, { query: '{ hello }' })).status).toBe(500);
     server.failContext(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
@@ -192,16 +193,16 @@ describe('the HTTP status of an error', () => {
   });
 });
 
-describe('a request that takes too long', () => {
-  it('is answered with REQUEST_TIMEOUT', async () => {
-    const hasty = await startStubServer({ limits: { requestTimeoutMs: 50 } });
+describe('a request that exceeds requestTimeoutMs', () => {
+  it('returns REQUEST_TIMEOUT with status 504', async () => {
+    const shortTimeoutServer = await startStubServer({ limits: { requestTimeoutMs: 50 } });
     try {
-      const { status, body } = await post(hasty.url, { query: 'mutation { waitForRelease }' });
+      const { status, body } = await post(shortTimeoutServer.url, { query: 'mutation { waitForRelease }' });
       expect(status).toBe(504);
       expect(body.errors?.[0]?.extensions).toMatchObject({ code: 'REQUEST_TIMEOUT', retryable: true });
     } finally {
-      hasty.releaseMutation();
-      await hasty.close();
+      shortTimeoutServer.releaseMutation();
+      await shortTimeoutServer.close();
     }
   });
 });

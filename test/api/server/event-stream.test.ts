@@ -13,7 +13,7 @@ afterEach(() => {
   for (const stream of streams.splice(0)) stream.abort();
 });
 
-/** As an EventSource asks. */
+/** Opens a stream with GET, as an EventSource does. */
 async function open(url: string, query: string, headers: Record<string, string> = {}): Promise<RawEventStream> {
   const stream = await openEventStream(`${url}?query=${encodeURIComponent(query)}`, headers);
   streams.push(stream);
@@ -37,8 +37,8 @@ async function rename(id: string, title: string): Promise<void> {
 
 const titlesOf = (id: string) => `subscription { sessionEvents(filter: { sessionIds: ["${id}"] }) { session { title } } }`;
 
-/** The cursor of the last event there is. */
-async function lastCursor(id: string): Promise<string> {
+/** Renames the session and returns the cursor of that event. */
+async function cursorOfNewEvent(id: string): Promise<string> {
   const stream = await app.subscribe<{ sessionEvents: { cursor: string } }>(
     `subscription { sessionEvents(filter: { sessionIds: ["${id}"] }) { cursor } }`,
   );
@@ -49,11 +49,11 @@ async function lastCursor(id: string): Promise<string> {
 }
 
 describe('an event stream', () => {
-  it('carries the cursor of each event as its id, whatever is selected, and nowhere else', async () => {
+  it('sends the cursor of each event as its id, whether or not the query selects it', async () => {
     const id = await createSession('first');
-    const marked = await lastCursor(id);
-    const stream = await open(app.url, titlesOf(id).replace('{ session {', '{ again: cursor session {'), { 'last-event-id': marked });
-    const bare = await open(app.url, titlesOf(id), { 'last-event-id': marked });
+    const cursor = await cursorOfNewEvent(id);
+    const stream = await open(app.url, titlesOf(id).replace('{ session {', '{ again: cursor session {'), { 'last-event-id': cursor });
+    const bare = await open(app.url, titlesOf(id), { 'last-event-id': cursor });
     await rename(id, 'second');
     const event = await stream.next();
     expect(JSON.parse(event.data)).toEqual({ data: { sessionEvents: { again: event.id, session: { title: 'second' } } } });
@@ -66,21 +66,21 @@ describe('an event stream', () => {
     expect(bare.retryMs()).toBeGreaterThan(0);
   });
 
-  it('goes on behind Last-Event-ID, which wins over after', async () => {
+  it('resumes after Last-Event-ID, which takes precedence over the argument after', async () => {
     const id = await createSession('first');
-    const marked = await lastCursor(id);
-    const stream = await open(app.url, titlesOf(id), { 'last-event-id': marked });
+    const cursor = await cursorOfNewEvent(id);
+    const stream = await open(app.url, titlesOf(id), { 'last-event-id': cursor });
     await rename(id, 'second');
     await rename(id, 'third');
     const second = await stream.next();
     const third = await stream.next();
     stream.abort();
-    const [argument, header] = [marked, second.id ?? ''];
+    const [argument, header] = [cursor, second.id ?? ''];
     const resumed = await open(app.url, titlesOf(id).replace('(filter', `(after: "${argument}", filter`), { 'last-event-id': header });
     expect((await resumed.next()).id).toBe(third.id);
   });
 
-  it('has an id to come again with before its first event', async () => {
+  it('sends an id before its first event, so that a client can resume from the start', async () => {
     const id = await createSession('first');
     const stream = await open(app.url, titlesOf(id));
     await expect.poll(() => stream.lastEventId()).not.toBeNull();
@@ -88,14 +88,14 @@ describe('an event stream', () => {
     await rename(id, 'second');
     await rename(id, 'third');
     const resumed = await open(app.url, titlesOf(id), { 'last-event-id': stream.lastEventId() ?? '' });
-    const told = [await resumed.next(), await resumed.next()];
-    expect(new Set(told.map(event => event.id)).size).toBe(2);
+    const events = [await resumed.next(), await resumed.next()];
+    expect(new Set(events.map(event => event.id)).size).toBe(2);
   });
 
   it.each([
-    ['that is none', 'nonsense', 'BAD_CURSOR'],
-    ['ahead of the log', Buffer.from('e1:999999999999').toString('base64url'), 'BAD_CURSOR'],
-  ])('with a Last-Event-ID %s tells so, completes, and is not asked for again soon', async (_what, lastEventId, code) => {
+    ['malformed', 'nonsense', 'BAD_CURSOR'],
+    ['beyond the end of the log', Buffer.from('e1:999999999999').toString('base64url'), 'BAD_CURSOR'],
+  ])('sends BAD_CURSOR, completes and sets a retry time of a day if Last-Event-ID is %s', async (_what, lastEventId, code) => {
     const id = await createSession('first');
     const stream = await open(app.url, titlesOf(id), { 'last-event-id': lastEventId });
     expect(JSON.parse((await stream.next()).data)).toMatchObject({ errors: [{ extensions: { code, retryable: false } }] });
@@ -105,11 +105,11 @@ describe('an event stream', () => {
   });
 });
 
-describe('a small server', () => {
+describe('an event stream of the stub server', () => {
   let server: StubServer;
   afterEach(() => server.close());
 
-  it('writes no id for what is no event of a log, and completes a stream that is over', async () => {
+  it('sends no id for results without a cursor, and completes when the source ends', async () => {
     server = await startStubServer();
     const stream = await open(server.url, 'subscription { ticks(upTo: 1) { n } }');
     expect(await stream.next()).toEqual({ event: 'next', data: '{"data":{"ticks":{"n":1}}}' });
@@ -117,7 +117,7 @@ describe('a small server', () => {
     await stream.ended;
   });
 
-  it('tells a failure that may be over soon when to come again', async () => {
+  it('sets a retry time of 5 seconds after a retryable error', async () => {
     server = await startStubServer();
     const stream = await open(server.url, 'subscription { ticks(upTo: 0, fail: "away") { n } }');
     expect(JSON.parse((await stream.next()).data)).toMatchObject({ errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE' } }] });
@@ -125,7 +125,7 @@ describe('a small server', () => {
     expect(stream.retryMs()).toBe(5_000);
   });
 
-  it('sends a comment every so often', async () => {
+  it('sends heartbeat comments', async () => {
     server = await startStubServer({ eventStreams: { heartbeatMs: 5 } });
     const stream = await open(server.url, 'subscription { never { n } }');
     await expect.poll(() => stream.comments()).toBeGreaterThan(2);

@@ -9,21 +9,21 @@ beforeAll(async () => {
   app = await startTestApp();
 });
 
-describe('the operations GraphiQL opens with', () => {
-  it.each(EXAMPLE_OPERATIONS.map(({ query }) => query))('are valid: %.60s', async query => {
+describe('the example operations of GraphiQL', () => {
+  it.each(EXAMPLE_OPERATIONS.map(({ query }) => query))('are valid against schema.graphql: %.60s', async query => {
     const schema = buildSchema(await readFile(new URL('../../../schema.graphql', import.meta.url), 'utf8'));
     expect(validate(schema, parse(query)).map(({ message }) => message)).toEqual([]);
   });
 
-  it('run, and the subscription shows what the mutations change', async () => {
+  it('run on a server, and the subscription receives the events of the mutations', async () => {
     const [list, page, search, create, append, subscribe] = EXAMPLE_OPERATIONS.map(({ query, variables = '{}' }) => ({
       query,
       variables: JSON.parse(variables) as Record<string, unknown>,
     }));
-    if (!(list && page && search && create && append && subscribe)) throw new Error('There are six operations.');
+    if (!(list && page && search && create && append && subscribe)) throw new Error('Expected six operations.');
     const events = await app.subscribe(subscribe.query);
-    const made = (await app.gql<{ createSession: { session: { sessionId: string } } }>(create.query, create.variables)).expectOk();
-    const { sessionId } = made.createSession.session;
+    const created = (await app.gql<{ createSession: { session: { sessionId: string } } }>(create.query, create.variables)).expectOk();
+    const { sessionId } = created.createSession.session;
     expect(await events.next()).toMatchObject({ sessionEvents: { __typename: 'SessionCreatedEvent', sessionId } });
     const input = { ...(append.variables.input as Record<string, unknown>), sessionId };
     (await app.gql(append.query, { input })).expectOk();

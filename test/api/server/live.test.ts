@@ -16,7 +16,7 @@ async function createSession(title: string): Promise<string> {
 }
 
 describe.each(['ws', 'sse'] as const)('a subscription over %s', over => {
-  it('reads each event with loaders that forget', async () => {
+  it('reads the current session for each event instead of a cached one', async () => {
     const id = await createSession('first');
     const stream = await app.subscribe(EVENTS, { ids: [id] }, { over });
     for (const title of ['second', 'third']) {
@@ -26,7 +26,7 @@ describe.each(['ws', 'sse'] as const)('a subscription over %s', over => {
     await stream.close();
   });
 
-  it('delivers what another process on the same database changed', async () => {
+  it('delivers changes made through another server', async () => {
     const other = await app.startSecondServer();
     const id = await createSession('first');
     const stream = await other.subscribe(EVENTS, { ids: [id] }, { over });
@@ -36,7 +36,7 @@ describe.each(['ws', 'sse'] as const)('a subscription over %s', over => {
     await other.close();
   });
 
-  it('of a session that is not there is refused', async () => {
+  it('returns SESSION_NOT_FOUND for an unknown session', async () => {
     const stream = await app.subscribe(
       'subscription ($id: ID!) { messageAdded(sessionId: $id) { cursor } }',
       { id: '018f0000-0000-7000-8000-000000000000' },
@@ -46,12 +46,12 @@ describe.each(['ws', 'sse'] as const)('a subscription over %s', over => {
     expect(await stream.nextResult()).toBeNull();
   });
 
-  it('is gone from the server once the client has closed it', async () => {
-    const open = () => app.app.events.gauges().subscriptions;
-    await expect.poll(open).toBe(0);
+  it('is released on the server when the client closes it', async () => {
+    const openSubscriptions = () => app.app.events.gauges().subscriptions;
+    await expect.poll(openSubscriptions).toBe(0);
     const stream = await app.subscribe(EVENTS, {}, { over });
-    expect(open()).toBe(1);
+    expect(openSubscriptions()).toBe(1);
     await stream.close();
-    await expect.poll(open).toBe(0);
+    await expect.poll(openSubscriptions).toBe(0);
   });
 });

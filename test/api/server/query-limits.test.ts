@@ -6,6 +6,7 @@ import { type GraphQLResponseBody, post } from '../../support/http-client.ts';
 import { type StubServer, startStubServer } from '../../support/stub-server.ts';
 
 let server: StubServer;
+/** Rejects every query that costs more than 1. Its errors report the cost. */
 let cheap: StubServer;
 beforeAll(async () => {
   server = await startStubServer();
@@ -19,7 +20,7 @@ async function errorOf(query: string, variables?: Record<string, unknown>, on: S
   return { status, code: error?.extensions.code, details: error?.extensions.details, data: body.data };
 }
 
-/** What a server that allows nothing says the query costs. */
+/** Returns the cost of a query from the error of the server `cheap`, or undefined if that server accepts it. */
 async function costOf(query: string, variables?: Record<string, unknown>): Promise<unknown> {
   const { code, details } = await errorOf(query, variables, cheap);
   return code === 'QUERY_TOO_COMPLEX' ? details?.cost : code;
@@ -29,41 +30,36 @@ function nested(levels: number): string {
   return `{ item { ${'children { nodes { '.repeat(levels)} id ${'} }'.repeat(levels)} } }`;
 }
 
-describe('cost', () => {
+describe('the cost of a query', () => {
   it.each([
     ['an object', '{ item { id } }', {}, 2],
-    ['the default page of a field', '{ items { nodes { id } } }', {}, 1 + 50],
-    ['a page as asked for', '{ items(first: 3) { nodes { id } } }', {}, 1 + 3],
-    ['the last of a page', '{ items(last: 4) { nodes { id } } }', {}, 1 + 4],
-    ['a page by a variable', 'query ($n: Int) { items(first: $n) { nodes { id } } }', { n: 7 }, 1 + 7],
-    ['a page by the default of a variable', 'query ($n: Int = 6) { items(first: $n) { nodes { id } } }', {}, 1 + 6],
-    ['no more than a field gives', '{ items(first: 1000000) { nodes { id } } }', {}, 1 + 500],
+    ['the default page size of a field', '{ items { nodes { id } } }', {}, 1 + 50],
+    ['first', '{ items(first: 3) { nodes { id } } }', {}, 1 + 3],
+    ['last', '{ items(last: 4) { nodes { id } } }', {}, 1 + 4],
+    ['a page size in a variable', 'query ($n: Int) { items(first: $n) { nodes { id } } }', { n: 7 }, 1 + 7],
+    ['a page size in the default of a variable', 'query ($n: Int = 6) { items(first: $n) { nodes { id } } }', {}, 1 + 6],
+    ['at most the maximum page size of a field', '{ items(first: 1000000) { nodes { id } } }', {}, 1 + 500],
     ['a page in a page', '{ items(first: 3) { nodes { children(first: 2) { nodes { id } } } } }', {}, 1 + 3 * (1 + 2)],
-    ['edges and nodes alike', '{ items(first: 3) { edges { cursor node { children(first: 2) { nodes { id } } } } } }', {}, 1 + 3 * (1 + 2)],
-    ['the page information', '{ items(first: 3) { pageInfo { hasNextPage } } }', {}, 1 + 3],
+    ['edges like nodes', '{ items(first: 3) { edges { cursor node { children(first: 2) { nodes { id } } } } } }', {}, 1 + 3 * (1 + 2)],
+    ['a page for pageInfo alone', '{ items(first: 3) { pageInfo { hasNextPage } } }', {}, 1 + 3],
     [
-      'a total, once a page',
+      'totalCount once for each page',
       '{ items(first: 3) { totalCount nodes { children(first: 2) { totalCount } } } }',
       {},
       1 + 10 + 3 * (1 + 10 + 2),
     ],
-    ['nodes by their ids', 'query ($ids: [ID!]!) { nodes(ids: $ids) { id } }', { ids: ['a', 'b', 'c'] }, 1 + 3],
+    ['nodes by the number of ids', 'query ($ids: [ID!]!) { nodes(ids: $ids) { id } }', { ids: ['a', 'b', 'c'] }, 1 + 3],
     ['a search', '{ searchMessages(query: "x", first: 2) { nodes { id } } }', {}, 1 + 50 + 2],
-    ['a search in a filter', '{ items(first: 1, filter: { search: "x" }) { nodes { id } } }', {}, 1 + 50 + 1],
+    ['search in a filter', '{ items(first: 1, filter: { search: "x" }) { nodes { id } } }', {}, 1 + 50 + 1],
+    ['search in a variable', 'query ($f: ItemFilter) { items(first: 1, filter: $f) { nodes { id } } }', { f: { search: 'x' } }, 1 + 50 + 1],
     [
-      'a search by a variable',
-      'query ($f: ItemFilter) { items(first: 1, filter: $f) { nodes { id } } }',
-      { f: { search: 'x' } },
-      1 + 50 + 1,
-    ],
-    [
-      'searches in an alternative',
+      'searches in or and not',
       '{ items(first: 1, filter: { or: [{ search: "x" }, { not: { search: "y" } }] }) { nodes { id } } }',
       {},
       1 + 200 + 1,
     ],
     [
-      'a search for each of a page',
+      'a search for each item of a page',
       '{ items(first: 3) { nodes { children(first: 1, filter: { search: "x" }) { nodes { id } } } } }',
       {},
       1 + 3 * (1 + 50 + 1),
@@ -74,29 +70,29 @@ describe('cost', () => {
       {},
       1 + 3 * 3,
     ],
-    ['the chosen operation only', 'query a { items { nodes { id } } } query b { item { id } }', {}, 'BAD_USER_INPUT'],
+    ['nothing if the operation name is missing', 'query a { items { nodes { id } } } query b { item { id } }', {}, 'BAD_USER_INPUT'],
   ])('counts %s', async (_what, query, variables, cost) => {
     expect(await costOf(query, variables)).toBe(cost);
     expect(await costOf(query, variables)).toBe(cost);
   });
 
-  it('lets pass what costs nothing', async () => {
+  it('is at most 1 for scalar fields and empty pages', async () => {
     expect(await costOf('{ hello }')).toBeUndefined();
     expect(await costOf('{ items(first: 0) { nodes { id } } }')).toBeUndefined();
     expect(await costOf('{ items(first: -1) { nodes { id } } }')).toBeUndefined();
   });
 
-  it('does not look into data of the caller', async () => {
+  it('ignores values of JSON scalars in variables', async () => {
     expect(await costOf('query ($f: ItemFilter) { items(first: 1, filter: $f) { nodes { id } } }', { f: { metadata: 2 } })).toBe(2);
   });
 
-  it('refuses what costs too much, before any resolver runs', async () => {
+  it('returns QUERY_TOO_COMPLEX above the limit, without data', async () => {
     const { status, code, details, data } = await errorOf('{ items(first: 500) { nodes { children(first: 100) { nodes { id } } } } }');
     expect({ status, code, details }).toEqual({ status: 400, code: 'QUERY_TOO_COMPLEX', details: { cost: 1 + 500 * 101, limit: 20_000 } });
     expect(data).toBeUndefined();
   });
 
-  it('measures fragments that multiply in linear time', async () => {
+  it('is computed in linear time for nested fragments, and capped', async () => {
     const fragments = Array.from(
       { length: 60 },
       (_, i) =>
@@ -109,8 +105,8 @@ describe('cost', () => {
   });
 });
 
-describe('depth', () => {
-  it('lets the standard introspection pass', async () => {
+describe('the depth limit', () => {
+  it('allows the standard introspection query', async () => {
     const query = getIntrospectionQuery({
       descriptions: true,
       specifiedByUrl: true,
@@ -123,55 +119,55 @@ describe('depth', () => {
     expect({ status, errors: body.errors }).toEqual({ status: 200, errors: undefined });
   });
 
-  it('counts fields in fields up to the limit', async () => {
+  it('returns QUERY_TOO_DEEP for fields nested deeper than the limit', async () => {
     expect((await errorOf(nested(9))).code).not.toBe('QUERY_TOO_DEEP');
     const { status, code, details } = await errorOf(nested(10));
     expect({ status, code, details }).toEqual({ status: 400, code: 'QUERY_TOO_DEEP', details: { limit: 20 } });
   });
 
-  it('sees through fragments', async () => {
+  it('includes fields in fragments', async () => {
     const query = `{ item { ...a } } fragment a on Item { children { ...b } } fragment b on ItemConnection { nodes { ${nested(9).slice(8, -4)} } }`;
     expect((await errorOf(query)).code).toBe('QUERY_TOO_DEEP');
   });
 
-  it('leaves a fragment that spreads itself to validation', async () => {
+  it('leaves fragment cycles to validation', async () => {
     const { code } = await errorOf(
       '{ item { ...a } } fragment a on Item { children { nodes { ...b } } } fragment b on Item { children { nodes { ...a } } }',
     );
     expect(code).toBe('GRAPHQL_VALIDATION_FAILED');
   });
 
-  it('refuses introspection that goes round in circles', async () => {
+  it('rejects introspection with recursive types', async () => {
     const query = `{ __schema { types { ${'fields { type { '.repeat(8)} name ${'} }'.repeat(8)} } } }`;
     expect((await errorOf(query)).status).toBe(400);
   });
 });
 
-describe('bounds', () => {
-  const many = (count: number, item: (i: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join(' ');
+describe('the limits of aliases, breadth, directives and tokens', () => {
+  const repeat = (count: number, item: (i: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join(' ');
 
   it.each([
-    ['aliases', `{ ${many(101, i => `a${i}: hello`)} }`, 'QUERY_TOO_COMPLEX'],
-    ['fields side by side', `{ ${many(201, () => 'hello')} }`, 'QUERY_TOO_COMPLEX'],
-    ['directives in one place', `{ hello ${many(6, () => '@twice')} }`, 'QUERY_TOO_COMPLEX'],
-    ['tokens', `{ hello ${many(5_001, () => 'item { id }')} }`, 'GRAPHQL_PARSE_FAILED'],
-  ])('refuses too many %s', async (_what, query, code) => {
+    ['aliases', `{ ${repeat(101, i => `a${i}: hello`)} }`, 'QUERY_TOO_COMPLEX'],
+    ['sibling fields', `{ ${repeat(201, () => 'hello')} }`, 'QUERY_TOO_COMPLEX'],
+    ['directives on one field', `{ hello ${repeat(6, () => '@twice')} }`, 'QUERY_TOO_COMPLEX'],
+    ['tokens', `{ hello ${repeat(5_001, () => 'item { id }')} }`, 'GRAPHQL_PARSE_FAILED'],
+  ])('reject too many %s', async (_what, query, code) => {
     const error = await errorOf(query);
     expect([error.status, error.code]).toEqual([400, code]);
   });
 
-  it('allows as many as that', async () => {
-    expect((await post(server.url, { query: `{ ${many(100, i => `a${i}: hello`)} ${many(100, () => 'hello')} }` })).status).toBe(200);
-    expect((await post(server.url, { query: `{ hello ${many(5, () => '@twice')} }` })).status).toBe(200);
+  it('allow exactly as many as the limit', async () => {
+    expect((await post(server.url, { query: `{ ${repeat(100, i => `a${i}: hello`)} ${repeat(100, () => 'hello')} }` })).status).toBe(200);
+    expect((await post(server.url, { query: `{ hello ${repeat(5, () => '@twice')} }` })).status).toBe(200);
   });
 });
 
-describe('limits over WebSocket', () => {
+describe('query limits over WebSocket', () => {
   it.each([
     ['{ items(first: 500) { nodes { children(first: 100) { nodes { id } } } } }', 'QUERY_TOO_COMPLEX'],
     [nested(10), 'QUERY_TOO_DEEP'],
     [`{ ${'hello '.repeat(20_000)} }`, 'GRAPHQL_PARSE_FAILED'],
-  ])('hold for %.40s', async (query, code) => {
+  ])('apply to %.40s', async (query, code) => {
     const client = createClient({ url: server.webSocketUrl, webSocketImpl: WebSocket, retryAttempts: 0 });
     const codes: (string | undefined)[] = [];
     try {

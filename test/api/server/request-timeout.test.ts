@@ -5,14 +5,14 @@ import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
 import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 let app: TestApp;
-/** The same database, with little time for a request. */
-let hasty: TestApp;
+/** A second server on the same database with a REQUEST_TIMEOUT of one second. */
+let shortTimeoutApp: TestApp;
 beforeAll(async () => {
   app = await startTestApp();
-  hasty = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '1s' } });
+  shortTimeoutApp = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '1s' } });
 });
 
-async function newSession(): Promise<string> {
+async function createSession(): Promise<string> {
   const query = 'mutation { createSession(input: {}) { session { sessionId } } }';
   return (await app.gql<{ createSession: { session: { sessionId: string } } }>(query)).expectOk().createSession.session.sessionId;
 }
@@ -22,8 +22,8 @@ async function messagesOf(sessionId: string): Promise<unknown> {
   return (await app.gql<{ session: unknown }>(query, { id: sessionId })).expectOk().session;
 }
 
-/** Keeps all others from writing to the session; gives the function that lets them again. */
-async function lock(sessionId: string): Promise<() => Promise<void>> {
+/** Locks the session's row in a separate transaction. Returns the function that releases the lock. */
+async function lockSession(sessionId: string): Promise<() => Promise<void>> {
   const client = new Client({ connectionString: app.databaseUrl });
   await client.connect();
   onTestFinished(() => client.end());
@@ -38,11 +38,11 @@ const SLOW_THEN_WRITE = `mutation ($locked: ID!, $other: ID!) {
 }`;
 
 async function codeOverHttp(variables: Record<string, unknown>): Promise<unknown> {
-  return (await hasty.gql(SLOW_THEN_WRITE, variables)).expectError('REQUEST_TIMEOUT').extensions.code;
+  return (await shortTimeoutApp.gql(SLOW_THEN_WRITE, variables)).expectError('REQUEST_TIMEOUT').extensions.code;
 }
 
 async function codeOverWebSocket(variables: Record<string, unknown>): Promise<unknown> {
-  const socket = await openAcknowledgedWebSocket(hasty.webSocketUrl);
+  const socket = await openAcknowledgedWebSocket(shortTimeoutApp.webSocketUrl);
   socket.send({ id: '1', type: 'subscribe', payload: { query: SLOW_THEN_WRITE, variables } });
   const { payload } = await socket.next();
   socket.close();
@@ -52,20 +52,20 @@ async function codeOverWebSocket(variables: Record<string, unknown>): Promise<un
 describe.each([
   ['HTTP', codeOverHttp],
   ['WebSocket', codeOverWebSocket],
-])('a mutation given up over %s', (_transport, codeOf) => {
-  it('begins none of the fields that were still to come', async () => {
-    const [locked, other] = [await newSession(), await newSession()];
-    const unlock = await lock(locked);
+])('a mutation over %s that exceeds REQUEST_TIMEOUT', (_transport, codeOf) => {
+  it('does not execute its remaining fields', async () => {
+    const [locked, other] = [await createSession(), await createSession()];
+    const unlock = await lockSession(locked);
     expect(await codeOf({ locked, other })).toBe('REQUEST_TIMEOUT');
-    // The database ends what was under way.
-    const { gauges } = hasty.app.database;
+    // Wait until Postgres has cancelled the running statement.
+    const { gauges } = shortTimeoutApp.app.database;
     await vi.waitUntil(() => gauges().idle === gauges().total, WAIT_OPTIONS);
     await unlock();
-    // What would have been begun after the first field stands before this in the session.
-    const honest = `mutation ($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "in time" } }) { message { id } } }`;
-    (await app.gql(honest, { id: other })).expectOk();
+    // If the second field had been executed, its message would precede this one.
+    const appendInTime = `mutation ($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "in time" } }) { message { id } } }`;
+    (await app.gql(appendInTime, { id: other })).expectOk();
     expect(await messagesOf(other)).toEqual({ title: 'in time', messages: { nodes: [{ content: 'in time' }] } });
     expect(await messagesOf(locked)).toEqual({ title: expect.not.stringContaining('slow'), messages: { nodes: [] } });
-    expect(hasty.sql.filter(({ parameters }) => JSON.stringify(parameters).includes('too late'))).toEqual([]);
+    expect(shortTimeoutApp.sql.filter(({ parameters }) => JSON.stringify(parameters).includes('too late'))).toEqual([]);
   });
 });

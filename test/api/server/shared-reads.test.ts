@@ -16,36 +16,36 @@ beforeAll(async () => {
   sessionIds = {};
   for (const agentId of AGENTS) {
     keys[agentId] = await makeKey(app, { scope: 'READ', agentIds: [agentId], by: admin.secret });
-    const made = await app.gql<{ createSession: { session: { id: string } } }>(
+    const created = await app.gql<{ createSession: { session: { id: string } } }>(
       'mutation ($agentId: String!) { createSession(input: { agentId: $agentId, title: "secret" }) { session { id } } }',
       { agentId },
       { headers: admin.headers },
     );
-    sessionIds[agentId] = made.expectOk().createSession.session.id;
+    sessionIds[agentId] = created.expectOk().createSession.session.id;
   }
 });
 
-describe('requests under way together, which may share statements', () => {
-  it('get what their own key lets them see, and nothing of what others are given', async () => {
+describe('concurrent requests, which may share SQL statements', () => {
+  it('each return only what their own key may see', async () => {
     const query = `query ($a: ID!, $b: ID!) {
       a: session(id: $a) { agentId messages(first: 5) { totalCount } }
       b: session(id: $b) { agentId messages(first: 5) { totalCount } }
       sessions { totalCount nodes { agentId } }
     }`;
     const names = Array.from({ length: 90 }, (_, index) => ['a', 'all', 'b'][index % 3] ?? '');
-    const answers = await Promise.all(names.map(name => app.gql<Seen>(query, sessionIds, { headers: keys[name]?.headers })));
+    const answers = await Promise.all(names.map(name => app.gql<VisibleSessions>(query, sessionIds, { headers: keys[name]?.headers })));
     for (const [index, answer] of answers.entries()) {
       const visible = AGENTS.filter(agent => names[index] === 'all' || names[index] === agent);
-      const seen = answer.expectOk();
-      expect(AGENTS.filter(agent => seen[agent] !== null)).toEqual(visible);
-      expect(seen.sessions.totalCount).toBe(visible.length);
-      expect(seen.sessions.nodes.map(({ agentId }) => agentId).toSorted()).toEqual(visible);
+      const shown = answer.expectOk();
+      expect(AGENTS.filter(agent => shown[agent] !== null)).toEqual(visible);
+      expect(shown.sessions.totalCount).toBe(visible.length);
+      expect(shown.sessions.nodes.map(({ agentId }) => agentId).toSorted()).toEqual(visible);
     }
   });
 });
 
-describe('pages that are read by the same statement', () => {
-  it('are each in their own order, with their own cursors', async () => {
+describe('pages that one SQL statement reads', () => {
+  it('each have their own order and cursors', async () => {
     const { headers = {} } = keys.all ?? {};
     for (const title of ['1', '2', '3', '4']) {
       (
@@ -59,22 +59,22 @@ describe('pages that are read by the same statement', () => {
     const fields = 'nodes { title } pageInfo { hasNextPage hasPreviousPage startCursor } totalCount';
     const page = (direction: string, size: string) =>
       `{ sessions(filter: { tags: ["ordered"] }, orderBy: { field: TITLE, direction: ${direction} }, ${size}: 2) { ${fields} } }`;
-    const wanted = { first: page('ASC', 'first'), last: page('DESC', 'last') };
-    const alone = { first: await app.gql(wanted.first, {}, { headers }), last: await app.gql(wanted.last, {}, { headers }) };
-    expect(alone.first.expectOk()).toMatchObject({
+    const queries = { first: page('ASC', 'first'), last: page('DESC', 'last') };
+    const separate = { first: await app.gql(queries.first, {}, { headers }), last: await app.gql(queries.last, {}, { headers }) };
+    expect(separate.first.expectOk()).toMatchObject({
       sessions: { nodes: [{ title: '1' }, { title: '2' }], pageInfo: { hasNextPage: true } },
     });
-    expect(alone.last.expectOk()).toMatchObject({
+    expect(separate.last.expectOk()).toMatchObject({
       sessions: { nodes: [{ title: '2' }, { title: '1' }], pageInfo: { hasPreviousPage: true } },
     });
     const sizes = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? 'first' : 'last'));
-    const answers = await Promise.all(sizes.map(size => app.gql(wanted[size], {}, { headers })));
-    for (const [index, answer] of answers.entries()) expect(answer.expectOk()).toEqual(alone[sizes[index] ?? 'first'].expectOk());
+    const answers = await Promise.all(sizes.map(size => app.gql(queries[size], {}, { headers })));
+    for (const [index, answer] of answers.entries()) expect(answer.expectOk()).toEqual(separate[sizes[index] ?? 'first'].expectOk());
   });
 });
 
-describe('messages of the same session', () => {
-  it('come once to each who asks', async () => {
+describe('concurrent reads of the messages of one session', () => {
+  it('each return every message once', async () => {
     const { headers = {} } = keys.all ?? {};
     const messages = ['1', '2', '3'].map(content => ({ role: 'USER', content }));
     const append = 'mutation ($input: AppendMessagesInput!) { appendMessages(input: $input) { __typename } }';
@@ -95,9 +95,9 @@ describe('messages of the same session', () => {
   });
 });
 
-describe('whatever is asked at the same moment', () => {
-  /** Lists that differ in little: in their order, their end, their filter, what is shown of them. */
-  function question(random: RandomSource): string {
+describe('concurrent random queries', () => {
+  /** Builds lists that differ slightly: in order, direction, filter or selected fields. */
+  function randomQuery(random: RandomSource): string {
     const window = () => `${random.pick(['first', 'last'])}: ${random.integer(1, 3)}`;
     const order = () => `{ field: ${random.pick(['TITLE', 'CREATED_AT'])}, direction: ${random.pick(['ASC', 'DESC'])} }`;
     const info = 'pageInfo { hasNextPage hasPreviousPage startCursor endCursor }';
@@ -110,20 +110,23 @@ describe('whatever is asked at the same moment', () => {
     return `{ a: ${random.pick([list, one])()} b: ${list()} c: ${one()} }`;
   }
 
-  it('is answered as though it had been asked alone', async () => {
+  it('return the same responses as the same queries sent one after another', async () => {
     const random = createRandomSource(7, 0);
-    const asked = Array.from({ length: 60 }, () => ({ query: question(random), headers: keys[random.pick(['all', 'a', 'b'])]?.headers }));
-    const ask = ({ query, headers }: (typeof asked)[number]) => app.gql(query, {}, { headers });
-    const alone: unknown[] = [];
-    for (const each of asked) alone.push((await ask(each)).expectOk());
+    const requests = Array.from({ length: 60 }, () => ({
+      query: randomQuery(random),
+      headers: keys[random.pick(['all', 'a', 'b'])]?.headers,
+    }));
+    const send = ({ query, headers }: (typeof requests)[number]) => app.gql(query, {}, { headers });
+    const separate: unknown[] = [];
+    for (const each of requests) separate.push((await send(each)).expectOk());
     for (let round = 0; round < 5; round += 1) {
-      const answers = await Promise.all(asked.map(ask));
-      for (const [index, answer] of answers.entries()) expect(answer.expectOk(), asked[index]?.query).toEqual(alone[index]);
+      const answers = await Promise.all(requests.map(send));
+      for (const [index, answer] of answers.entries()) expect(answer.expectOk(), requests[index]?.query).toEqual(separate[index]);
     }
   });
 });
 
-interface Seen {
+interface VisibleSessions {
   readonly a: object | null;
   readonly b: object | null;
   readonly sessions: { readonly totalCount: number; readonly nodes: readonly { readonly agentId: string }[] };

@@ -11,13 +11,13 @@ afterEach(async () => {
   await server.close();
 });
 
-/** A kilobyte each: enough to fill every buffer on the way many times over. */
+/** Each event has a kilobyte, so all events together exceed the buffers on the way many times. */
 const EVENTS = 20_000;
 const ticks = `subscription { ticks(upTo: ${EVENTS}) { ${'n'.repeat(1_000)}: n } }`;
 
-/** A client that reads nothing of its subscription before it is told to. */
+/** A client that reads nothing of its subscription until `readAll` is called. */
 interface SilentClient {
-  /** Everything that comes until the subscription is complete. */
+  /** Reads everything until the subscription is complete. */
   readAll(): Promise<string>;
 }
 
@@ -63,8 +63,8 @@ const clients: Record<string, () => Promise<SilentClient>> = {
   },
 };
 
-/** The number of events taken from the source once it does not grow any more. */
-async function settled(): Promise<number> {
+/** Waits until the server takes no more events from the source, and returns how many it has taken. */
+async function ticksTakenWhenStalled(): Promise<number> {
   let before = -1;
   await expect
     .poll(
@@ -79,18 +79,18 @@ async function settled(): Promise<number> {
   return before;
 }
 
-describe.each(Object.entries(clients))('a client of a %s that does not read', (_name, open) => {
-  it('holds up its own events at their source, and gets every one in order when it reads again', async () => {
+describe.each(Object.entries(clients))('a %s client that does not read', (_name, open) => {
+  it('stops its subscription from taking events, and receives all of them in order when it reads again', async () => {
     server = await startStubServer({ webSockets: { pingMs: 600_000 } });
     const client = await open();
-    const taken = await settled();
+    const taken = await ticksTakenWhenStalled();
     expect(taken).toBeLessThan(EVENTS);
     const numbers = [...(await client.readAll()).matchAll(/"n+":(\d+)/g)].map(([, n]) => Number(n));
     expect(numbers).toHaveLength(EVENTS);
     expect(numbers.every((n, i) => n === i + 1)).toBe(true);
   }, 120_000);
 
-  it('is cut after a while, and its subscription is gone', async () => {
+  it('is disconnected after a time, which ends its subscription', async () => {
     server = await startStubServer({ webSockets: { pingMs: 250 }, eventStreams: { heartbeatMs: 250, stallMs: 500 } });
     await open();
     await server.waitForEvent('ticks ended');
@@ -99,14 +99,14 @@ describe.each(Object.entries(clients))('a client of a %s that does not read', (_
 });
 
 describe('a WebSocket client that sends pings and does not read', () => {
-  it('is not read from any more', async () => {
+  it('is no longer read by the server', async () => {
     server = await startStubServer({ webSockets: { pingMs: 600_000 } });
     const client = new WebSocket(server.webSocketUrl, 'graphql-transport-ws');
     leftovers.push(() => client.terminate());
     await once(client, 'open');
     client.pause();
     const data = Buffer.alloc(125);
-    // Pongs and pings fill the buffers of both directions; then what the client sends stays with the client.
+    // Pings and pongs fill the buffers in both directions. Then the client's data stays in its own buffer.
     await expect
       .poll(
         () => {
