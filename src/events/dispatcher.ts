@@ -1,79 +1,79 @@
-import type { EventSubscription, EventTopics } from './event-subscription.ts';
+import type { EventSubscription, SubscriptionRegistry } from './event-subscription.ts';
 import { leftParent, linkedParent, type StoredEvent } from './stored-event.ts';
 
 /**
- * Hands events to the live subscriptions that want them, found by index: by session, else by agent, else among those that want all.
- * The cost of an event does not depend on how many subscriptions there are, only on how many watch its session or agent.
+ * Pushes events to the live subscriptions that want them. An index finds these: by session, else by agent, else the subscriptions that want
+ * all events. The cost of an event depends on how many subscriptions want its session or agent, not on how many there are.
  */
-export class EventDispatcher implements EventTopics {
-  readonly #bySession = new Index();
-  readonly #byAgent = new Index();
-  /** Of those that follow children: by each session they watch. */
-  readonly #byParent = new Index();
+export class EventDispatcher implements SubscriptionRegistry {
+  readonly #bySession = new SubscriptionIndex();
+  readonly #byAgent = new SubscriptionIndex();
+  /** Subscriptions that follow children, by each session they want. */
+  readonly #byParent = new SubscriptionIndex();
   readonly #all = new Set<EventSubscription>();
 
   add(subscription: EventSubscription): void {
     const { sessionIds, agentIds } = subscription;
-    if (sessionIds !== null) for (const id of sessionIds) this.#watch(id, subscription);
+    if (sessionIds !== null) for (const id of sessionIds) this.#addSession(id, subscription);
     else if (agentIds !== null) for (const id of agentIds) this.#byAgent.add(id, subscription);
     else this.#all.add(subscription);
   }
 
   remove(subscription: EventSubscription): void {
     const { sessionIds, agentIds } = subscription;
-    for (const id of sessionIds ?? []) this.#unwatch(id, subscription);
+    for (const id of sessionIds ?? []) this.#removeSession(id, subscription);
     for (const id of agentIds ?? []) this.#byAgent.remove(id, subscription);
     this.#all.delete(subscription);
   }
 
-  /** Hands on one event; they must come in the order of the log. */
+  /** Pushes one event. Call this in the order of the log. */
   dispatch(event: StoredEvent): void {
     const parent = linkedParent(event);
     if (parent !== null) {
-      for (const subscription of this.#byParent.of(parent)) {
-        if (subscription.adopt(event)) this.#watch(event.sessionId, subscription);
+      for (const subscription of this.#byParent.get(parent)) {
+        if (subscription.followChild(event)) this.#addSession(event.sessionId, subscription);
       }
     }
-    for (const subscription of this.#bySession.of(event.sessionId)) subscription.push(event);
-    for (const subscription of this.#byAgent.of(event.agentId)) subscription.push(event);
+    for (const subscription of this.#bySession.get(event.sessionId)) subscription.push(event);
+    for (const subscription of this.#byAgent.get(event.agentId)) subscription.push(event);
     for (const subscription of this.#all) subscription.push(event);
-    // Only now: that it leaves is the last they are told.
     if (leftParent(event) !== null) {
-      for (const subscription of [...this.#bySession.of(event.sessionId)]) {
-        for (const id of subscription.release(event)) this.#unwatch(id, subscription);
+      for (const subscription of [...this.#bySession.get(event.sessionId)]) {
+        for (const id of subscription.unfollow(event)) this.#removeSession(id, subscription);
       }
     }
   }
 
-  #watch(sessionId: string, subscription: EventSubscription): void {
+  #addSession(sessionId: string, subscription: EventSubscription): void {
     this.#bySession.add(sessionId, subscription);
     if (subscription.followsChildren) this.#byParent.add(sessionId, subscription);
   }
 
-  #unwatch(sessionId: string, subscription: EventSubscription): void {
+  #removeSession(sessionId: string, subscription: EventSubscription): void {
     this.#bySession.remove(sessionId, subscription);
     this.#byParent.remove(sessionId, subscription);
   }
 }
 
-const NONE: ReadonlySet<EventSubscription> = new Set();
+const NO_SUBSCRIPTIONS: ReadonlySet<EventSubscription> = new Set();
 
-/** Subscriptions by topic; a topic nobody watches takes no room. */
-class Index {
-  readonly #topics = new Map<string, Set<EventSubscription>>();
+/** Subscriptions by session or agent. */
+class SubscriptionIndex {
+  readonly #sets = new Map<string, Set<EventSubscription>>();
 
-  of(topic: string): ReadonlySet<EventSubscription> {
-    return this.#topics.get(topic) ?? NONE;
+  get(key: string): ReadonlySet<EventSubscription> {
+    return this.#sets.get(key) ?? NO_SUBSCRIPTIONS;
   }
 
-  add(topic: string, subscription: EventSubscription): void {
-    const watching = this.#topics.get(topic);
-    if (watching === undefined) this.#topics.set(topic, new Set([subscription]));
-    else watching.add(subscription);
+  add(key: string, subscription: EventSubscription): void {
+    const set = this.#sets.get(key);
+    if (set === undefined) this.#sets.set(key, new Set([subscription]));
+    else set.add(subscription);
   }
 
-  remove(topic: string, subscription: EventSubscription): void {
-    const watching = this.#topics.get(topic);
-    if (watching?.delete(subscription) === true && watching.size === 0) this.#topics.delete(topic);
+  /** Removes empty sets too, so that ids which nobody wants take no memory. */
+  remove(key: string, subscription: EventSubscription): void {
+    const set = this.#sets.get(key);
+    if (set?.delete(subscription) === true && set.size === 0) this.#sets.delete(key);
   }
 }

@@ -1,27 +1,27 @@
 import { DomainError } from '../errors.ts';
 
-const FORM = /^e1:(0|[1-9]\d{0,18})$/;
+const DECODED_CURSOR = /^e1:(0|[1-9]\d{0,18})$/;
 
-const HIGHEST_SEQ = 2n ** 63n - 1n;
+const MAX_SEQ = 2n ** 63n - 1n;
 
-/** The cursor of a place in the event log; it goes with any filter. */
+/** The cursor of a position in the event log. It is valid with any filter. */
 export function encodeEventCursor(seq: bigint): string {
   return Buffer.from(`e1:${seq}`).toString('base64url');
 }
 
-/** The place an event cursor stands for; null for any other text. */
+/** The position of an event cursor. Null if the text is not an event cursor. */
 export function decodeEventCursor(text: string): bigint | null {
-  const digits = FORM.exec(Buffer.from(text, 'base64url').toString('latin1'))?.[1];
+  const digits = DECODED_CURSOR.exec(Buffer.from(text, 'base64url').toString('latin1'))?.[1];
   if (digits === undefined) return null;
   const seq = BigInt(digits);
-  // Buffer skips characters that are not base64url: what does not come out the same was not one of ours.
-  return seq <= HIGHEST_SEQ && encodeEventCursor(seq) === text ? seq : null;
+  // Buffer ignores characters that are not base64url. Only a text that is the same again after encoding is a cursor.
+  return seq <= MAX_SEQ && encodeEventCursor(seq) === text ? seq : null;
 }
 
 /**
- * The place an event cursor stands for.
- * @param field the argument it was given as
- * @throws DomainError BAD_CURSOR for any other text
+ * The position of an event cursor.
+ * @param field the argument that the caller passed it as
+ * @throws DomainError BAD_CURSOR if the text is not an event cursor
  */
 export function readEventCursor(text: string, field: string): bigint {
   const seq = decodeEventCursor(text);
@@ -29,7 +29,7 @@ export function readEventCursor(text: string, field: string): bigint {
   return seq;
 }
 
-/** BAD_CURSOR: malformed, or ahead of the log as a cursor of another store may be. */
+/** BAD_CURSOR: the cursor is malformed, or beyond the end of the log, as a cursor of another database can be. */
 export function badEventCursor(field: string): DomainError {
   return new DomainError('BAD_CURSOR', `${field} is not a cursor of this event log.`, { field });
 }

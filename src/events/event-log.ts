@@ -186,16 +186,16 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
         match: { sessionIds, agentIds: both(agentIds, visibleAgents), types, followChildren },
         position,
         bufferSize,
-        source: {
+        backlog: {
           get position() {
             return reader.position;
           },
           recent: from => reader.recent(from),
           ...table.readingFor({ isOpen: () => streams.has(stream) }),
         },
-        topics: dispatcher,
+        registry: dispatcher,
         onEnd: ended => streams.delete(ended),
-        onTrouble: error => log.warn({ reason: String(error) }, 'a stream waits for events until the next try'),
+        onReadError: error => log.warn({ reason: String(error) }, 'a stream waits for events until the next try'),
       });
       streams.add(stream);
       reader.advance(now);

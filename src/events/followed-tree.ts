@@ -1,28 +1,31 @@
-/** A session and the parent it had at one place of the log; null for a root, and where the parent does not matter. */
+/** A session and its parent at one position of the log. */
 export interface TreeNode {
+  /** UUID. */
   readonly id: string;
+  /** UUID. Null for a session without a parent, and for one whose parent does not matter. */
   readonly parentId: string | null;
 }
 
 /**
- * The sessions a stream follows: those it names, and all that are below them at one place of the log. A named one is never left out;
- * another is in as long as its parent is.
+ * The sessions that a subscription follows: the requested sessions and their descendants at one position of the log. A requested session is
+ * always followed; a descendant is followed while its parent is.
  */
 export class FollowedTree {
-  readonly #named: ReadonlySet<string>;
+  readonly #requested: ReadonlySet<string>;
   readonly #parents = new Map<string, string | null>();
   readonly #children = new Map<string, Set<string>>();
 
-  /** @param named UUIDs */
-  constructor(named: Iterable<string>) {
-    this.#named = new Set(named);
+  /** @param requested UUIDs */
+  constructor(requested: Iterable<string>) {
+    this.#requested = new Set(requested);
     this.reset([]);
   }
 
-  get named(): Iterable<string> {
-    return this.#named;
+  get requestedIds(): Iterable<string> {
+    return this.#requested;
   }
 
+  /** All followed sessions. */
   get ids(): Iterable<string> {
     return this.#parents.keys();
   }
@@ -31,16 +34,16 @@ export class FollowedTree {
     return this.#parents.has(id);
   }
 
-  /** Starts anew with these descendants. */
-  reset(nodes: Iterable<TreeNode>): void {
+  /** Replaces all descendants. */
+  reset(descendants: Iterable<TreeNode>): void {
     this.#parents.clear();
     this.#children.clear();
-    for (const id of this.#named) this.#parents.set(id, null);
-    for (const node of nodes) this.join(node);
+    for (const id of this.#requested) this.#parents.set(id, null);
+    for (const node of descendants) this.add(node);
   }
 
-  /** A session has got a parent that is followed. */
-  join({ id, parentId }: TreeNode): void {
+  /** Adds a session whose parent is followed. */
+  add({ id, parentId }: TreeNode): void {
     if (parentId === null) return;
     this.#parents.set(id, parentId);
     const children = this.#children.get(parentId);
@@ -49,27 +52,27 @@ export class FollowedTree {
   }
 
   /**
-   * A session has lost its parent.
-   * @returns the sessions that are followed no longer: it and those below it, as far as they are not named
+   * Separates a session from its parent.
+   * @returns the sessions that are no longer followed: this one and its descendants, except requested ones
    */
-  leave(id: string): readonly string[] {
-    const left: string[] = [];
+  detach(id: string): readonly string[] {
+    const removed: string[] = [];
     const parent = this.#parents.get(id) ?? null;
     if (parent !== null) {
       const siblings = this.#children.get(parent);
       if (siblings?.delete(id) === true && siblings.size === 0) this.#children.delete(parent);
     }
-    for (const waiting = [id]; waiting.length > 0; ) {
-      const next = waiting.pop();
+    for (const remaining = [id]; remaining.length > 0; ) {
+      const next = remaining.pop();
       if (next === undefined) break;
-      if (this.#named.has(next)) {
+      if (this.#requested.has(next)) {
         this.#parents.set(next, null);
         continue;
       }
-      if (this.#parents.delete(next)) left.push(next);
-      waiting.push(...(this.#children.get(next) ?? []));
+      if (this.#parents.delete(next)) removed.push(next);
+      remaining.push(...(this.#children.get(next) ?? []));
       this.#children.delete(next);
     }
-    return left;
+    return removed;
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
+import type { EventBacklog } from '../../../src/events/catch-up-reader.ts';
 import { EventDispatcher } from '../../../src/events/dispatcher.ts';
-import { type EventMatch, type EventSource, EventSubscription } from '../../../src/events/event-subscription.ts';
+import type { EventMatch } from '../../../src/events/event-matcher.ts';
+import { EventSubscription } from '../../../src/events/event-subscription.ts';
 import type { StoredEvent } from '../../../src/events/stored-event.ts';
 import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
@@ -15,7 +17,7 @@ const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent =>
 });
 
 /** A log of which nothing has been dispatched yet. */
-function emptySource(read: EventSource['read'] = () => Promise.reject(new Error('nothing is behind'))): EventSource {
+function emptySource(read: EventBacklog['read'] = () => Promise.reject(new Error('nothing is behind'))): EventBacklog {
   return {
     position: 0n,
     recent: () => null,
@@ -30,10 +32,10 @@ function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, sour
     match: { sessionIds: null, agentIds: null, types: null, followChildren: false, ...match },
     position: 0n,
     bufferSize: 4,
-    source,
-    topics: dispatcher,
+    backlog: source,
+    registry: dispatcher,
     onEnd: () => undefined,
-    onTrouble: () => undefined,
+    onReadError: () => undefined,
   });
   return { stream, push: vi.spyOn(stream, 'push') };
 }
@@ -86,7 +88,7 @@ describe('EventSubscription', () => {
     const ranges: bigint[] = [];
     const log = Array.from({ length: 10 }, (_, index) => event(BigInt(index + 1), 's'));
     let position = 0n;
-    const source: EventSource = {
+    const source: EventBacklog = {
       ...emptySource(async ({ after, through, limit }) => {
         ranges.push(after);
         const events = log.filter(({ seq }) => seq > after && seq <= through).slice(0, limit);
@@ -111,7 +113,7 @@ describe('EventSubscription', () => {
     'passes millions of events of others in a few steps, whether it follows children (%s) or not',
     async followChildren => {
       const end = 20_000_000n;
-      const read = vi.fn<EventSource['read']>(async ({ through }) => ({ events: [], reached: through }));
+      const read = vi.fn<EventBacklog['read']>(async ({ through }) => ({ events: [], reached: through }));
       const dispatcher = new EventDispatcher();
       const { stream } = subscribe(dispatcher, { sessionIds: ['a'], followChildren }, { ...emptySource(read), position: end });
       const next = stream.next();
