@@ -64,6 +64,7 @@ const STEPS = [
   { says: 'Linking the libraries of the embedded Postgres', isDone: () => missingLinks().length === 0, run: makeLinks },
   { says: 'Generating the database client', isDone: () => stampIs('generate', generateHash()) && isGenerated(), run: generate },
   { says: 'Building', isDone: () => stampIs('build', buildHash()) && existsSync(join(BUILD, 'src/main.js')), run: build },
+  { says: 'Building the pages', isDone: () => stampIs('pages', pagesHash()) && existsSync(join(BUILD, 'pages')), run: buildPages },
 ];
 
 function outstanding() {
@@ -154,6 +155,19 @@ function build() {
   run(process.execPath, [binOf('typescript', 'tsc'), '-p', 'scripts/tsconfig.build.json'], 'The build', { quiet: true });
   removeOrphans();
   setStamp('build', hash);
+}
+
+/** The sources of the pages only: pages take seconds to compress, so other changes do not rebuild them. */
+function pagesHash() {
+  const sources = filesIn(join(ROOT, 'src/server/http/pages'));
+  return hashOf([...sources, join(ROOT, 'scripts/build-pages.ts'), join(ROOT, 'package-lock.json')]);
+}
+
+function buildPages() {
+  setStamp('pages', null);
+  const hash = pagesHash();
+  run(process.execPath, [join(BUILD, 'scripts/build-pages.js')], 'The build of the pages', { quiet: true });
+  setStamp('pages', hash);
 }
 
 /** What was built from sources that are gone. */

@@ -3,7 +3,7 @@ import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import type { Config } from '../../config.ts';
 import type { RateGate } from '../auth/rate-gate.ts';
 import { createCors } from '../http/cors.ts';
-import type { RequestGuard } from '../http/request-guard.ts';
+import type { OriginCheck } from '../http/origin-check.ts';
 import type { EventStreamPace } from '../live/event-stream.ts';
 import { createDocumentCache, type DocumentCache } from './document-cache.ts';
 import type { ErrorModel } from './error-model.ts';
@@ -33,7 +33,7 @@ export interface YogaOptions {
   readonly limits: Config['limits'];
   readonly errors: ErrorModel;
   readonly execution: ExecutionOptions;
-  readonly guard: RequestGuard;
+  readonly originCheck: OriginCheck;
   readonly documents: PersistedDocuments;
   /** Left out, callers may do as much as they like. */
   readonly rates?: RateGate;
@@ -53,7 +53,7 @@ export function createGraphQLYoga({
   limits,
   errors,
   execution,
-  guard,
+  originCheck,
   documents,
   introspection,
   rates,
@@ -70,7 +70,7 @@ export function createGraphQLYoga({
     multipart: false,
     maxRequestBodySize: false,
     maskedErrors: false,
-    cors: createCors(guard),
+    cors: createCors(originCheck),
     parserAndValidationCache: {
       documentCache: parsed,
       errorCache: createDocumentCache<Error>(100),

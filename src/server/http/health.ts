@@ -1,49 +1,49 @@
-/** Whether this server should be sent requests. */
+/** Whether this server should receive requests. */
 export interface Health {
-  /** `ready`, or in a word why not; answers within a bounded time. */
+  /** Resolves within the timeout. */
   state(): Promise<'ready' | 'draining' | 'database away'>;
-  /** From now on it is draining, for good. */
+  /** Sets the state to `draining` for good. */
   drain(): void;
 }
 
-/** What health is made of. */
+/** What health depends on. */
 export interface HealthOptions {
   /** Whether the database answers. */
   readonly isReachable: () => boolean | Promise<boolean>;
-  /** No answer for so long counts as none. */
-  readonly patienceMs?: number;
+  /** A database that takes longer to answer counts as unreachable. */
+  readonly timeoutMs?: number;
 }
 
-/** Asks the database anew each time, but only once at a time. */
-export function createHealth({ isReachable, patienceMs = 2_000 }: HealthOptions): Health {
-  let draining = false;
-  let asking: Promise<boolean> | null = null;
+/** Every call of `state` asks the database; concurrent calls share one question. */
+export function createHealth({ isReachable, timeoutMs = 2_000 }: HealthOptions): Health {
+  let isDraining = false;
+  let pending: Promise<boolean> | null = null;
 
-  async function ask(): Promise<boolean> {
+  async function askDatabase(): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<boolean>(resolve => {
-      timer = setTimeout(resolve, patienceMs, false);
+    const timeout = new Promise<boolean>(resolve => {
+      timer = setTimeout(resolve, timeoutMs, false);
     });
     try {
-      return await Promise.race([isReachable(), patience]);
+      return await Promise.race([isReachable(), timeout]);
     } catch {
       return false;
     } finally {
       clearTimeout(timer);
-      asking = null;
+      pending = null;
     }
   }
 
   return {
     async state() {
-      if (draining) return 'draining';
-      asking ??= ask();
-      const reachable = await asking;
-      if (draining) return 'draining';
-      return reachable ? 'ready' : 'database away';
+      if (isDraining) return 'draining';
+      pending ??= askDatabase();
+      const isUp = await pending;
+      if (isDraining) return 'draining';
+      return isUp ? 'ready' : 'database away';
     },
     drain() {
-      draining = true;
+      isDraining = true;
     },
   };
 }

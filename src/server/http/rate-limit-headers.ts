@@ -4,8 +4,8 @@ import type { RateLimitState } from '../../modules/rate-limit/rate-limit.rules.t
 const WINDOW_SECONDS = 60;
 
 /**
- * Sets the RateLimit headers (draft-ietf-httpapi-ratelimit-headers) of the limit that is nearest to its end, and Retry-After where the
- * operation was refused; none where nothing was counted.
+ * Sets the RateLimit headers (draft-ietf-httpapi-ratelimit-headers) of the limit with the smallest remaining share, and Retry-After if the
+ * operation was rejected. Sets nothing if no limit counted the operation.
  */
 export function setRateLimitHeaders(response: ServerResponse, states: readonly RateLimitState[], isRefused: boolean): void {
   const scarcest = states.toSorted((a, b) => a.remaining / a.limit - b.remaining / b.limit)[0];

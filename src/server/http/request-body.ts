@@ -2,10 +2,10 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { DomainError } from '../../errors.ts';
 
-/** Largest body, and largest WebSocket message, in bytes. */
+/** Maximum size of a request body and of a WebSocket message, in bytes. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-/** After this much more of a refused body the client is not being honest, and its connection is cut. */
+/** Maximum bytes read and dropped of a rejected body. After that the connection is cut. */
 const MAX_DISCARDED_BYTES = 256 * 1024 * 1024;
 
 const JSON_TYPES = new Set(['application/json', 'application/graphql+json']);
@@ -15,7 +15,7 @@ function mediaTypeOf(request: IncomingMessage): string {
   return (request.headers['content-type'] ?? '').split(';', 1).join().trim().toLowerCase();
 }
 
-/** True for a content type a GraphQL request may have. A browser sends none of these across origins without asking first. */
+/** True for the content types of GraphQL requests. Browsers send none of these to other origins without a preflight request. */
 export function isGraphQLContent(request: IncomingMessage): boolean {
   const type = mediaTypeOf(request);
   return JSON_TYPES.has(type) || type === GRAPHQL_TYPE;
@@ -25,7 +25,7 @@ function tooLarge(): DomainError {
   return new DomainError('REQUEST_TOO_LARGE', `The request body is larger than ${MAX_BODY_BYTES} bytes.`, { maxBytes: MAX_BODY_BYTES });
 }
 
-/** Reads on without keeping anything: a client that is cut off while it sends never reads the answer. */
+/** Reads and drops the rest of the body. A client that is cut off while it sends never reads the response. */
 function discard(request: IncomingMessage): void {
   let discarded = 0;
   request.removeAllListeners('data');
@@ -36,8 +36,8 @@ function discard(request: IncomingMessage): void {
   request.resume();
 }
 
-/** The parameters of a request that is refused whatever they are: its body is dropped as it comes. */
-export function leaveUnread(request: IncomingMessage): Record<string, unknown> {
+/** Drops the body of a request that is rejected anyway, and gives parameters that Yoga accepts. */
+export function discardBody(request: IncomingMessage): Record<string, unknown> {
   discard(request);
   return { query: '' };
 }
@@ -68,9 +68,9 @@ function malformed(problem: string): DomainError {
 }
 
 /**
- * The parameters of a POST: the JSON object of its body, or `query` where the body is GraphQL. Reading here, and not in Yoga, halves the
- * cost of a small request (PERFORMANCE.md).
- * @throws DomainError REQUEST_TOO_LARGE beyond 4 MiB, while the rest is read and dropped; BAD_USER_INPUT where it is no JSON object
+ * The parameters of a POST: the JSON object in its body, or `query` if the body is GraphQL. Reading the body here instead of in Yoga halves
+ * the cost of a small request (PERFORMANCE.md).
+ * @throws DomainError REQUEST_TOO_LARGE above 4 MiB (the rest is read and dropped), BAD_USER_INPUT if the body is not a JSON object
  */
 export async function readRequestBody(request: IncomingMessage): Promise<Record<string, unknown>> {
   const bytes = await readBytes(request);
@@ -83,9 +83,9 @@ export async function readRequestBody(request: IncomingMessage): Promise<Record<
   } catch {
     throw malformed('The request body is not JSON.');
   }
-  if (Array.isArray(value)) throw malformed('Batching is not supported: send one operation a request.');
+  if (Array.isArray(value)) throw malformed('Batching is not supported: send one operation per request.');
   if (typeof value !== 'object' || value === null) throw malformed('The request body must be a JSON object.');
-  // Yoga takes an object without members for a body still to be read.
+  // Yoga would try to read the body again if the object were empty.
   if (Object.keys(value).length === 0) throw malformed('Must provide query string.');
   return { ...value };
 }

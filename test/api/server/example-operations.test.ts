@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { buildSchema, parse, validate } from 'graphql';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { EXAMPLE_OPERATIONS } from '../../../src/server/http/graphiql.ts';
+import { EXAMPLE_OPERATIONS } from '../../../src/server/http/pages/graphiql.ts';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 
 let app: TestApp;

@@ -40,7 +40,7 @@ describe('/readyz and /livez', () => {
         asked += 1;
         return new Promise(() => undefined);
       },
-      patienceMs: 20,
+      timeoutMs: 20,
     });
     expect(await Promise.all([health.state(), health.state()])).toEqual(['database away', 'database away']);
     expect(asked).toBe(1);

@@ -5,9 +5,10 @@ import type { WatchedOperation } from '../../observe/operation-watch.ts';
 import type { TransportContext } from './use-execution.ts';
 
 function begin({ document, operationName, contextValue }: ExecutionArgs): WatchedOperation | undefined {
-  const { watch } = (contextValue as TransportContext).origin;
+  const { watch, access } = (contextValue as TransportContext).origin;
   const operation = getOperationAST(document, operationName);
   if (operation) watch?.isFor(operation.operation, operation.name?.value ?? null);
+  watch?.seenBy(access.viewer.name);
   return watch;
 }
 

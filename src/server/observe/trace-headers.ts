@@ -1,7 +1,8 @@
 import type { TraceHeaders } from '../../postgres/tracer.ts';
 
 /**
- * The trace that a request names: in its headers, over WebSocket in the `extensions` of the message, as there is no header for each operation.
+ * The trace context of a request.
+ * @param fields the headers of an HTTP request, or the `extensions` of a WebSocket message, which has no headers
  */
 export function traceHeadersOf(fields: Readonly<Record<string, unknown>>): TraceHeaders {
   const { traceparent, tracestate } = fields;

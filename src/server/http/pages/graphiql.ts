@@ -1,19 +1,18 @@
-import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
+import type { PageAsset } from './page.ts';
+import { encodeAsset, readBuiltAsset } from './page-asset.ts';
 
-/** One operation GraphiQL opens with, in a tab of its own. */
+/** An operation that GraphiQL opens in a tab. */
 export interface ExampleOperation {
   readonly query: string;
   /** JSON. */
   readonly variables?: string;
 }
 
-/** List, page, search, create, append, subscribe; a test runs each against the schema. */
+/** The tabs of GraphiQL. A test runs each of them. */
 export const EXAMPLE_OPERATIONS: readonly ExampleOperation[] = [
   {
-    query: `# The newest sessions. The other tabs are examples, too:
-# page, search, create, append, subscribe.
+    query: `# The newest sessions. The other tabs show how to page,
+# search, create, append and subscribe.
 query ListSessions {
   sessions(first: 10) {
     nodes {
@@ -31,8 +30,8 @@ query ListSessions {
 `,
   },
   {
-    query: `# One page after another: put pageInfo.endCursor
-# of an answer into the variable "after".
+    query: `# To get the next page, copy pageInfo.endCursor of the
+# response into the variable "after".
 query PageThroughSessions($first: Int!, $after: String) {
   sessions(
     first: $first
@@ -51,8 +50,8 @@ query PageThroughSessions($first: Int!, $after: String) {
     variables: '{ "first": 5, "after": null }',
   },
   {
-    query: `# Messages by their words, newest first.
-# SUBSTRING finds the exact characters instead.
+    query: `# Searches messages for words, newest first.
+# The mode SUBSTRING finds the exact characters.
 query Search($text: String!) {
   searchMessages(query: $text, mode: WORDS, first: 10) {
     edges {
@@ -70,7 +69,7 @@ query Search($text: String!) {
     variables: '{ "text": "error" }',
   },
   {
-    query: `# Makes a session. Its sessionId goes into AppendMessage.
+    query: `# Creates a session. Copy its sessionId into AppendMessage.
 mutation CreateSession($input: CreateSessionInput!) {
   createSession(input: $input) {
     created
@@ -82,7 +81,7 @@ mutation CreateSession($input: CreateSessionInput!) {
   },
   {
     query: `# Put the sessionId of a session into the variables.
-# SessionEvents shows the message as it comes in.
+# SessionEvents shows the new message.
 mutation AppendMessage($input: AppendMessageInput!) {
   appendMessage(input: $input) {
     message { messageId position role content createdAt }
@@ -93,8 +92,8 @@ mutation AppendMessage($input: AppendMessageInput!) {
     variables: '{ "input": { "sessionId": "", "message": { "role": "USER", "content": "Hello from GraphiQL" } } }',
   },
   {
-    query: `# Every change of every session, live. Press play, then
-# change something in another tab or window.
+    query: `# Shows every change of every session as it happens.
+# Press play, then change something in another tab or window.
 subscription SessionEvents {
   sessionEvents {
     __typename
@@ -109,15 +108,7 @@ subscription SessionEvents {
   },
 ];
 
-/** GraphiQL as one page: 9 MB, and 2 MB as it is sent. */
-export interface GraphiQLPage {
-  readonly html: Buffer;
-  readonly gzipped: Buffer;
-  /** Changes with the page; quoted as HTTP has it. */
-  readonly etag: string;
-}
-
-/** Everything the page needs is in it; it speaks to its own server only, and no other page may frame it. */
+/** The page contains everything it needs. It may only connect to this server, and no other page may frame it. */
 export const GRAPHIQL_POLICY = [
   "default-src 'none'",
   "script-src 'unsafe-inline' 'unsafe-eval' blob:",
@@ -131,29 +122,31 @@ export const GRAPHIQL_POLICY = [
   "form-action 'none'",
 ].join('; ');
 
-/** Three linked nodes. The page's own is 300 KB. */
+/** Three linked nodes. GraphiQL's own icon has 300 KB. */
 const FAVICON = `data:image/svg+xml,${encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M4 4l8 2-5 7z" fill="none" stroke="#36c"/><g fill="#36c"><circle cx="4" cy="4" r="2.5"/><circle cx="12" cy="6" r="2.5"/><circle cx="7" cy="13" r="2.5"/></g></svg>',
 )}`;
 
-async function render(): Promise<GraphiQLPage> {
-  // 9 MB of source: read when somebody opens the page, not at every start.
+/** Name of the page in the build. */
+export const GRAPHIQL_FILE = 'graphiql.html';
+
+/** Renders the page: 9 MB of HTML. */
+export async function renderGraphiQLPage(): Promise<Buffer> {
+  // Imported here because the package is as large as the page, and the server needs it only if the build has no page.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
-  const page = renderGraphiQL({
+  const html = renderGraphiQL({
     title: 'Sessiongraph',
     favicon: FAVICON,
     subscriptionsProtocol: 'WS',
     defaultTabs: EXAMPLE_OPERATIONS.map(({ query, variables = null }) => ({ query, variables })),
   });
-  const html = Buffer.from(page);
-  const etag = `"${createHash('sha256').update(html).digest('base64url')}"`;
-  return { html, gzipped: await promisify(gzip)(html), etag };
+  return Buffer.from(html);
 }
 
-let rendered: Promise<GraphiQLPage> | null = null;
-
-/** The page, made once. */
-export function loadGraphiQL(): Promise<GraphiQLPage> {
-  rendered ??= render();
-  return rendered;
-}
+/** GraphiQL from the build, or else rendered at the first request. It shares its path with GraphQL, so browsers are told apart by `accept`. */
+export const GRAPHIQL_ASSET: PageAsset = {
+  name: '',
+  contentType: 'text/html; charset=utf-8',
+  accept: 'text/html',
+  load: async () => (await readBuiltAsset(GRAPHIQL_FILE)) ?? encodeAsset(await renderGraphiQLPage()),
+};

@@ -1,0 +1,126 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { DomainError } from '../../errors.ts';
+import { type Access, type Authenticator, NO_ACCESS } from '../auth/authenticate.ts';
+import type { ErrorModel } from '../graphql/error-model.ts';
+import type { OperationOrigin } from '../graphql/execution.ts';
+import type { TransportContext } from '../graphql/plugins/use-execution.ts';
+import type { GraphQLYoga } from '../graphql/yoga.ts';
+import type { WatchedOperation, WatchOperation } from '../observe/operation-watch.ts';
+import { traceHeadersOf } from '../observe/trace-headers.ts';
+import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { discardBody, isGraphQLContent, readRequestBody } from './request-body.ts';
+import { sendError, sendText } from './responses.ts';
+import type { RequestHandler } from './routes.ts';
+
+/** If reading the body takes longer, the caller is authenticated again: its key may have been revoked in the meantime. */
+const REAUTHENTICATE_AFTER_MS = 500;
+
+const REQUEST_ID = /^[\w.:-]{1,128}$/;
+
+/** The client's `x-request-id` if it is well formed, or else a new one. */
+function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+/** The `id` of the last event an EventSource received before it reconnected. */
+function lastEventIdOf({ headers }: IncomingMessage): string | undefined {
+  const id = headers['last-event-id'];
+  return typeof id === 'string' && id !== '' ? id : undefined;
+}
+
+/** The caller's access, or why the caller has none. */
+interface Authentication {
+  readonly access: Access;
+  readonly refusal?: unknown;
+}
+
+/** What the handler needs. */
+interface GraphQLHandlerOptions {
+  readonly yoga: GraphQLYoga;
+  readonly errors: ErrorModel;
+  readonly watch: WatchOperation;
+  readonly authenticator: Authenticator;
+  /** Aborts when the server starts to drain. */
+  readonly draining: AbortSignal;
+}
+
+/** Serves GraphQL over HTTP and SSE. A POST reaches Yoga with its body read and parsed, except from callers without access. */
+export function createGraphQLHandler({ yoga, errors, watch, authenticator, draining }: GraphQLHandlerOptions): RequestHandler {
+  async function authenticate({ headers }: IncomingMessage): Promise<Authentication> {
+    try {
+      return { access: await authenticator.authenticate(headers.authorization ?? null) };
+    } catch (refusal) {
+      return { access: NO_ACCESS, refusal };
+    }
+  }
+
+  /** Authenticates the caller and reads the body of a POST into `request.body`, where Yoga finds it. @throws DomainError of the body */
+  async function receive(request: IncomingMessage): Promise<Authentication> {
+    const authentication = await authenticate(request);
+    if (request.method !== 'POST') return authentication;
+    const startedAt = performance.now();
+    Object.assign(request, { body: authentication.refusal === undefined ? await readRequestBody(request) : discardBody(request) });
+    return performance.now() - startedAt > REAUTHENTICATE_AFTER_MS ? authenticate(request) : authentication;
+  }
+
+  function originOf(
+    request: IncomingMessage,
+    response: ServerResponse,
+    own: Pick<OperationOrigin, 'requestId' | 'access' | 'watch'>,
+  ): OperationOrigin {
+    const disconnected = new AbortController();
+    response.once('close', () => {
+      if (!response.writableFinished) disconnected.abort();
+    });
+    return {
+      ...own,
+      signal: disconnected.signal,
+      resumeAfter: lastEventIdOf(request),
+      onRateLimits: (states, isRefused) => setRateLimitHeaders(response, states, isRefused),
+      untilSent(release) {
+        if (response.closed) release();
+        else response.once('close', release);
+      },
+    };
+  }
+
+  async function execute(request: IncomingMessage, response: ServerResponse, context: TransportContext, watched: WatchedOperation) {
+    try {
+      await watched.within(() => yoga(request, response, context));
+    } catch (error) {
+      const failure = errors.present(error, { requestId: context.origin.requestId });
+      watched.ends([failure]);
+      if (response.headersSent) response.destroy();
+      else sendText(response, 500, `${failure.message} ${String(failure.extensions.errorId)}`);
+    }
+  }
+
+  return async (request, response) => {
+    const requestId = requestIdOf(request);
+    response.setHeader('x-request-id', requestId);
+    const watched = watch({ requestId, transport: 'http', headers: traceHeadersOf(request.headers) });
+    const reject = (error: DomainError, status?: number) => {
+      watched.ends([error]);
+      sendError(request, response, error, status);
+    };
+    if (request.method === 'POST' && !isGraphQLContent(request)) {
+      request.resume();
+      return reject(new DomainError('BAD_USER_INPUT', 'Send the request as application/json.'), 415);
+    }
+    let authentication: Authentication;
+    try {
+      authentication = await receive(request);
+    } catch (error) {
+      if (error instanceof DomainError) return reject(error);
+      // The client disconnected while it sent the body.
+      response.destroy();
+      return undefined;
+    }
+    const { access, refusal } = authentication;
+    const origin = originOf(request, response, { requestId, access, watch: watched });
+    const client = { isFull: () => response.writableNeedDrain, cut: () => response.destroy() };
+    return execute(request, response, { origin, refusal, ending: draining, client }, watched);
+  };
+}
