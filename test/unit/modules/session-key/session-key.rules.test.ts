@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import {
+  canonicalKey,
+  isMainSessionKey,
+  type KeyRules,
+  normalizeAgentId,
+  sessionKind,
+} from '../../../../src/modules/session-key/session-key.rules.ts';
+
+const rules: KeyRules = { defaultAgent: 'main', mainKey: 'main' };
+const renamed: KeyRules = { defaultAgent: 'aria', mainKey: 'home' };
+
+/** A repeatable stream of numbers from 0 to 1 (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+describe('normalizeAgentId', () => {
+  it.each([
+    ['main', 'main'],
+    ['  Research_Bot-2 ', 'research_bot-2'],
+    ['My Agent!', 'my-agent'],
+    ['--x--', 'x'],
+    ['агент', 'main'],
+    ['', 'main'],
+    ['a'.repeat(80), 'a'.repeat(64)],
+  ])('%j becomes %j', (text, expected) => {
+    expect(normalizeAgentId(text)).toBe(expected);
+  });
+});
+
+describe('canonicalKey', () => {
+  it.each([
+    ['main', 'agent:main:main', 'main'],
+    [' global ', 'global', null],
+    ['unknown', 'unknown', null],
+    ['agent:main:main', 'agent:main:main', 'main'],
+    ['agent:Work Bot:telegram:direct:7', 'agent:work-bot:telegram:direct:7', 'work-bot'],
+    ['agent::main:x', 'agent:main:x', 'main'],
+    ['cron:job:run:1', 'agent:main:cron:job:run:1', 'main'],
+    ['Agent:Main:x', 'agent:main:Agent:Main:x', 'main'],
+    ['agent:main', 'agent:main', 'main'],
+    ['agent:main:a::b:', 'agent:main:a::b:', 'main'],
+    ['', '', 'main'],
+  ])('%j becomes %j', (raw, key, agentId) => {
+    expect(canonicalKey(raw, rules)).toEqual({ key, agentId });
+  });
+
+  it('takes main and the configured main key for one', () => {
+    expect(canonicalKey('main', renamed).key).toBe('agent:aria:home');
+    expect(canonicalKey('home', renamed).key).toBe('agent:aria:home');
+    expect(canonicalKey('agent:other:main', renamed).key).toBe('agent:other:home');
+  });
+
+  it('gives a bare key to the owner', () => {
+    expect(canonicalKey('main', rules, 'Work')).toEqual({ key: 'agent:work:main', agentId: 'work' });
+    expect(canonicalKey('agent:main:x', rules, 'work')).toEqual({ key: 'agent:main:x', agentId: 'main' });
+  });
+
+  it('leaves canonical keys alone, whatever the text and the owner', () => {
+    const random = randomNumbers(20261121);
+    const pieces = [
+      'agent',
+      'Agent',
+      ':',
+      ':',
+      ':',
+      'main',
+      'home',
+      'global',
+      'unknown',
+      ' ',
+      '-',
+      '_',
+      'A',
+      'é',
+      '\n',
+      '💡',
+      'subagent',
+      'x'.repeat(63),
+    ];
+    for (let round = 0; round < 20_000; round += 1) {
+      const raw = Array.from({ length: Math.floor(random() * 9) }, () => pieces[Math.floor(random() * pieces.length)]).join('');
+      const owner = random() < 0.5 ? undefined : `owner-${Math.floor(random() * 3)}`;
+      const used = random() < 0.5 ? rules : renamed;
+      const once = canonicalKey(raw, used, owner);
+      expect(canonicalKey(once.key, used, owner), JSON.stringify(raw)).toEqual(once);
+      const agentId = normalizeAgentId(raw);
+      expect(normalizeAgentId(agentId), JSON.stringify(raw)).toBe(agentId);
+      expect(agentId).toMatch(/^[a-z0-9_-]{1,64}$/);
+    }
+  });
+});
+
+describe('sessionKind', () => {
+  it.each([
+    [null, null, 'OTHER'],
+    [null, 'group', 'OTHER'],
+    ['global', 'group', 'GLOBAL'],
+    ['unknown', null, 'UNKNOWN'],
+    ['agent:main:Subagent:1', 'group', 'SUBAGENT'],
+    ['agent:main:cron:job:run:1', null, 'CRON'],
+    ['agent:main:hook:1', null, 'HOOK'],
+    ['agent:main:node-1', null, 'NODE'],
+    ['agent:main:node:1', null, 'NODE'],
+    ['agent:main:telegram:group:-100', null, 'GROUP'],
+    ['agent:main:discord:channel:5', 'direct', 'GROUP'],
+    ['agent:main:main', 'channel', 'GROUP'],
+    ['agent:main:main', 'direct', 'MAIN'],
+    ['agent:other:main', null, 'MAIN'],
+    ['agent:main:telegram:direct:7', null, 'DIRECT'],
+    ['agent:main:tui-1', null, 'DIRECT'],
+  ])('of %j with chat type %j is %s', (key, chatType, kind) => {
+    expect(sessionKind(key, chatType, rules)).toBe(kind);
+  });
+});
+
+describe('isMainSessionKey', () => {
+  it('is true for the default agent alone', () => {
+    expect(isMainSessionKey('agent:main:main', rules)).toBe(true);
+    expect(isMainSessionKey('agent:other:main', rules)).toBe(false);
+    expect(isMainSessionKey('agent:aria:home', renamed)).toBe(true);
+    expect(isMainSessionKey(null, rules)).toBe(false);
+  });
+});

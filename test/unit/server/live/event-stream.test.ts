@@ -1,0 +1,34 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createEventSource } from '../../../../src/server/live/event-stream.ts';
+
+/** An event stream whose subscription has no events, at a place of the log that the test moves. */
+function silentStream(settledCursor: () => string | null) {
+  const chunks: string[] = [];
+  const results = { next: () => new Promise<never>(() => undefined) };
+  const client = { isFull: () => false, cut: () => undefined };
+  const body = createEventSource(results, { heartbeatMs: 1_000, client, settledCursor });
+  body.start({ enqueue: chunk => chunks.push(Buffer.from(chunk).toString()), close: () => undefined });
+  return { chunks, cancel: () => body.cancel() };
+}
+
+describe('an event stream without events', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('tells where it begins, and with its heartbeats where the log has got to without it', async () => {
+    vi.useFakeTimers();
+    let cursor: string | null = 'c7';
+    const stream = silentStream(() => cursor);
+    expect(stream.chunks.splice(0)).toEqual([expect.stringMatching(/^retry: \d+\nid: c7\n\n$/)]);
+    vi.advanceTimersByTime(1_000);
+    expect(stream.chunks.splice(0)).toEqual([':\n\n']);
+    cursor = 'c9';
+    vi.advanceTimersByTime(1_000);
+    expect(stream.chunks.splice(0)).toEqual([':\nid: c9\n\n']);
+    cursor = null;
+    vi.advanceTimersByTime(1_000);
+    expect(stream.chunks.splice(0)).toEqual([':\n\n']);
+    await stream.cancel();
+  });
+});
