@@ -1,5 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
+import { type FieldsWith, fieldsWith, type RowOf, selectColumns } from '../../postgres/columns.ts';
 import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
@@ -16,63 +17,32 @@ import {
 import { type KeyedRead, readAlone } from '../../postgres/shared-reads.ts';
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
+import { MESSAGE_COLUMNS, MESSAGE_GROUPS, type MessageGroup } from './message.columns.ts';
 import type { StoredPart } from './message.rules.ts';
 import { ACTIVE_MESSAGE } from './message-filter.sql.ts';
 
 export type MessageRole = 'USER' | 'ASSISTANT' | 'SYSTEM' | 'TOOL' | 'OTHER';
 
-/** A message as read, columns of groups that were not asked for being absent. Instants are Postgres' text in UTC. */
-export interface MessageRow extends Partial<MessageDetails> {
-  readonly id: string;
-  readonly sessionId: string;
-  readonly position: number;
-  readonly role: MessageRole;
-  readonly createdAt: string;
+type ColumnsOf<Group extends MessageGroup> = RowOf<typeof MESSAGE_COLUMNS, string, FieldsWith<typeof MESSAGE_COLUMNS, { read: Group }>>;
+
+/** A message as it is read for a response; a column is absent if its group was not asked for. Timestamps are Postgres' text in UTC. */
+export interface MessageRow extends ColumnsOf<'core'>, Partial<Omit<ColumnsOf<Exclude<MessageGroup, 'core'>>, 'parts'>> {
+  readonly parts?: readonly StoredPart[] | null;
+  /** True if the message is in the active view; read with the group `tree`. */
+  readonly active?: boolean;
 }
 
-interface MessageDetails {
-  readonly parentPosition: number | null;
-  readonly active: boolean;
-  readonly content: string;
-  readonly parts: readonly StoredPart[] | null;
-  readonly externalId: string | null;
-  readonly agentId: string | null;
-  readonly model: string | null;
-  readonly provider: string | null;
-  readonly latencyMs: number | null;
-  readonly stopReason: string | null;
-  readonly metadata: unknown;
-  readonly inputTokens: number | null;
-  readonly outputTokens: number | null;
-  readonly cacheReadTokens: number | null;
-  readonly cacheWriteTokens: number | null;
-  readonly totalTokens: number | null;
-  readonly costNanoUsd: number | null;
-}
+/** The SELECT list of each column group. The set is closed, which keeps the number of different statements small. */
+const GROUPS: readonly (readonly [MessageGroup, Sql])[] = MESSAGE_GROUPS.map(group => {
+  const columns = selectColumns('m', MESSAGE_COLUMNS, fieldsWith(MESSAGE_COLUMNS, 'read', group), 'text');
+  return [group, Prisma.join(group === 'tree' ? [...columns, Prisma.sql`${ACTIVE_MESSAGE} as "active"`] : columns)];
+});
 
-const CORE = Prisma.sql`m.id, m.session_id as "sessionId", m.position::float8 as "position", m.role, m.created_at::text as "createdAt"`;
-
-/** The column groups of a message beyond the core. The set is closed, so that the texts of the loaders' statements are. */
-const GROUPS = {
-  tree: Prisma.sql`m.parent_position::float8 as "parentPosition", m.on_branch and m.position > s.compacted_through as "active"`,
-  content: Prisma.sql`m.content`,
-  parts: Prisma.sql`m.parts`,
-  details: Prisma.sql`m.external_id as "externalId", m.agent_id as "agentId", m.model, m.provider, m.latency_ms as "latencyMs",
-  m.stop_reason as "stopReason", m.metadata, m.input_tokens::float8 as "inputTokens", m.output_tokens::float8 as "outputTokens",
-  m.cache_read_tokens::float8 as "cacheReadTokens", m.cache_write_tokens::float8 as "cacheWriteTokens",
-  m.total_tokens::float8 as "totalTokens", m.cost_nano_usd::float8 as "costNanoUsd"`,
-} as const;
-
-/** Name of a column group of a message; fields name theirs in the `columns` extension. */
-export type MessageColumns = keyof typeof GROUPS;
-
-/** The columns of messages for these groups, on the tables `m` (chat_messages) and `s` (their sessions). */
+/** The SELECT list of messages, on the tables `m` (chat_messages) and `s` (chat_sessions): the core and these column groups. */
 export function messageColumns(groups: readonly string[]): Sql {
-  // Parts that are the text alone are not stored; they are made from the content.
-  const asked = Object.entries(GROUPS).flatMap(([name, list]) =>
-    groups.includes(name) || (name === 'content' && groups.includes('parts')) ? [list] : [],
-  );
-  return Prisma.join([CORE, ...asked]);
+  // A message of one text part stores only its content; its parts are made from that.
+  const isRead = (group: MessageGroup) => group === 'core' || groups.includes(group) || (group === 'content' && groups.includes('parts'));
+  return Prisma.join(GROUPS.flatMap(([group, list]) => (isRead(group) ? [list] : [])));
 }
 
 /** A list of a session's messages: what it holds, in what order. Conditions are on the tables `m` and `s`. */

@@ -9,7 +9,8 @@ import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { Session } from '../session/session.schema.ts';
 import { DateTimeRangeInput } from '../session-filter/session-filter.schema.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';
-import type { MessageColumns, MessageRole, MessageRow } from './message.loader.ts';
+import type { MessageGroup } from './message.columns.ts';
+import type { MessageRole, MessageRow } from './message.loader.ts';
 import { partsOfStored, type StoredPart } from './message.rules.ts';
 import type { BranchView, MessageFilter } from './message-filter.rules.ts';
 import { messageList } from './message-filter.sql.ts';
@@ -17,7 +18,7 @@ import { messageList } from './message-filter.sql.ts';
 /** Page sizes of lists of messages. */
 export const MESSAGE_PAGE: PageSize = { default: 50, max: 500 };
 
-const from = (columns: MessageColumns) => ({ columns });
+const from = (columns: MessageGroup) => ({ columns });
 
 export const MessageRoleEnum = builder.enumType('MessageRole', {
   description: 'Who speaks in a message.',

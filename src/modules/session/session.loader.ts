@@ -1,5 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
+import { type FieldsWith, fieldsWith, type RowOf, selectColumns } from '../../postgres/columns.ts';
 import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
@@ -16,97 +17,36 @@ import {
 } from '../../postgres/keyset.ts';
 import { type KeyedRead, readAlone } from '../../postgres/shared-reads.ts';
 import type { SessionSearch } from '../session-filter/session-search.sql.ts';
-import type { SessionKind } from '../session-key/session-key.rules.ts';
-import type { UsageRow } from '../usage/usage.rules.ts';
-import { USAGE_COLUMNS } from '../usage/usage.sql.ts';
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
-import type { SessionPriority, SessionStatus } from './session.rules.ts';
+import { ACTIVITY_COLUMNS, SESSION_COLUMNS, SESSION_GROUPS, type SessionGroup } from './session.columns.ts';
 
-/**
- * A session as read, columns of groups that were not asked for being absent.
- * Instants are Postgres' text in UTC, counts are numbers.
- */
-export interface SessionRow extends Partial<SessionDetails>, Partial<UsageRow> {
-  readonly id: string;
-  readonly agentId: string;
-  readonly status: SessionStatus;
-  readonly title: string;
-  readonly messageCount: number;
-  readonly updatedAt: string;
-  readonly lastActivityAt: string;
+type ColumnsOf<Group extends SessionGroup> = RowOf<typeof SESSION_COLUMNS, string, FieldsWith<typeof SESSION_COLUMNS, { read: Group }>> &
+  RowOf<typeof ACTIVITY_COLUMNS, string, FieldsWith<typeof ACTIVITY_COLUMNS, { read: Group }>>;
+
+/** A session as it is read for a response; a column is absent if its group was not asked for. Timestamps are Postgres' text in UTC. */
+export interface SessionRow extends ColumnsOf<'core'>, Partial<ColumnsOf<Exclude<SessionGroup, 'core'>>> {
+  /** Number of ancestors that the viewer may see. */
+  readonly depth?: number;
+  /** Differs after each write of the session. */
+  readonly stamp?: string;
 }
 
-/** Columns read only where a field needs them, by group. */
-interface SessionDetails {
-  readonly key: string | null;
-  readonly kind: SessionKind;
-  readonly type: string;
-  readonly label: string | null;
-  readonly parentId: string | null;
-  readonly version: number;
-  readonly createdAt: string;
-  readonly startedAt: string;
-  readonly lastMessageAt: string | null;
-  readonly endedAt: string | null;
-  readonly deletedAt: string | null;
-  readonly externalId: string | null;
-  readonly statusReason: string | null;
-  readonly givenTitle: string | null;
-  readonly displayName: string | null;
-  readonly subject: string | null;
-  readonly category: string | null;
-  readonly tags: readonly string[];
-  readonly channel: string | null;
-  readonly nodeId: string | null;
-  readonly outputPath: string | null;
-  readonly priority: SessionPriority;
-  readonly tokenLimit: number | null;
-  readonly model: string | null;
-  readonly modelProvider: string | null;
-  readonly compactionCount: number;
-  readonly expectedCompletionAt: string | null;
-  readonly archivedAt: string | null;
-  readonly pinnedAt: string | null;
-  readonly supersededAt: string | null;
-  readonly task: string | null;
-  readonly prompt: string | null;
-  readonly settings: Readonly<Record<string, unknown>>;
-  readonly settingsExtra: unknown;
-  readonly origin: Readonly<Record<string, string>> | null;
-  readonly delivery: Readonly<Record<string, string>> | null;
-  readonly metadata: unknown;
-  readonly progressPercent: number;
-  readonly tasksCompleted: number | null;
-  readonly tasksTotal: number | null;
-  readonly currentTask: string | null;
-  readonly depth: number;
-  /** Another one after each write of the row. */
-  readonly stamp: string;
+function columnsOf(group: SessionGroup): Sql {
+  return Prisma.join([
+    ...selectColumns('s', SESSION_COLUMNS, fieldsWith(SESSION_COLUMNS, 'read', group), 'text'),
+    ...selectColumns('a', ACTIVITY_COLUMNS, fieldsWith(ACTIVITY_COLUMNS, 'read', group), 'text'),
+  ]);
 }
 
-const CORE = Prisma.sql`s.id, s.agent_id as "agentId", s.status, s.title, a.message_count as "messageCount",
-  a.updated_at::text as "updatedAt", a.last_activity_at::text as "lastActivityAt"`;
+/** The SELECT list of each column group. The set is closed, which keeps the number of different statements small. */
+const GROUPS: readonly (readonly [string, Sql])[] = [
+  ...SESSION_GROUPS.map(group => [group, columnsOf(group)] as const),
+  // The transactions that wrote the two rows. Unlike `updated_at`, they differ for two writes in one millisecond.
+  ['stamp', Prisma.sql`concat(s.xmin, '.', a.xmin) as "stamp"`],
+];
 
-/** The column groups of a session beyond the core. The set is closed, so that the texts of the loaders' statements are. */
-const GROUPS = {
-  identity: Prisma.sql`s.key, s.kind, s.type, s.label, s.parent_id as "parentId", s.version`,
-  times: Prisma.sql`s.created_at::text as "createdAt", s.started_at::text as "startedAt", a.last_message_at::text as "lastMessageAt",
-  s.ended_at::text as "endedAt", s.deleted_at::text as "deletedAt"`,
-  details: Prisma.sql`s.external_id as "externalId", s.status_reason as "statusReason", s.given_title as "givenTitle", s.display_name as "displayName",
-  s.subject, s.category, s.tags, s.channel, s.node_id as "nodeId", s.output_path as "outputPath", s.priority, s.token_limit as "tokenLimit",
-  s.model, s.model_provider as "modelProvider", s.compaction_count as "compactionCount", s.expected_completion_at::text as "expectedCompletionAt",
-  s.archived_at::text as "archivedAt", s.pinned_at::text as "pinnedAt", s.superseded_at::text as "supersededAt"`,
-  texts: Prisma.sql`s.task, s.prompt`,
-  json: Prisma.sql`s.settings, s.origin, s.delivery, s.metadata`,
-  extra: Prisma.sql`s.settings_extra as "settingsExtra"`,
-  usage: USAGE_COLUMNS,
-  progress: Prisma.sql`a.progress_percent as "progressPercent", a.tasks_completed as "tasksCompleted", a.tasks_total as "tasksTotal", a.current_task as "currentTask"`,
-  // The transactions that wrote the two rows: unlike `updated_at`, two of them in one millisecond differ.
-  stamp: Prisma.sql`concat(s.xmin, '.', a.xmin) as "stamp"`,
-} as const;
-
-/** How many ancestors exist for the viewer; it ends at the first one that does not. */
+/** The number of ancestors that the viewer may see, up to the first one that the viewer may not see. */
 function depthColumn(viewer: Viewer): Sql {
   const visible = viewer.agentIds === null ? Prisma.empty : Prisma.sql` and ${visibleAgents(viewer, Prisma.sql`p.agent_id`)}`;
   return Prisma.sql`(with recursive lineage(id, depth) as (
@@ -114,9 +54,6 @@ function depthColumn(viewer: Viewer): Sql {
     union all select p.parent_id, l.depth + 1 from lineage l join aria_engine.chat_sessions p on p.id = l.id${visible}
   ) select coalesce(max(depth), 0) from lineage) as "depth"`;
 }
-
-/** Name of a column group of a session; fields name theirs in the `columns` extension. */
-export type SessionColumns = keyof typeof GROUPS | 'depth';
 
 const SESSIONS = Prisma.sql`aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id`;
 
@@ -151,7 +88,7 @@ type ReadSession = SessionRow & WithCursor;
 export class SessionLoader {
   readonly #database: Executor;
   readonly #visible: Sql;
-  readonly #groups: Readonly<Record<SessionColumns, Sql>>;
+  readonly #groups: readonly (readonly [string, Sql])[];
   readonly #byId = new LoaderSet<string, SessionRow | null>();
   readonly #pages = new LoaderSet<string, Page<SessionRow>>();
   readonly #counts = new LoaderSet<string, number>();
@@ -164,12 +101,11 @@ export class SessionLoader {
     this.#rights = rightsOf(viewer);
     this.#readByKeys = readByKeys;
     this.#visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
-    this.#groups = { ...GROUPS, depth: depthColumn(viewer) };
+    this.#groups = [...GROUPS, ['depth', depthColumn(viewer)]];
   }
 
   #columns(groups: readonly string[]): Sql {
-    const asked = Object.entries(this.#groups).flatMap(([name, list]) => (groups.includes(name) ? [list] : []));
-    return Prisma.join([CORE, ...asked]);
+    return Prisma.join(this.#groups.flatMap(([name, list]) => (name === 'core' || groups.includes(name) ? [list] : [])));
   }
 
   /** A session by its UUID, in the trash or not; null where there is none or it may not be seen. */

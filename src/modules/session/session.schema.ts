@@ -10,7 +10,8 @@ import { SessionKindEnum, SessionOrderInput, SessionPriorityEnum, SessionStatusE
 import { LISTED } from '../session-filter/session-filter.sql.ts';
 import { sessionOrdering } from '../session-filter/session-order.sql.ts';
 import { TokenUsage, UsageScope } from '../usage/usage.schema.ts';
-import type { SessionColumns, SessionRow } from './session.loader.ts';
+import type { SessionGroup } from './session.columns.ts';
+import type { SessionRow } from './session.loader.ts';
 import { shownPercent } from './session.rules.ts';
 
 /** Page sizes of lists of sessions. */
@@ -18,7 +19,7 @@ export const SESSION_PAGE: PageSize = { default: 20, max: 100 };
 
 const DAY_MS = 86_400_000;
 
-const from = (columns: SessionColumns) => ({ columns });
+const from = (columns: SessionGroup | 'depth') => ({ columns });
 
 const SessionProgress = builder.objectRef<SessionRow>('SessionProgress').implement({
   description: 'How far the agent says it is.',
@@ -98,7 +99,7 @@ const SessionSettings = builder.objectRef<SessionRow>('SessionSettings').impleme
   },
 });
 
-const SessionOrigin = builder.objectRef<Readonly<Record<string, string>>>('SessionOrigin').implement({
+const SessionOrigin = builder.objectRef<Settings>('SessionOrigin').implement({
   description:
     'Where a session came from, in the words and ids of that system: `provider` is the messenger, `surface` where in it, `from` and `to` the peers.',
   fields: t => {
@@ -116,7 +117,7 @@ const SessionOrigin = builder.objectRef<Readonly<Record<string, string>>>('Sessi
   },
 });
 
-const DeliveryContext = builder.objectRef<Readonly<Record<string, string>>>('DeliveryContext').implement({
+const DeliveryContext = builder.objectRef<Settings>('DeliveryContext').implement({
   description: 'Where answers go: the messenger, and in its own ids the peer, our account there, and the thread.',
   fields: t => {
     const text = (name: string) => t.string({ nullable: true, resolve: delivery => textSetting(delivery, name) });

@@ -2,7 +2,7 @@
 
 select a.agent_id as parent, count(*)::int as count from aria_engine.chat_session_activity a left join aria_engine.chat_sessions s on s.id = a.session_id where a.agent_id = any($1::text[]) and true and a.listed group by a.agent_id;
 
-select session.*, parent.id as "listParent" from unnest($1::text[]) parent(id) cross join lateral ( select s.id, s.agent_id as "agentId", s.status, s.title, a.message_count as "messageCount", a.updated_at::text as "updatedAt", a.last_activity_at::text as "lastActivityAt" from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id where a.agent_id = parent.id and true and a.listed order by a.last_activity_at desc,a.session_id desc limit $2 ) session;
+select session.*, parent.id as "listParent" from unnest($1::text[]) parent(id) cross join lateral ( select s.id,s.agent_id as "agentId",s.status,s.title,a.message_count as "messageCount",a.updated_at::text as "updatedAt",a.last_activity_at::text as "lastActivityAt" from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id where a.agent_id = parent.id and true and a.listed order by a.last_activity_at desc,a.session_id desc limit $2 ) session;
 
 with recursive found(agent_id) as ( (select a.agent_id from aria_engine.chat_session_activity a where a.listed and true order by a.agent_id asc limit 1) union all select (select a.agent_id from aria_engine.chat_session_activity a where a.listed and true and a.agent_id > found.agent_id order by a.agent_id asc limit 1) from found where found.agent_id is not null ) select a.agent_id as "agentId", array[(a.agent_id)::text] as "cursor" from found a where a.agent_id is not null limit $1;
 
