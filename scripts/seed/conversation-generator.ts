@@ -6,10 +6,10 @@ import type { RandomSource } from './random-source.ts';
 import type { Topic, TopicTool } from './topics/topic.ts';
 import { RARE_WORDS, SLOTS } from './topics/vocabulary.ts';
 
-/** A message as a row of `chat_messages`. */
+/** A row of `chat_messages`. */
 export type SeedMessage = Omit<Message, 'parts'> & { readonly parts: readonly StoredPart[] | null };
 
-/** A model the sessions run on; prices in US dollars per million tokens. */
+/** A language model with its prices in US dollars per million tokens. */
 export interface SeedModel {
   readonly provider: string;
   readonly model: string;
@@ -19,32 +19,33 @@ export interface SeedModel {
   readonly cacheWritePrice: number;
 }
 
-/** What one conversation is made from. */
+/** What a conversation is generated from. */
 export interface ConversationPlan {
   readonly sessionId: string;
   readonly agentId: string;
   readonly topic: Topic;
-  /** The names used throughout the conversation, by slot. */
-  readonly cast: Readonly<Record<string, string>>;
+  /** The name for each slot of the topic's texts. */
+  readonly names: Readonly<Record<string, string>>;
   readonly model: SeedModel;
   readonly messageCount: number;
-  /** A system message comes first, as scheduled runs and subagents have it. */
+  /** Whether a system message comes first, as in scheduled runs and subagents. */
   readonly instructed: boolean;
-  /** Some turns are taken back and asked anew, which leaves branches. */
+  /** Whether the user replaces some turns with new ones: the replaced turns become abandoned branches. */
   readonly branches: boolean;
+  /** When the first message was written. */
   readonly from: Date;
-  /** The instant of the last message. */
+  /** When the last message was written. */
   readonly to: Date;
 }
 
-/** A message before it has its place. */
+/** A message without its position. */
 interface Draft {
   readonly role: Message['role'];
   readonly parts: readonly StoredPart[];
   readonly stopReason: string | null;
 }
 
-/** A question and all that follows until the next. */
+/** A user's message and everything up to the next one. */
 interface Turn {
   readonly drafts: readonly Draft[];
   readonly abandoned: boolean;
@@ -53,29 +54,29 @@ interface Turn {
 const CHARACTERS_PER_TOKEN = 4;
 const SYSTEM_PROMPT_TOKENS = 1_800;
 const MILLION = 1_000_000;
-/** Agents cut what they send to the model once it fills the window. */
-const CONTEXT_WINDOW_TOKENS = 160_000;
+/** Agents send at most this many tokens of the conversation to the model. */
+const MAX_CONTEXT_TOKENS = 160_000;
 const RARE_WORD_SHARE = 1 / 1_200;
 
-/** Names for the slots of one session, so that a conversation keeps to its service, its file and its people. */
-export function drawCast(random: RandomSource): Record<string, string> {
-  const cast: Record<string, string> = { ticket: `OPS-${random.integer(1_000, 9_999)}` };
-  for (const [slot, names] of Object.entries(SLOTS)) cast[slot] = random.pick(names);
-  return cast;
+/** Draws one name for each slot: a conversation mentions the same service, file and person throughout. */
+export function drawNames(random: RandomSource): Record<string, string> {
+  const names: Record<string, string> = { ticket: `OPS-${random.integer(1_000, 9_999)}` };
+  for (const [slot, choices] of Object.entries(SLOTS)) names[slot] = random.pick(choices);
+  return names;
 }
 
-/** The text with its slots filled: names from the cast, figures drawn. */
-export function fillSlots(text: string, cast: Readonly<Record<string, string>>, random: RandomSource): string {
-  return text.replace(/\{([a-z]+)\}/g, (whole, slot: string) => {
+/** Fills the slots of a text with the names and with random numbers. */
+export function fillSlots(text: string, names: Readonly<Record<string, string>>, random: RandomSource): string {
+  return text.replace(/\{([a-z]+)\}/g, (placeholder, slot: string) => {
     if (slot === 'number') return String(random.integer(3, 99));
     if (slot === 'percent') return String(random.integer(12, 94));
-    return cast[slot] ?? whole;
+    return names[slot] ?? placeholder;
   });
 }
 
 /**
- * The messages of one conversation, in order of position, exactly as many as planned.
- * Those of abandoned turns are off the branch; the last one is always the leaf.
+ * Generates the messages of a conversation in order of position, exactly as many as planned.
+ * Messages of abandoned turns are not on the active branch. The last message is the leaf.
  */
 export function generateConversation(plan: ConversationPlan, random: RandomSource): SeedMessage[] {
   const turns = draftTurns(plan, random);
@@ -91,16 +92,16 @@ export function generateConversation(plan: ConversationPlan, random: RandomSourc
       const position = messages.length + 1;
       const content = contentOf(draft.parts);
       const tokens = Math.ceil(JSON.stringify(draft.parts).length / CHARACTERS_PER_TOKEN);
-      const answered = draft.role === 'ASSISTANT';
-      const usage = answered
+      const fromModel = draft.role === 'ASSISTANT';
+      const usage = fromModel
         ? assistantUsage(plan.model, {
-            read: Math.min(contextTokens, CONTEXT_WINDOW_TOKENS) - Math.min(unreadTokens, CONTEXT_WINDOW_TOKENS),
+            read: Math.min(contextTokens, MAX_CONTEXT_TOKENS) - Math.min(unreadTokens, MAX_CONTEXT_TOKENS),
             unread: unreadTokens,
             written: tokens,
           })
         : null;
       contextTokens += tokens;
-      unreadTokens = answered ? tokens : unreadTokens + tokens;
+      unreadTokens = fromModel ? tokens : unreadTokens + tokens;
       messages.push({
         sessionId: plan.sessionId,
         position: BigInt(position),
@@ -109,16 +110,16 @@ export function generateConversation(plan: ConversationPlan, random: RandomSourc
         role: draft.role,
         content,
         parts: partsToStore(draft.parts, content),
-        agentId: answered ? plan.agentId : null,
-        model: answered ? plan.model.model : null,
-        provider: answered ? plan.model.provider : null,
+        agentId: fromModel ? plan.agentId : null,
+        model: fromModel ? plan.model.model : null,
+        provider: fromModel ? plan.model.provider : null,
         inputTokens: usage?.inputTokens ?? null,
         outputTokens: usage?.outputTokens ?? null,
         cacheReadTokens: usage?.cacheReadTokens ?? null,
         cacheWriteTokens: usage?.cacheWriteTokens ?? null,
         totalTokens: usage?.totalTokens ?? null,
         costNanoUsd: usage?.costNanoUsd ?? null,
-        latencyMs: answered ? random.integer(600, 4_000) + tokens * 12 : null,
+        latencyMs: fromModel ? random.integer(600, 4_000) + tokens * 12 : null,
         stopReason: draft.stopReason,
         metadata: {},
         parentPosition: leaf === null ? null : BigInt(leaf),
@@ -133,7 +134,7 @@ export function generateConversation(plan: ConversationPlan, random: RandomSourc
 }
 
 function assistantUsage(model: SeedModel, tokens: { readonly read: number; readonly unread: number; readonly written: number }) {
-  // Providers write the bulk of what is new into their cache and bill a small rest as plain input.
+  // Providers cache most of the new tokens and bill the few others as plain input.
   const inputTokens = Math.min(tokens.unread, 12);
   const cacheWriteTokens = tokens.unread - inputTokens;
   return usageAmounts({
@@ -150,13 +151,13 @@ function assistantUsage(model: SeedModel, tokens: { readonly read: number; reado
   });
 }
 
-/** One instant for each message, rising, the first at `from` and the last at `to`. */
+/** Draws an instant for each message, in rising order from `from` to `to`. */
 function drawInstants(plan: ConversationPlan, random: RandomSource): Date[] {
   const start = plan.from.getTime();
   const span = plan.to.getTime() - start;
   let sum = 0;
   const steps = Array.from({ length: plan.messageCount }, (_, index) => {
-    // Mostly seconds apart; now and then a person is away for longer.
+    // Most messages are seconds apart; sometimes the user answers much later.
     if (index > 0) sum += random.chance(0.05) ? 20 + 60 * random.fraction() : 0.2 + random.fraction();
     return sum;
   });
@@ -171,23 +172,23 @@ function draftTurns(plan: ConversationPlan, random: RandomSource): Turn[] {
     turns.push({ drafts: [{ role: 'SYSTEM', parts: [{ type: 'text', text }], stopReason: null }], abandoned: false });
     left -= 1;
   }
-  let asked = 0;
+  let turnCount = 0;
   while (left > 0) {
-    const drafts = draftTurn(plan, random, { left, first: asked === 0 });
+    const drafts = draftTurn(plan, random, { left, first: turnCount === 0 });
     left -= drafts.length;
-    asked += 1;
-    turns.push({ drafts, abandoned: plan.branches && asked > 1 && left >= 2 && random.chance(0.2) });
+    turnCount += 1;
+    turns.push({ drafts, abandoned: plan.branches && turnCount > 1 && left >= 2 && random.chance(0.2) });
   }
   return turns;
 }
 
-/** A question, rounds of tools, an answer; never more than `left` messages. */
+/** A question, tool calls with their results, and an answer: at most `left` messages. */
 function draftTurn(plan: ConversationPlan, random: RandomSource, place: { readonly left: number; readonly first: boolean }): Draft[] {
   const { topic } = plan;
-  const say = (text: string) => fillSlots(text, plan.cast, random);
+  const fill = (text: string) => fillSlots(text, plan.names, random);
   if (place.left === 1 && !place.first) return [answer(plan, random)];
 
-  const question = place.first ? say(random.pick(topic.openings)) : say(random.pick(topic.requests));
+  const question = place.first ? fill(random.pick(topic.openings)) : fill(random.pick(topic.requests));
   const drafts: Draft[] = [];
   if (!place.first && place.left > 4 && random.chance(0.03)) {
     const data = { type: 'heartbeat', status: random.pick(['ok', 'ok', 'late']), queued: random.integer(0, 9) };
@@ -203,7 +204,7 @@ function draftTurn(plan: ConversationPlan, random: RandomSource, place: { readon
   ]);
   while (rounds > 0) {
     const calls = random.chance(0.15) ? 2 : 1;
-    // The answer still has to fit, or there is none where the room ends here.
+    // Keep room for the answer.
     if (drafts.length + 1 + calls + 1 > place.left) break;
     drafts.push(...toolRound(plan, random, calls));
     rounds -= 1;
@@ -214,11 +215,11 @@ function draftTurn(plan: ConversationPlan, random: RandomSource, place: { readon
 
 function answer(plan: ConversationPlan, random: RandomSource): Draft {
   const { topic } = plan;
-  const say = (text: string) => fillSlots(text, plan.cast, random);
+  const fill = (text: string) => fillSlots(text, plan.names, random);
   const templates = new Set([random.pick(topic.answers)]);
   for (let extra = random.integer(1, 4); extra > 0; extra -= 1)
     templates.add(random.pick(random.chance(0.7) ? topic.details : topic.answers));
-  const sentences = [...templates].map(say);
+  const sentences = [...templates].map(fill);
   const listed = sentences.length > 2 && random.chance(0.3);
   const text = listed ? sentences.map(sentence => `- ${sentence}`).join('\n') : sentences.join(' ');
   const parts: StoredPart[] = [{ type: 'text', text: withRareWord(text, random) }];
@@ -230,7 +231,7 @@ function toolRound(plan: ConversationPlan, random: RandomSource, calls: number):
   const parts: StoredPart[] = [];
   const results: Draft[] = [];
   if (random.chance(0.35)) parts.push(thinking(plan, random));
-  if (random.chance(0.5)) parts.push({ type: 'text', text: fillSlots(random.pick(plan.topic.answers), plan.cast, random) });
+  if (random.chance(0.5)) parts.push({ type: 'text', text: fillSlots(random.pick(plan.topic.answers), plan.names, random) });
   for (let call = 0; call < calls; call += 1) {
     const tool = random.pick(plan.topic.tools);
     const callId = `call_${random.integer(0x1000_0000, 0xffff_ffff).toString(16)}`;
@@ -241,20 +242,20 @@ function toolRound(plan: ConversationPlan, random: RandomSource, calls: number):
 }
 
 function toolArguments(tool: TopicTool, plan: ConversationPlan, random: RandomSource): Record<string, string> {
-  return Object.fromEntries(Object.entries(tool.arguments).map(([name, text]) => [name, fillSlots(text, plan.cast, random)]));
+  return Object.fromEntries(Object.entries(tool.arguments).map(([name, text]) => [name, fillSlots(text, plan.names, random)]));
 }
 
 function toolResult(tool: TopicTool, callId: string, plan: ConversationPlan, random: RandomSource): Draft {
   const isError = random.chance(0.07);
-  const content = fillSlots(isError ? tool.failure : random.pick(tool.results), plan.cast, random);
+  const content = fillSlots(isError ? tool.failure : random.pick(tool.results), plan.names, random);
   const details = random.chance(0.4) ? { details: { durationMs: random.integer(8, 9_000), exitCode: isError ? 1 : 0 } } : {};
   return { role: 'TOOL', parts: [{ type: 'toolResult', callId, name: tool.name, content, isError, ...details }], stopReason: null };
 }
 
 function thinking(plan: ConversationPlan, random: RandomSource): StoredPart {
-  // Providers hand some thoughts over encrypted: a redacted part has no readable text.
+  // Some providers encrypt thoughts: a redacted part has no readable text.
   const redacted = random.chance(0.08);
-  return { type: 'thinking', text: redacted ? '' : fillSlots(random.pick(plan.topic.thoughts), plan.cast, random), redacted };
+  return { type: 'thinking', text: redacted ? '' : fillSlots(random.pick(plan.topic.thoughts), plan.names, random), redacted };
 }
 
 function withRareWord(text: string, random: RandomSource): string {

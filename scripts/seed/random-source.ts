@@ -1,24 +1,24 @@
-/** A stream of numbers that depends on nothing but its seed: the same seed gives the same stream on every machine. */
+/** A stream of random numbers. The same seed gives the same numbers on every machine. */
 export interface RandomSource {
-  /** From 0 up to, not including, 1. */
+  /** A number from 0 (included) to 1 (excluded). */
   fraction(): number;
   /** A whole number from `lowest` to `highest`, both included. */
   integer(lowest: number, highest: number): number;
-  /** True in `probability` (0 to 1) of the calls. */
+  /** True with this probability, from 0 to 1. */
   chance(probability: number): boolean;
-  /** One of `choices`, each as likely as the others. */
+  /** One of `choices`, all equally likely. */
   pick<T>(choices: readonly [T, ...T[]]): T;
-  /** One of `choices`, as likely as its weight is of their sum. */
+  /** One of `choices`, with a probability in proportion to its weight. */
   weighted<T>(choices: readonly [Weighted<T>, ...Weighted<T>[]]): T;
 }
 
-/** A choice and how often it is drawn, relative to the others. */
+/** A choice and its weight relative to the other choices. */
 type Weighted<T> = readonly [choice: T, weight: number];
 
 /**
- * A random source (sfc32) of its own for each pair of numbers.
+ * Creates a random source (the sfc32 algorithm). Each pair of seed and stream gives different numbers.
  * @param seed a whole number
- * @param stream tells apart the streams of one seed
+ * @param stream a whole number, for several independent streams with one seed
  */
 export function createRandomSource(seed: number, stream: number): RandomSource {
   let a = seed | 0;
@@ -34,7 +34,7 @@ export function createRandomSource(seed: number, stream: number): RandomSource {
     c = (((c << 21) | (c >>> 11)) + sum) | 0;
     return sum >>> 0;
   };
-  // Neighbouring seeds differ in a few bits; a dozen rounds spread them over the whole state.
+  // Neighbouring seeds differ in a few bits only: these rounds spread the difference over the whole state.
   for (let round = 0; round < 15; round += 1) word();
 
   const fraction = () => word() / 0x1_0000_0000;

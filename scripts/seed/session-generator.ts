@@ -9,7 +9,7 @@ import {
 } from '../../src/modules/session/session.rules.ts';
 import { type KeyRules, type SessionKind, sessionKind } from '../../src/modules/session-key/session-key.rules.ts';
 import { type AgentProfile, agentProfiles, drawModel, drawTopic } from './agent-profile.ts';
-import { drawCast, fillSlots, generateConversation, type SeedMessage } from './conversation-generator.ts';
+import { drawNames, fillSlots, generateConversation, type SeedMessage } from './conversation-generator.ts';
 import { createRandomSource, type RandomSource } from './random-source.ts';
 import { addressOf, drawChannel, isSingletonKind, keyOf, singletonKey } from './session-address.ts';
 import { type EarlierRow, SessionHistory } from './session-history.ts';
@@ -81,14 +81,14 @@ function generateSession(options: SeedOptions, agents: readonly [AgentProfile, .
     random,
   );
   const topic = drawTopic(profile, random);
-  const cast = drawCast(random);
+  const names = drawNames(random);
   const model = drawModel(random);
   const messages = generateConversation(
     {
       sessionId: id,
       agentId,
       topic,
-      cast,
+      names,
       model,
       messageCount: options.messages,
       instructed: isDelegated(outline.kind),
@@ -103,7 +103,7 @@ function generateSession(options: SeedOptions, agents: readonly [AgentProfile, .
   const address = addressOf(outline.kind, channel, options.seed * 1_000_000 + index);
   const chatType = outline.kind === 'GROUP' ? address.chatType : outline.kind === 'DIRECT' ? 'direct' : null;
   const key = successor === null ? keyOf(outline.kind, { agentId, id, address, channel, keys: options.keys }) : successor.key;
-  const fill = (text: string) => fillSlots(text, cast, random);
+  const fill = (text: string) => fillSlots(text, names, random);
   const question = messages.find(message => message.role === 'USER')?.content;
   const titles = {
     givenTitle: random.chance(0.25) ? fill(random.pick(topic.titles)) : null,
@@ -150,7 +150,7 @@ function generateSession(options: SeedOptions, agents: readonly [AgentProfile, .
           ? null
           : { provider: channel, surface: channel, chatType, from: `${channel}:${address.peer}` },
     delivery: successor !== null ? successor.delivery : channel === null ? null : { channel, to: address.peer },
-    metadata: { source: 'seed', project: topic.project, language: topic.language, ticket: cast.ticket ?? null },
+    metadata: { source: 'seed', project: topic.project, language: topic.language, ticket: names.ticket ?? null },
     parentId: parent?.session.id ?? null,
     compactionCount: 0,
     compactedThrough: 0n,
