@@ -1,80 +1,82 @@
-import { parseArgs } from 'node:util';
-import pg from 'pg';
-import { ConfigError, readConfig } from '../src/config.ts';
+import { randomInt } from 'node:crypto';
+import { type Config, readConfig } from '../src/config.ts';
 import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
-import { StartError } from '../src/errors.ts';
-import { createLog } from '../src/log.ts';
-import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
-import { writeSessions } from './seed/seed-writer.ts';
-import { generateSessions } from './seed/session-generator.ts';
+import { reasonOf } from '../src/errors.ts';
+import { createEventLog } from '../src/events/event-log.ts';
+import { createLog, type Logger } from '../src/log.ts';
+import { CallsInFlight } from '../src/modules/idempotency/calls-in-flight.service.ts';
+import { LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
+import { type DedicatedConnection, withDedicatedConnection } from '../src/postgres/dedicated-connection.ts';
+import { toDatabaseFailure } from '../src/postgres/sql-state.ts';
+import { CommandError, parseWords, readWholeNumber, runCommand, UsageError } from './command-line.ts';
+import { LIVE_SESSIONS, runLiveSeed } from './seed/live-seed.ts';
+import { createRandomSource } from './seed/random-source.ts';
+import { hasAnyOf, writeSessions } from './seed/seed-writer.ts';
+import { generateSessions, type SeedSession } from './seed/session-generator.ts';
 
-const USAGE = `npm run seed -- [--sessions N] [--messages N] [--seed N] [--until INSTANT]
+const USAGE = `npm run seed -- [--sessions N] [--messages N] [--seed N] [--until INSTANT] [--live [--pace N]]
 
 Fills the database with believable sessions of several agents.
 
-  --sessions N     how many sessions (default 1000)
-  --messages N     how many messages each has (default 50)
-  --seed N         other sessions with other ids (default 1)
-  --until INSTANT  the present of the data, all of which lies in the 30 days before it;
-                   default: now, down to the full hour
+  --sessions N     number of sessions (default 1000)
+  --messages N     messages in each session (default 50)
+  --seed N         another number gives other sessions with other ids (default 1)
+  --until INSTANT  all data lies in the 30 days before this instant, such as 2026-02-12T20:00:00Z
+                   (default: the last full hour)
+  --live           keep ${LIVE_SESSIONS} sessions going until Ctrl-C: messages, changes, new and ending sessions.
+                   Seeds first if the database has no sessions of this seed.
+  --pace N         changes per second with --live (default 1)
 
-The same four values give the same ids and content. Ids depend on --seed and the number of the session alone, and a
-session that is there already is left as it is: a second run adds nothing, a larger --sessions adds the rest.
+The same --sessions, --messages, --seed and --until give the same sessions. A second run changes nothing that exists:
+it only adds the missing sessions. No session claims to be at work, except with --live.
 `;
 
-const HOUR = 3_600_000;
+const HOUR_MS = 3_600_000;
 const MAX_SESSIONS = 1_000_000;
 const MAX_MESSAGES = 100_000;
 const MAX_SEED = 1_000_000;
-
-/** A fault of the command line, for people. */
-class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
+const MAX_PACE = 1_000;
+/** Enough sessions to find out whether a seed was written before. */
+const PROBED_SESSIONS = 20;
+/** Ctrl-C in a terminal reaches this process twice: from the terminal and from npm. Only a signal after this time is another one. */
+const SAME_SIGNAL_MS = 1_000;
 
 interface SeedArguments {
-  readonly help: boolean;
   readonly sessions: number;
   readonly messages: number;
   readonly seed: number;
   readonly until: Date;
+  readonly live: boolean;
+  readonly pace: number;
 }
 
 function readArguments(words: readonly string[], now: Date): SeedArguments {
-  let values: { help?: boolean; sessions?: string; messages?: string; seed?: string; until?: string };
-  try {
-    ({ values } = parseArgs({
-      args: [...words],
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        sessions: { type: 'string' },
-        messages: { type: 'string' },
-        seed: { type: 'string' },
-        until: { type: 'string' },
-      },
-    }));
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+  const { values } = parseWords({
+    args: [...words],
+    options: {
+      sessions: { type: 'string' },
+      messages: { type: 'string' },
+      seed: { type: 'string' },
+      until: { type: 'string' },
+      live: { type: 'boolean' },
+      pace: { type: 'string' },
+    },
+  });
+  if (values.pace !== undefined && values.live !== true) throw new UsageError('--pace needs --live.');
   return {
-    help: values.help ?? false,
-    sessions: wholeNumber('--sessions', values.sessions ?? '1000', MAX_SESSIONS),
-    messages: wholeNumber('--messages', values.messages ?? '50', MAX_MESSAGES),
-    seed: wholeNumber('--seed', values.seed ?? '1', MAX_SEED),
-    until: values.until === undefined ? new Date(Math.floor(now.getTime() / HOUR) * HOUR) : instant('--until', values.until),
+    sessions: readWholeNumber('--sessions', values.sessions ?? '1000', 0, MAX_SESSIONS),
+    messages: readWholeNumber('--messages', values.messages ?? '50', 0, MAX_MESSAGES),
+    seed: readWholeNumber('--seed', values.seed ?? '1', 0, MAX_SEED),
+    until: values.until === undefined ? new Date(Math.floor(now.getTime() / HOUR_MS) * HOUR_MS) : instant('--until', values.until),
+    live: values.live ?? false,
+    pace: readWholeNumber('--pace', values.pace ?? '1', 1, MAX_PACE),
   };
-}
-
-function wholeNumber(option: string, text: string, highest: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value <= highest)) throw new UsageError(`${option} must be a whole number from 0 to ${highest}, not "${text}".`);
-  return value;
 }
 
 function instant(option: string, text: string): Date {
   const value = new Date(text);
   if (!/^\d{4}-\d{2}-\d{2}/.test(text) || Number.isNaN(value.getTime())) {
-    throw new UsageError(`${option} must be an instant such as 2026-02-12T20:00:00Z, not "${text}".`);
+    throw new UsageError(`${option} must be an instant such as 2026-02-12T20:00:00Z; got "${text}".`);
   }
   return value;
 }
@@ -83,50 +85,103 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function main(): Promise<void> {
-  const options = readArguments(process.argv.slice(2), new Date());
-  if (options.help) return print(USAGE.trimEnd());
+async function run(words: readonly string[]): Promise<void> {
+  const options = readArguments(words, new Date());
   const config = readConfig();
-  const database = await openDatabaseForCommand(config.database, createLog(config.logLevel), 'seed');
+  const log = createLog(config.logLevel);
+  const stopped = options.live ? onStopSignal() : null;
+  const database = await openDatabaseForCommand(config.database, log, 'seed', { exitOnSignal: stopped === null });
+  print(`Database: ${database.description}`);
   try {
-    const client = new pg.Client({
-      connectionString: parseConnectionUrl(database.url).connectionString,
-      application_name: 'sessiongraph seed',
+    await withDedicatedConnection({ url: database.url, name: 'sessiongraph seed' }, async connection => {
+      await seed(connection, options, config, stopped);
+      if (stopped === null) printNextSteps();
+      else if (!stopped.aborted) await runLive(connection, database.url, options, config, log, stopped);
     });
-    await client.connect();
-    try {
-      const keys = { defaultAgent: config.sessions.defaultAgent, mainKey: config.sessions.mainKey };
-      const started = performance.now();
-      const report = await writeSessions(client, generateSessions({ ...options, keys }), keys, ({ sessions, skipped }) => {
-        if (process.stderr.isTTY) process.stderr.write(`\r${sessions + skipped} of ${options.sessions} sessions`);
-      });
-      if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-      const seconds = ((performance.now() - started) / 1_000).toFixed(1);
-      print(`Database: ${database.description}`);
-      print(
-        `Wrote ${report.sessions} sessions with ${report.messages} messages in ${seconds} s (seed ${options.seed}, until ${options.until.toISOString()}).`,
-      );
-      if (report.skipped > 0) print(`Left as they were: ${report.skipped} sessions, there already or removed for good.`);
-      if (report.namesDropped > 0)
-        print(`Without key or label: ${report.namesDropped} sessions, as another session of the agent holds it.`);
-      print(`
-Next, in GraphiQL at the address the server prints (npm start, unless it runs already):
-
-  { sessions(first: 5, filter: { status: { eq: ACTIVE } }) { totalCount nodes { title agentId messageCount } } }
-  { searchMessages(query: "quokka OR narwhal", first: 5) { nodes { content session { title } } } }`);
-    } finally {
-      await client.end();
-    }
+  } catch (error) {
+    if (toDatabaseFailure(error) === null) throw error;
+    throw new CommandError(`The connection to the database was lost (${reasonOf(error)}). Start the database and run this command again.`);
   } finally {
     await database.close();
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  if (error instanceof UsageError) process.stderr.write(`${error.message}\n\n${USAGE}`);
-  else if (error instanceof ConfigError || error instanceof StartError) process.stderr.write(`${error.message}\n`);
-  else throw error;
-  process.exitCode = 1;
+/** Aborted by the first signal to stop; a later signal ends the process. */
+function onStopSignal(): AbortSignal {
+  const stop = new AbortController();
+  const signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  const abort = () => {
+    stop.abort();
+    setTimeout(() => {
+      for (const signal of signals) process.off(signal, abort);
+    }, SAME_SIGNAL_MS).unref();
+  };
+  for (const signal of signals) process.on(signal, abort);
+  return stop.signal;
 }
+
+async function seed({ client }: DedicatedConnection, options: SeedArguments, config: Config, stopped: AbortSignal | null): Promise<void> {
+  const keys = { defaultAgent: config.sessions.defaultAgent, mainKey: config.sessions.mainKey };
+  if (options.live && (await hasAnyOf(client, [...generateSessions({ ...options, keys, sessions: PROBED_SESSIONS, messages: 0 })]))) {
+    return print(`The database has sessions of seed ${options.seed} already.`);
+  }
+  const started = performance.now();
+  const sessions = untilAborted(generateSessions({ ...options, keys }), stopped);
+  const report = await writeSessions(client, sessions, keys, ({ sessions, skipped }) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r${sessions + skipped} of ${options.sessions} sessions`);
+  });
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  const seconds = ((performance.now() - started) / 1_000).toFixed(1);
+  print(
+    `Wrote ${report.sessions} sessions with ${report.messages} messages in ${seconds} s (seed ${options.seed}, until ${options.until.toISOString()}).`,
+  );
+  if (report.skipped > 0) print(`Skipped ${report.skipped} sessions: they exist already or were permanently deleted.`);
+  if (report.namesDropped > 0)
+    print(`Wrote ${report.namesDropped} sessions without key or label: another session of the agent holds the same one.`);
+}
+
+function* untilAborted(sessions: Iterable<SeedSession>, signal: AbortSignal | null): Generator<SeedSession> {
+  for (const session of sessions) {
+    if (signal?.aborted === true) return;
+    yield session;
+  }
+}
+
+async function runLive(
+  database: DedicatedConnection,
+  url: string,
+  { pace, seed }: SeedArguments,
+  config: Config,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  print(`
+Live: ${LIVE_SESSIONS} sessions, about ${pace === 1 ? 'one change' : `${pace} changes`} per second. Watch them in GraphiQL:
+
+  subscription { sessionEvents { __typename session { title status messageCount } } }
+
+Ctrl-C ends these sessions and stops.`);
+  // An event log of its own, as each server has one: it tells the running servers about every change at once.
+  const events = await createEventLog({ url, log });
+  try {
+    const { sessions: settings } = config;
+    const caller = { viewer: LOCAL_VIEWER, database, settings, eventsWritten: () => events.wake(), callsInFlight: new CallsInFlight() };
+    const random = createRandomSource(seed, randomInt(2 ** 31));
+    const changes = await runLiveSeed({ caller, random, changesPerSecond: pace, signal });
+    print(`Stopped after ${changes} changes.`);
+  } finally {
+    await events.close();
+  }
+}
+
+function printNextSteps(): void {
+  print(`
+Next, in GraphiQL at the address that the server prints (npm start, unless it is running already):
+
+  { sessions(first: 5, filter: { status: { eq: ACTIVE } }) { totalCount nodes { title agentId messageCount } } }
+  { searchMessages(query: "quokka OR narwhal", first: 5) { nodes { content session { title } } } }
+
+To see sessions change: npm run seed -- --live`);
+}
+
+await runCommand({ name: 'seed', usage: USAGE, run });

@@ -3,33 +3,35 @@ import type { EventPayload, EventType } from '../../src/events/event-types.ts';
 import { type KeyRules, sessionKind } from '../../src/modules/session-key/session-key.rules.ts';
 import type { SeedSession } from './session-generator.ts';
 
-/** What a seed run did. */
+type SeedClient = Pick<ClientBase, 'query'>;
+
+/** The result of a seed run. */
 export interface SeedReport {
   readonly sessions: number;
   readonly messages: number;
-  /** Sessions left as they are because they were there already, or because they were removed for good. */
+  /** Sessions that were not written because they exist already or were permanently deleted. */
   readonly skipped: number;
-  /** Sessions written without the key or the label another session holds. */
+  /** Sessions that lost their key or label because another session of the agent holds it. */
   readonly namesDropped: number;
 }
 
-/** How far a run is, told after each transaction. */
-export type SeedProgress = (report: SeedReport) => void;
+/** Receives the totals so far after each transaction. */
+type SeedProgress = (report: SeedReport) => void;
 
-/** Sessions and messages one transaction takes at most, so that none runs long; a session is never divided. */
+/** These limits keep transactions short. A session with more messages is written in one transaction all the same. */
 const SESSIONS_PER_TRANSACTION = 200;
 const MESSAGES_PER_TRANSACTION = 10_000;
 const MESSAGES_PER_STATEMENT = 2_000;
 
 /**
- * Writes generated sessions with their activity, messages and one CREATED event each, a few hundred to a transaction.
- * A session whose id is there already is left as it is, whatever became of it; one removed for good does not come back. A key or
- * label that another session of the agent holds is left out. Interrupted, it leaves whole sessions; run again, it writes the rest.
- * @param client a connection of its own, outside any transaction
+ * Writes generated sessions with their activity, their messages and one CREATED event each.
+ * Sessions that exist already are not changed, permanently deleted ones are not written again. A session loses a key or label
+ * that another session of the agent holds. After an interruption every session is complete; the next run writes the missing ones.
+ * @param client a dedicated connection without an open transaction
  * @param sessions parents before their children
  */
 export async function writeSessions(
-  client: ClientBase,
+  client: SeedClient,
   sessions: Iterable<SeedSession>,
   keys: KeyRules,
   onProgress: SeedProgress = () => undefined,
@@ -46,10 +48,16 @@ export async function writeSessions(
     };
     onProgress(report);
   }
-  // Without it the planner would take the tables for as empty as they were, until autovacuum comes round.
+  // Until autovacuum runs, the planner would plan as if the tables were still empty.
   if (report.sessions > 0)
     await client.query('analyze aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
   return report;
+}
+
+/** Whether the database has any of these sessions, or had it before it was permanently deleted. */
+export async function hasAnyOf(client: SeedClient, sessions: readonly SeedSession[]): Promise<boolean> {
+  const { existing, removed } = await findKnown(client, sessions);
+  return existing.size + removed.size > 0;
 }
 
 function* batches(sessions: Iterable<SeedSession>): Generator<readonly SeedSession[]> {
@@ -67,7 +75,7 @@ function* batches(sessions: Iterable<SeedSession>): Generator<readonly SeedSessi
   if (batch.length > 0) yield batch;
 }
 
-async function inTransaction<Result>(client: ClientBase, work: () => Promise<Result>): Promise<Result> {
+async function inTransaction<Result>(client: SeedClient, work: () => Promise<Result>): Promise<Result> {
   await client.query('begin');
   try {
     const result = await work();
@@ -83,18 +91,18 @@ function createdPayload(parentId: string | null): EventPayload<'CREATED'> {
   return parentId === null ? {} : { parentId };
 }
 
-/** @param removed ids of sessions removed for good, added to as they are met: their children become roots */
-async function writeBatch(client: ClientBase, batch: readonly SeedSession[], keys: KeyRules, removed: Set<string>): Promise<SeedReport> {
+/** @param removed ids of permanently deleted sessions found so far: their children become roots. Ids found in this batch are added. */
+async function writeBatch(client: SeedClient, batch: readonly SeedSession[], keys: KeyRules, removed: Set<string>): Promise<SeedReport> {
   const known = await findKnown(client, batch);
   for (const id of known.removed) removed.add(id);
-  const fresh = batch.filter(({ session }) => !known.present.has(session.id) && !known.removed.has(session.id));
+  const fresh = batch.filter(({ session }) => !known.existing.has(session.id) && !known.removed.has(session.id));
   const taken = await findTaken(client, fresh);
 
   let namesDropped = 0;
   const rows = fresh.map(({ session }) => {
-    const live = session.deletedAt === null && session.supersededAt === null;
-    const dropKey = live && session.key !== null && taken.keys.has(nameOf(session.agentId, session.key));
-    const dropLabel = live && session.label !== null && taken.labels.has(nameOf(session.agentId, session.label));
+    const isCurrent = session.deletedAt === null && session.supersededAt === null;
+    const dropKey = isCurrent && session.key !== null && taken.keys.has(nameOf(session.agentId, session.key));
+    const dropLabel = isCurrent && session.label !== null && taken.labels.has(nameOf(session.agentId, session.label));
     if (dropKey || dropLabel) namesDropped += 1;
     return {
       ...session,
@@ -128,7 +136,8 @@ async function writeBatch(client: ClientBase, batch: readonly SeedSession[], key
   return { sessions: fresh.length, messages: messages.length, skipped: batch.length - fresh.length, namesDropped };
 }
 
-async function findKnown(client: ClientBase, batch: readonly SeedSession[]) {
+/** The ids of these sessions that exist, and the ones that were permanently deleted. */
+async function findKnown(client: SeedClient, batch: readonly SeedSession[]) {
   const { rows } = await client.query<{ id: string; removed: boolean }>(
     `select id, false as removed from aria_engine.chat_sessions where id = any($1::uuid[])
      union all
@@ -136,11 +145,11 @@ async function findKnown(client: ClientBase, batch: readonly SeedSession[]) {
     [batch.map(({ session }) => session.id)],
   );
   const idsOf = (removed: boolean) => new Set(rows.filter(row => row.removed === removed).map(row => row.id));
-  return { present: idsOf(false), removed: idsOf(true) };
+  return { existing: idsOf(false), removed: idsOf(true) };
 }
 
-/** The keys and labels of these sessions that other living sessions hold. */
-async function findTaken(client: ClientBase, sessions: readonly SeedSession[]) {
+/** The keys and labels of these sessions that current sessions in the database hold. */
+async function findTaken(client: SeedClient, sessions: readonly SeedSession[]) {
   const agents = sessions.map(({ session }) => session.agentId);
   const held = async (column: 'key' | 'label') => {
     const { rows } = await client.query<{ agent_id: string; name: string }>(
@@ -159,8 +168,8 @@ function nameOf(agentId: string, name: string): string {
   return `${agentId} ${name}`;
 }
 
-/** Inserts rows whose fields are the table's columns in camel case; columns no row names take their defaults. */
-async function insertRows(client: ClientBase, table: string, rows: readonly Readonly<Record<string, unknown>>[]): Promise<void> {
+/** Inserts rows whose fields are the table's columns in camel case. Missing columns get their defaults. */
+async function insertRows(client: SeedClient, table: string, rows: readonly Readonly<Record<string, unknown>>[]): Promise<void> {
   const [first] = rows;
   if (first === undefined) return;
   const names = Object.keys(first).map(field => [field, field.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)] as const);

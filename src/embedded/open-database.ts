@@ -72,9 +72,15 @@ export async function openDatabase(settings: DatabaseSettings, log: DatabaseLog,
  * Opens the database for a command: the configured one, else that of the server or command running on the data folder,
  * else the embedded Postgres for as long as the command takes. Applies the migrations it lacks.
  * @param role the name of the command, for others that meet it
+ * @param options.exitOnSignal by default a signal stops the embedded Postgres and ends the process; false if the caller handles signals
  */
-export async function openDatabaseForCommand(settings: DatabaseSettings, log: DatabaseLog, role: string): Promise<CommandDatabase> {
-  const database = await findForCommand(settings, log, role);
+export async function openDatabaseForCommand(
+  settings: DatabaseSettings,
+  log: DatabaseLog,
+  role: string,
+  { exitOnSignal = true }: { readonly exitOnSignal?: boolean } = {},
+): Promise<CommandDatabase> {
+  const database = await findForCommand(settings, log, role, exitOnSignal);
   try {
     const { applied } = await migrate(database.url);
     await withClient(database.url, client => ensureEventPartitions(client, new Date()));
@@ -231,7 +237,7 @@ function createFolderDatabase(folder: string, claim: FolderClaim, postgres: Embe
 /** Before its migrations are applied. */
 type FoundDatabase = Omit<CommandDatabase, 'applied'>;
 
-async function findForCommand(settings: DatabaseSettings, log: DatabaseLog, role: string): Promise<FoundDatabase> {
+async function findForCommand(settings: DatabaseSettings, log: DatabaseLog, role: string, exitOnSignal: boolean): Promise<FoundDatabase> {
   if (settings.url !== null) return openOutside(settings.url, log);
   const folder = await prepareDataFolder(dataFolderPath(settings.dataFolder, settings.userDataHome));
   const deadline = performance.now() + COMMAND_WAITS_MS;
@@ -245,7 +251,8 @@ async function findForCommand(settings: DatabaseSettings, log: DatabaseLog, role
       continue;
     }
     try {
-      return stopAfterOthers(await openFolder({ folder, role, poolSize: settings.poolSize, durable: true, log, drainWaitMs: 0 }), log);
+      const database = await openFolder({ folder, role, poolSize: settings.poolSize, durable: true, log, drainWaitMs: 0 });
+      return stopAfterOthers(database, log, exitOnSignal);
     } catch (error) {
       // Somebody was faster: that one's database serves as well.
       if (!(error instanceof FolderTakenError)) throw error;
@@ -256,9 +263,9 @@ async function findForCommand(settings: DatabaseSettings, log: DatabaseLog, role
 const INTERRUPTED_EXIT = 130;
 
 /** Other commands may have come to use the Postgres that this one started; it also goes when this one is interrupted. */
-function stopAfterOthers(database: OpenDatabase, log: DatabaseLog): FoundDatabase {
+function stopAfterOthers(database: OpenDatabase, log: DatabaseLog, exitOnSignal: boolean): FoundDatabase {
   const interrupted = () => void database.close().finally(() => process.exit(INTERRUPTED_EXIT));
-  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  const signals: NodeJS.Signals[] = exitOnSignal ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : [];
   for (const signal of signals) process.once(signal, interrupted);
   return {
     url: database.url,
