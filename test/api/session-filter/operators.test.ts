@@ -11,8 +11,8 @@ beforeAll(async () => {
   app = await startTestApp();
 });
 
-/** Stores sessions of an agent of their own, so that a test sees no others; gives what a filter finds of them, by title. */
-async function among(agentId: string, sessions: readonly (Partial<StoredSession> & { readonly title: string })[]) {
+/** Stores sessions under their own agent. Returns a function that filters these sessions and returns the sorted titles. */
+async function storeForAgent(agentId: string, sessions: readonly (Partial<StoredSession> & { readonly title: string })[]) {
   await storeSessions(
     app.databaseUrl,
     sessions.map(session => storedSession({ agentId, ...session })),
@@ -27,11 +27,11 @@ async function among(agentId: string, sessions: readonly (Partial<StoredSession>
   };
 }
 
-const refusal = async (filter: unknown) => (await app.gql(SESSIONS, { filter })).expectError('BAD_USER_INPUT');
+const rejectedFilter = async (filter: unknown) => (await app.gql(SESSIONS, { filter })).expectError('BAD_USER_INPUT');
 
 describe('text operators', () => {
-  it('take null as neither equal nor unequal: notIn and not include it, nothing else does', async () => {
-    const find = await among('nulls', [
+  it('match an unset field only with notIn, not and isNull', async () => {
+    const find = await storeForAgent('nulls', [
       { title: 'a', category: 'x' },
       { title: 'b', category: 'y' },
       { title: 'c', category: null },
@@ -50,8 +50,8 @@ describe('text operators', () => {
     expect(await find({ category: { contains: '' } })).toEqual(['a', 'b']);
   });
 
-  it('joins operators by AND, and takes an operator or a field that is null as left out', async () => {
-    const find = await among('joined', [
+  it('must all match, and are ignored when they are null', async () => {
+    const find = await storeForAgent('joined', [
       { title: 'a', category: 'one two' },
       { title: 'b', category: 'one' },
     ]);
@@ -60,8 +60,8 @@ describe('text operators', () => {
     expect(await find({ category: null, status: null, tags: null, not: null, or: null, trashed: null })).toEqual(['a', 'b']);
   });
 
-  it('takes %, _ and \\ as characters', async () => {
-    const find = await among('literal', [
+  it('match %, _ and \\ literally', async () => {
+    const find = await storeForAgent('literal', [
       { title: '100%' },
       { title: '100 percent' },
       { title: 'a_b' },
@@ -94,15 +94,15 @@ describe('text operators', () => {
     ['ԲԱՐԵՎ', 'բարեվ', true],
     ['日本語', '本', true],
     ['😀 smile', '😀 SMILE', true],
-  ])('folds case in every script: contains of %j by %j is %j', async (title, contains, found) => {
+  ])('ignore case in every script in contains and search: %j contains %j is %j', async (title, contains, found) => {
     const agentId = `case-${Buffer.from(`${title} ${contains}`).toString('hex').slice(0, 40)}`;
-    const find = await among(agentId, [{ title }]);
+    const find = await storeForAgent(agentId, [{ title }]);
     expect(await find({ title: { contains } })).toEqual(found ? [title] : []);
     expect(await find({ search: contains })).toEqual(found ? [title] : []);
   });
 
-  it('compares exactly, case included, in eq, in, notIn and startsWith', async () => {
-    const find = await among('exact', [{ title: 'Word' }, { title: 'word' }, { title: 'e\u0301' }, { title: '\u00e9' }]);
+  it('compare exactly, including case, in eq, in, notIn and startsWith', async () => {
+    const find = await storeForAgent('exact', [{ title: 'Word' }, { title: 'word' }, { title: 'e\u0301' }, { title: '\u00e9' }]);
     expect(await find({ title: { eq: 'word' } })).toEqual(['word']);
     expect(await find({ title: { in: ['Word', 'WORD'] } })).toEqual(['Word']);
     expect(await find({ title: { startsWith: 'W' } })).toEqual(['Word']);
@@ -112,8 +112,8 @@ describe('text operators', () => {
 });
 
 describe('and, or, not', () => {
-  it('match all of, any of and all but; empty lists everything and nothing', async () => {
-    const find = await among('logic', [
+  it('match all, any or none of their filters; an empty and matches everything, an empty or nothing', async () => {
+    const find = await storeForAgent('logic', [
       { title: 'a', status: 'ACTIVE', type: 'chat' },
       { title: 'b', status: 'ENDED', type: 'chat' },
       { title: 'c', status: 'ENDED', type: 'cron' },
@@ -131,19 +131,19 @@ describe('and, or, not', () => {
     ]);
   });
 
-  it('are bounded: ten levels and two hundred filters, then BAD_USER_INPUT', async () => {
+  it('return BAD_USER_INPUT beyond ten levels or two hundred filters', async () => {
     const nest = (levels: number): FilterInput => (levels === 1 ? {} : { not: nest(levels - 1) });
     (await app.gql(SESSIONS, { filter: nest(10) })).expectOk();
-    expect((await refusal(nest(11))).extensions.details.field).toMatch(/^filter\.not/);
+    expect((await rejectedFilter(nest(11))).extensions.details.field).toMatch(/^filter\.not/);
     (await app.gql(SESSIONS, { filter: { or: Array.from({ length: 199 }, () => ({})) } })).expectOk();
-    await refusal({ or: Array.from({ length: 200 }, () => ({})) });
+    await rejectedFilter({ or: Array.from({ length: 200 }, () => ({})) });
   });
 });
 
-describe('ids', () => {
-  it('are global or bare, in either case; malformed ones and those of other types match nothing', async () => {
+describe('the filters id, parentId and root', () => {
+  it('accept global ids and bare UUIDs in either case; malformed ids and ids of other types match nothing', async () => {
     const [a, b] = ['0197a000-0000-7000-8000-00000000000a', '0197a000-0000-7000-8000-00000000000b'];
-    const find = await among('ids', [
+    const find = await storeForAgent('ids', [
       { title: 'a', id: a },
       { title: 'b', id: b, parentId: a },
     ]);
@@ -168,9 +168,9 @@ describe('ids', () => {
   });
 });
 
-describe('enums, flags, tags and spans of time', () => {
-  it('select by every enum', async () => {
-    const find = await among('enums', [
+describe('enum, tag, time and flag filters', () => {
+  it('match status, kind and priority', async () => {
+    const find = await storeForAgent('enums', [
       { title: 'a', status: 'ACTIVE', kind: 'MAIN', priority: 'LOW' },
       { title: 'b', status: 'FAILED', kind: 'CRON', priority: 'CRITICAL' },
     ]);
@@ -182,8 +182,8 @@ describe('enums, flags, tags and spans of time', () => {
     await app.gql(SESSIONS, { filter: { status: { eq: 'GONE' } } }).then(answer => answer.expectError('BAD_USER_INPUT'));
   });
 
-  it('select by tags: all of them, case-sensitive; none asks nothing', async () => {
-    const find = await among('tags', [
+  it('match sessions with all of the tags, including case; an empty list matches everything', async () => {
+    const find = await storeForAgent('tags', [
       { title: 'a', tags: ['red', 'green'] },
       { title: 'b', tags: ['red'] },
       { title: 'c', tags: [] },
@@ -195,9 +195,9 @@ describe('enums, flags, tags and spans of time', () => {
     expect(await find({ not: { tags: ['green'] } })).toEqual(['b', 'c']);
   });
 
-  it('select by half-open spans; no instant at all never matches', async () => {
+  it('match times from inclusive to before exclusive; an unset time matches no bound', async () => {
     const [one, two] = ['2026-01-01T00:00:00.001Z', '2026-01-01T00:00:00.002Z'];
-    const find = await among('spans', [
+    const find = await storeForAgent('spans', [
       { title: 'a', createdAt: new Date(one), endedAt: new Date(one) },
       { title: 'b', createdAt: new Date(two) },
     ]);
@@ -210,9 +210,9 @@ describe('enums, flags, tags and spans of time', () => {
     expect(await find({ endedAt: {} })).toEqual(['a', 'b']);
   });
 
-  it('select by flags', async () => {
+  it('match archived, pinned and empty', async () => {
     const at = new Date();
-    const find = await among('flags', [
+    const find = await storeForAgent('flags', [
       { title: 'a', archivedAt: at, messages: ['hello'] },
       { title: 'b', pinnedAt: at },
     ]);
@@ -223,9 +223,9 @@ describe('enums, flags, tags and spans of time', () => {
     expect(await find({ empty: false })).toEqual(['a']);
   });
 
-  it('select by recent activity, within 1 minute to ten years', async () => {
+  it('match activeWithinMinutes from 1 minute to ten years and reject other values', async () => {
     const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000);
-    const find = await among('recent', [
+    const find = await storeForAgent('recent', [
       { title: 'a', lastActivityAt: ago(2) },
       { title: 'b', lastActivityAt: ago(30) },
       { title: 'c', lastActivityAt: ago(2_000_000) },
@@ -234,13 +234,13 @@ describe('enums, flags, tags and spans of time', () => {
     expect(await find({ activeWithinMinutes: 10 })).toEqual(['a']);
     expect(await find({ activeWithinMinutes: 60 })).toEqual(['a', 'b']);
     expect(await find({ activeWithinMinutes: 5_256_000 })).toEqual(['a', 'b', 'c']);
-    for (const minutes of [0, -1, 5_256_001, 2_147_483_647]) await refusal({ activeWithinMinutes: minutes });
+    for (const minutes of [0, -1, 5_256_001, 2_147_483_647]) await rejectedFilter({ activeWithinMinutes: minutes });
   });
 });
 
-describe('metadata', () => {
-  it('contains the object, however deep', async () => {
-    const find = await among('metadata', [
+describe('the metadata filter', () => {
+  it('matches metadata that contains the object at any depth', async () => {
+    const find = await storeForAgent('metadata', [
       { title: 'a', metadata: { n: 1, deep: { list: [1, { x: 'y' }], on: true } } },
       { title: 'b', metadata: { n: '1', none: null } },
       { title: 'c', metadata: {} },
@@ -256,14 +256,14 @@ describe('metadata', () => {
 
   it('must be an object', async () => {
     for (const metadata of [[], 'text', 1, true]) {
-      expect((await refusal({ or: [{}, { metadata }] })).extensions.details.field).toBe('filter.or.1.metadata');
+      expect((await rejectedFilter({ or: [{}, { metadata }] })).extensions.details.field).toBe('filter.or.1.metadata');
     }
   });
 });
 
-describe('search', () => {
-  it('looks in title, label, display name, subject, key, agent id, task and any message, in any case', async () => {
-    const find = await among('needle-agent', [
+describe('the search filter', () => {
+  it('matches title, label, displayName, subject, key, agentId, task and messages, ignoring case', async () => {
+    const find = await storeForAgent('needle-agent', [
       { title: 'One Needle' },
       { title: 'b', label: 'needle b' },
       { title: 'c', displayName: 'NEEDLE' },
@@ -284,10 +284,10 @@ describe('search', () => {
   });
 });
 
-describe('the trash and superseded sessions', () => {
-  it('are left out unless the top level says of them; nested, they are only tested', async () => {
+describe('trashed and superseded sessions', () => {
+  it('are excluded unless the top-level filter sets trashed or superseded; nested filters do not include them', async () => {
     const at = new Date();
-    const find = await among('fates', [
+    const find = await storeForAgent('fates', [
       { title: 'kept' },
       { title: 'trashed', deletedAt: at },
       { title: 'superseded', supersededAt: at },
@@ -311,10 +311,12 @@ describe('the trash and superseded sessions', () => {
   });
 });
 
-describe('what would cost the database seconds to take apart', () => {
-  it('is BAD_USER_INPUT: a search of more than 1,000 characters, metadata larger than any stored', async () => {
-    expect((await refusal({ search: 'x'.repeat(1_001) })).extensions.details.field).toBe('filter.search');
-    expect((await refusal({ or: [{ metadata: { text: 'x'.repeat(65_536) } }] })).extensions.details.field).toBe('filter.or.0.metadata');
+describe('filter values that are too large', () => {
+  it('return BAD_USER_INPUT: a search of more than 1,000 characters, metadata of more than 64 KiB', async () => {
+    expect((await rejectedFilter({ search: 'x'.repeat(1_001) })).extensions.details.field).toBe('filter.search');
+    expect((await rejectedFilter({ or: [{ metadata: { text: 'x'.repeat(65_536) } }] })).extensions.details.field).toBe(
+      'filter.or.0.metadata',
+    );
     (await app.gql(SESSIONS, { filter: { search: '😀'.repeat(1_000) } })).expectOk();
     const messages = 'query ($search: String) { sessions { nodes { messages(filter: { search: $search }) { totalCount } } } }';
     const { extensions } = (await app.gql(messages, { search: 'x'.repeat(1_001) })).expectError('BAD_USER_INPUT');
@@ -322,13 +324,13 @@ describe('what would cost the database seconds to take apart', () => {
   });
 });
 
-describe('texts Postgres could not hold', () => {
-  it('are BAD_USER_INPUT wherever they stand', async () => {
-    expect((await refusal({ or: [{ title: { contains: 'a\0b' } }] })).extensions.details.field).toBe('filter.or.0.title.contains');
-    await refusal({ search: '\ud800' });
-    await refusal({ tags: ['ok', '\0'] });
-    await refusal({ metadata: { a: [{ '\0': 1 }] } });
-    await refusal({ id: { in: ['\0'] } });
-    await refusal({ parentId: '\udc00' });
+describe('filter values with NUL or lone surrogates', () => {
+  it('return BAD_USER_INPUT in every field', async () => {
+    expect((await rejectedFilter({ or: [{ title: { contains: 'a\0b' } }] })).extensions.details.field).toBe('filter.or.0.title.contains');
+    await rejectedFilter({ search: '\ud800' });
+    await rejectedFilter({ tags: ['ok', '\0'] });
+    await rejectedFilter({ metadata: { a: [{ '\0': 1 }] } });
+    await rejectedFilter({ id: { in: ['\0'] } });
+    await rejectedFilter({ parentId: '\udc00' });
   });
 });

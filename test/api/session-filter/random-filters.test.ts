@@ -6,7 +6,7 @@ import { type FilterInput, selectSessions } from './reference-filter.ts';
 import { clearSessions, type StoredSession, storeSessions } from './stored-session.ts';
 
 const SEEDS = [1, 2, 3, 4];
-/** No more than one page takes. */
+/** Fits in one page. */
 const SESSIONS = 90;
 const FILTERS = 60;
 
@@ -17,7 +17,7 @@ const LISTS = /* GraphQL */ `
   }
 `;
 
-interface Listed {
+interface SessionPage {
   readonly totalCount: number;
   readonly nodes: readonly { readonly sessionId: string }[];
 }
@@ -30,30 +30,31 @@ beforeAll(async () => {
 
 const sorted = (ids: readonly string[]) => ids.toSorted();
 
-async function expectAsReference(sessions: readonly StoredSession[], filter: FilterInput): Promise<number> {
-  const data = (await app.gql<{ sessions: Listed; agent: { sessions: Listed } | null }>(LISTS, { filter })).expectOk();
+/** Compares the server's result with the reference implementation. Returns the number of matching sessions. */
+async function expectReferenceResult(sessions: readonly StoredSession[], filter: FilterInput): Promise<number> {
+  const data = (await app.gql<{ sessions: SessionPage; agent: { sessions: SessionPage } | null }>(LISTS, { filter })).expectOk();
   const expected = selectSessions(sessions, filter);
-  const told = JSON.stringify(filter);
-  for (const [list, wanted] of [
+  const filterText = JSON.stringify(filter);
+  for (const [list, expectedSessions] of [
     [data.sessions, expected],
     [data.agent?.sessions, expected.filter(session => session.agentId === 'coder')],
   ] as const) {
-    expect(sorted(list?.nodes.map(node => node.sessionId) ?? []), told).toEqual(sorted(wanted.map(session => session.id)));
-    expect(list?.totalCount, told).toBe(wanted.length);
+    expect(sorted(list?.nodes.map(node => node.sessionId) ?? []), filterText).toEqual(sorted(expectedSessions.map(session => session.id)));
+    expect(list?.totalCount, filterText).toBe(expectedSessions.length);
   }
   return expected.length;
 }
 
 describe('random filters on random sessions', () => {
-  it.each(SEEDS)('select what the reference evaluator selects (seed %i)', async seed => {
+  it.each(SEEDS)('match the same sessions as the reference implementation (seed %i)', async seed => {
     const random = createRandomSource(seed, 1);
     const sessions = randomSessions(random, SESSIONS);
     await clearSessions(app.databaseUrl);
     await storeSessions(app.databaseUrl, sessions);
     const sizes: number[] = [];
     for (let index = 0; index < FILTERS; index += 1)
-      sizes.push(await expectAsReference(sessions, randomFilter(random, sessions, index % 4)));
-    // Filters that select all or nothing would show little.
+      sizes.push(await expectReferenceResult(sessions, randomFilter(random, sessions, index % 4)));
+    // Filters that match all or no sessions would prove little.
     expect(sizes.filter(size => size > 0 && size < SESSIONS / 2).length).toBeGreaterThan(FILTERS / 4);
   });
 });

@@ -2,7 +2,7 @@ import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { type FilterInput, TEXT_FIELDS, TIME_FIELDS } from './reference-filter.ts';
 import { type StoredSession, storedSession } from './stored-session.ts';
 
-/** Few enough to meet often; with what is special in LIKE patterns, in SQL, in JSON and in the case of letters. */
+/** A few texts, so that values repeat. They contain special characters of LIKE patterns, SQL and JSON, and letters with special case rules. */
 const TEXTS = [
   'alpha',
   'ALPHA beta',
@@ -78,7 +78,7 @@ const METADATA_PARTS = [
 const START = Date.UTC(2026, 0, 1);
 const MINUTE = 60_000;
 
-/** Few instants, so that bounds and equal sort values are met. */
+/** Returns one of a few instants, so that values repeat and equal the bounds of filters. */
 function randomInstant(random: RandomSource): Date {
   return new Date(START + random.integer(0, 12) * MINUTE);
 }
@@ -92,20 +92,20 @@ function maybe<Value>(random: RandomSource, probability: number, value: () => Va
   return random.chance(probability) ? value() : null;
 }
 
-function some<Value>(random: RandomSource, choices: readonly [Value, ...Value[]], most: number): Value[] {
-  return Array.from({ length: random.integer(0, most) }, () => random.pick(choices));
+function randomList<Value>(random: RandomSource, choices: readonly [Value, ...Value[]], max: number): Value[] {
+  return Array.from({ length: random.integer(0, max) }, () => random.pick(choices));
 }
 
-/** Sessions in which every column is now null, now not, now as another's. */
+/** Builds sessions in which every column is sometimes null and sometimes equal to that of another session. */
 export function randomSessions(random: RandomSource, count: number): StoredSession[] {
   const sessions: StoredSession[] = [];
   const labels = new Set<string>();
   for (let index = 0; index < count; index += 1) {
     const agentId = random.pick(['main', 'coder', 'ops']);
     const label = maybe(random, 0.4, () => random.pick(TEXTS));
-    // Unique per agent.
-    const freeLabel = label === null || labels.has(`${agentId} ${label}`) ? null : label;
-    labels.add(`${agentId} ${freeLabel}`);
+    // A label must be unique per agent.
+    const uniqueLabel = label === null || labels.has(`${agentId} ${label}`) ? null : label;
+    labels.add(`${agentId} ${uniqueLabel}`);
     const earlier = sessions[random.integer(0, sessions.length)];
     sessions.push(
       storedSession({
@@ -117,11 +117,11 @@ export function randomSessions(random: RandomSource, count: number): StoredSessi
         type: random.pick(['chat', 'cron', 'Chat']),
         status: random.pick(STATUSES),
         title: random.pick(TEXTS),
-        label: freeLabel,
+        label: uniqueLabel,
         displayName: maybe(random, 0.2, () => random.pick(TEXTS)),
         subject: maybe(random, 0.2, () => random.pick(TEXTS)),
         category: maybe(random, 0.5, () => random.pick(TEXTS)),
-        tags: some(random, TAGS, 3),
+        tags: randomList(random, TAGS, 3),
         channel: maybe(random, 0.5, () => random.pick(TEXTS)),
         nodeId: maybe(random, 0.5, () => random.pick(TEXTS)),
         priority: random.pick(PRIORITIES),
@@ -139,14 +139,14 @@ export function randomSessions(random: RandomSource, count: number): StoredSessi
         supersededAt: maybe(random, 0.2, () => randomInstant(random)),
         deletedAt: maybe(random, 0.2, () => randomInstant(random)),
         totalTokens: random.pick([0, 1, 5, 2 ** 40]),
-        messages: some(random, TEXTS, 3),
+        messages: randomList(random, TEXTS, 3),
       }),
     );
   }
   return sessions;
 }
 
-/** A filter of one to three fields, with others in it down to a depth. */
+/** Builds a filter of one to three fields, with nested filters down to `depth`. */
 export function randomFilter(random: RandomSource, sessions: readonly StoredSession[], depth: number): FilterInput {
   const filter: Record<string, unknown> = {};
   const fields = random.integer(1, 3);
@@ -170,7 +170,7 @@ function randomField(random: RandomSource, sessions: readonly StoredSession[], d
     () => randomTextField(random, sessions),
     () => ({ [random.pick(TIME_FIELDS)]: randomRange(random) }),
     () => ({ [random.pick(TIME_FIELDS)]: randomRange(random) }),
-    () => ({ tags: some(random, TAGS, 2) }),
+    () => ({ tags: randomList(random, TAGS, 2) }),
     () => ({ parentId: randomId(random, sessions) }),
     () => ({ root: flag }),
     () => ({ metadata: random.pick(METADATA_PARTS) }),
@@ -202,7 +202,7 @@ function randomSet(random: RandomSource, value: () => string): object {
   return random.pick<() => object>([() => ({ eq: value() }), () => ({ in: values() }), () => ({ notIn: values() })])();
 }
 
-/** Of a session, in either form, or of none. */
+/** Returns the id of a session as global id or bare UUID, or an id that matches no session. */
 function randomId(random: RandomSource, sessions: readonly StoredSession[]): string {
   const { id } = random.pick(sessions as readonly [StoredSession, ...StoredSession[]]);
   const global = (type: string) => Buffer.from(`${type}:${id}`).toString('base64');

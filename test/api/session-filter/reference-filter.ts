@@ -1,6 +1,5 @@
 import type { StoredSession } from './stored-session.ts';
 
-/** `eq`, `in`, `notIn`. */
 interface SetInput {
   readonly eq?: string | null;
   readonly in?: readonly string[] | null;
@@ -18,7 +17,7 @@ interface RangeInput {
   readonly before?: string | null;
 }
 
-/** A SessionFilter as a client sends it. */
+/** The input type SessionFilter. */
 export interface FilterInput {
   readonly and?: readonly FilterInput[] | null;
   readonly or?: readonly FilterInput[] | null;
@@ -55,7 +54,7 @@ export interface FilterInput {
   readonly empty?: boolean | null;
 }
 
-/** Names of the fields that are filtered by text. */
+/** The names of the text fields. */
 export const TEXT_FIELDS = [
   'key',
   'agentId',
@@ -69,7 +68,7 @@ export const TEXT_FIELDS = [
   'model',
 ] as const satisfies readonly (keyof FilterInput & keyof StoredSession)[];
 
-/** Names of the fields that are filtered by a span of time. */
+/** The names of the time fields. */
 export const TIME_FIELDS = [
   'createdAt',
   'startedAt',
@@ -78,7 +77,7 @@ export const TIME_FIELDS = [
   'endedAt',
 ] as const satisfies readonly (keyof FilterInput & keyof StoredSession)[];
 
-/** The sessions a list holds under a filter, by the words of the contract. */
+/** Reference implementation of SessionFilter: returns the sessions that the contract requires in a list with the filter. */
 export function selectSessions(sessions: readonly StoredSession[], filter: FilterInput, now = new Date()): readonly StoredSession[] {
   return sessions.filter(
     session =>
@@ -89,7 +88,7 @@ export function selectSessions(sessions: readonly StoredSession[], filter: Filte
 }
 
 function matches(session: StoredSession, filter: FilterInput, now: Date): boolean {
-  const is = (wanted: boolean | null | undefined, actual: boolean) => wanted == null || wanted === actual;
+  const isOrUnset = (expected: boolean | null | undefined, actual: boolean) => expected == null || expected === actual;
   return (
     (filter.and == null || filter.and.every(part => matches(session, part, now))) &&
     (filter.or == null || filter.or.some(part => matches(session, part, now))) &&
@@ -102,19 +101,19 @@ function matches(session: StoredSession, filter: FilterInput, now: Date): boolea
     TIME_FIELDS.every(field => matchesRange(session[field], filter[field])) &&
     (filter.tags == null || filter.tags.every(tag => session.tags.includes(tag))) &&
     (filter.parentId == null || (session.parentId !== null && bareId(filter.parentId) === session.parentId)) &&
-    is(filter.root, session.parentId === null) &&
+    isOrUnset(filter.root, session.parentId === null) &&
     (filter.metadata == null || containsJson(session.metadata, filter.metadata)) &&
     (filter.search == null || isFound(session, filter.search)) &&
     (filter.activeWithinMinutes == null || session.lastActivityAt.getTime() >= now.getTime() - filter.activeWithinMinutes * 60_000) &&
-    is(filter.archived, session.archivedAt !== null) &&
-    is(filter.pinned, session.pinnedAt !== null) &&
-    is(filter.superseded, session.supersededAt !== null) &&
-    is(filter.trashed, session.deletedAt !== null) &&
-    is(filter.empty, session.messages.length === 0)
+    isOrUnset(filter.archived, session.archivedAt !== null) &&
+    isOrUnset(filter.pinned, session.pinnedAt !== null) &&
+    isOrUnset(filter.superseded, session.supersededAt !== null) &&
+    isOrUnset(filter.trashed, session.deletedAt !== null) &&
+    isOrUnset(filter.empty, session.messages.length === 0)
   );
 }
 
-/** The UUID a global or bare id names, null where it names none. */
+/** Returns the UUID of a global or bare session id; null if it is malformed. */
 function bareId(id: string): string | null {
   const decoded = /^Session:(.*)$/.exec(Buffer.from(id, 'base64').toString())?.[1] ?? id;
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(decoded) ? decoded.toLowerCase() : null;
@@ -126,9 +125,9 @@ function matchesSet(
   read: (wanted: string) => string | null = text => text,
 ): boolean {
   if (filter == null) return true;
-  const among = (list: readonly string[]) => value !== null && list.some(wanted => read(wanted) === value);
+  const isIn = (list: readonly string[]) => value !== null && list.some(wanted => read(wanted) === value);
   return (
-    (filter.eq == null || among([filter.eq])) && (filter.in == null || among(filter.in)) && (filter.notIn == null || !among(filter.notIn))
+    (filter.eq == null || isIn([filter.eq])) && (filter.in == null || isIn(filter.in)) && (filter.notIn == null || !isIn(filter.notIn))
   );
 }
 
@@ -158,7 +157,7 @@ function isFound(session: StoredSession, term: string): boolean {
   return [title, label, displayName, subject, key, agentId, task, ...messages].some(text => containsText(text, term));
 }
 
-/** Postgres' `@>` for documents that are objects. */
+/** The operator `@>` of Postgres for JSON objects. */
 function containsJson(whole: unknown, part: unknown): boolean {
   if (Array.isArray(part)) return Array.isArray(whole) && part.every(item => whole.some(candidate => containsJson(candidate, item)));
   if (isObject(part)) {

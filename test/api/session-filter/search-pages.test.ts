@@ -30,7 +30,7 @@ interface Page {
   };
 }
 
-/** More sessions and messages than are looked through at once; some sessions so long that their hits lie far back. */
+/** Builds more sessions and messages than one search batch covers. Some sessions have so many messages that their hits are in a later batch. */
 function searchedSessions(): readonly StoredSession[] {
   const random = createRandomSource(3, 9);
   const word = () =>
@@ -40,15 +40,15 @@ function searchedSessions(): readonly StoredSession[] {
       ['filler', 200],
     ]);
   return Array.from({ length: SESSIONS }, (_, index) => {
-    const long = index % 40 === 7;
-    const messages = Array.from({ length: long ? 450 : random.integer(0, 20) }, word);
+    const isLong = index % 40 === 7;
+    const messages = Array.from({ length: isLong ? 450 : random.integer(0, 20) }, word);
     return storedSession({
       agentId: index % 2 === 0 ? 'even' : 'odd',
       title: random.chance(0.02) ? `common ${index}` : `Session ${index}`,
       createdAt: new Date(START + random.integer(0, 100) * 60_000),
       lastActivityAt: new Date(START + random.integer(0, 100) * 60_000),
-      // Of the long ones, some have their only hit at the beginning, some none at all.
-      messages: long
+      // Half of the long sessions have their only hit in the first message, the others have none.
+      messages: isLong
         ? messages.map((text, position) => (position === 0 && index % 80 === 7 ? 'common seldom' : text.replace(/common|seldom/, 'filler')))
         : messages,
       deletedAt: random.chance(0.05) ? new Date(START) : null,
@@ -84,16 +84,16 @@ const FILTERS: readonly FilterInput[] = [
   { search: 'common', not: { search: 'seldom' } },
 ];
 
-describe('a search of sessions, page by page', () => {
+describe('pages of sessions with a search filter', () => {
   it.each(FILTERS.map(filter => [JSON.stringify(filter), filter] as const))(
-    'finds what the reference finds, in order: %s',
+    'contain the sessions of the reference implementation, in order: %s',
     async (_, filter) => {
       for (const [orderBy, compare] of ORDERS) {
-        const wanted = selectSessions(sessions, filter)
+        const expectedIds = selectSessions(sessions, filter)
           .toSorted(compare)
           .map(session => session.id);
-        const { sessions: none } = (await app.gql<Page>(PAGE, { filter, first: 0, count: true })).expectOk();
-        expect(none.totalCount).toBe(wanted.length);
+        const { sessions: emptyPage } = (await app.gql<Page>(PAGE, { filter, first: 0, count: true })).expectOk();
+        expect(emptyPage.totalCount).toBe(expectedIds.length);
         for (const [size, forwards] of [
           [7, true],
           [50, true],
@@ -110,13 +110,13 @@ describe('a search of sessions, page by page', () => {
             cursor = forwards ? pageInfo.endCursor : pageInfo.startCursor;
             more = forwards ? pageInfo.hasNextPage : pageInfo.hasPreviousPage;
           }
-          expect(shown).toEqual(wanted);
+          expect(shown).toEqual(expectedIds);
         }
       }
     },
   );
 
-  it('takes one statement a page, and one for the total', async () => {
+  it('need one statement, and one more for totalCount', async () => {
     const answer = await app.gql(PAGE, { filter: { search: 'common' }, first: 5, count: true });
     answer.expectOk();
     expect(answer.sql).toHaveLength(2);

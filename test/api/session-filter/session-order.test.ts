@@ -24,14 +24,14 @@ const PREVIOUS = /* GraphQL */ `
 
 const PRIORITIES = ['LOW', 'NORMAL', 'HIGH', 'CRITICAL'];
 
-/** The root collation, as Postgres has it in "und-x-icu"; texts it holds for equal differ by their bytes. */
+/** The root collation, like "und-x-icu" in Postgres. Texts that it treats as equal are ordered by their bytes. */
 const collator = new Intl.Collator('und');
 const compareTexts = (a: string, b: string) => collator.compare(a, b) || Buffer.compare(Buffer.from(a), Buffer.from(b));
 const time = (instant: Date | null) => instant?.getTime() ?? Number.POSITIVE_INFINITY;
 const compareNumbers = (a: number, b: number) => (a === b ? 0 : a < b ? -1 : 1);
 const compareIds = (a: StoredSession, b: StoredSession) => (a.id < b.id ? -1 : 1);
 
-/** Rising order of each field, by the words of the contract. */
+/** The ascending order of each field that the contract requires. */
 const COMPARE = {
   CREATED_AT: (a: StoredSession, b: StoredSession) => compareNumbers(time(a.createdAt), time(b.createdAt)),
   STARTED_AT: (a: StoredSession, b: StoredSession) => compareNumbers(time(a.startedAt), time(b.startedAt)),
@@ -46,16 +46,16 @@ const COMPARE = {
 
 const FIELDS = Object.keys(COMPARE) as [OrderInput['field'], ...OrderInput['field'][]];
 
-/** Ids in the order asked for, the id deciding between equals in the direction of the first term. */
+/** Returns the expected order of the ids. Equal sessions are ordered by id, in the direction of the first term. */
 function sortedIds(sessions: readonly StoredSession[], orderBy: readonly OrderInput[]): string[] {
-  const turned = (direction: OrderInput['direction'], compared: number) => (direction === 'ASC' ? compared : -compared);
+  const inDirection = (direction: OrderInput['direction'], compared: number) => (direction === 'ASC' ? compared : -compared);
   return sessions
     .toSorted((a, b) => {
       for (const { field, direction } of orderBy) {
-        const compared = turned(direction, COMPARE[field](a, b));
+        const compared = inDirection(direction, COMPARE[field](a, b));
         if (compared !== 0) return compared;
       }
-      return turned(orderBy[0]?.direction, compareIds(a, b));
+      return inDirection(orderBy[0]?.direction, compareIds(a, b));
     })
     .map(session => session.id);
 }
@@ -112,9 +112,9 @@ async function idsOf(query: string, orderBy: unknown): Promise<string[]> {
 }
 
 async function expectOrder(orderBy: readonly OrderInput[]): Promise<void> {
-  const wanted = sortedIds(sessions, orderBy);
-  expect(await idsOf(FIRST, orderBy), 'first').toEqual(wanted);
-  expect(await idsOf(LAST, orderBy), 'last').toEqual(wanted);
+  const expectedIds = sortedIds(sessions, orderBy);
+  expect(await idsOf(FIRST, orderBy), 'first').toEqual(expectedIds);
+  expect(await idsOf(LAST, orderBy), 'last').toEqual(expectedIds);
   const forwards: string[] = [];
   for (let after: string | null = null, more = true; more; ) {
     const { nodes, pageInfo }: Page['sessions'] = (await app.gql<Page>(NEXT, { orderBy, after })).expectOk().sessions;
@@ -122,7 +122,7 @@ async function expectOrder(orderBy: readonly OrderInput[]): Promise<void> {
     after = pageInfo.endCursor;
     more = pageInfo.hasNextPage;
   }
-  expect(forwards, 'walked forwards').toEqual(wanted);
+  expect(forwards, 'pages forwards').toEqual(expectedIds);
   const backwards: string[] = [];
   for (let before: string | null = null, more = true; more; ) {
     const { nodes, pageInfo }: Page['sessions'] = (await app.gql<Page>(PREVIOUS, { orderBy, before })).expectOk().sessions;
@@ -130,28 +130,29 @@ async function expectOrder(orderBy: readonly OrderInput[]): Promise<void> {
     before = pageInfo.startCursor;
     more = pageInfo.hasPreviousPage;
   }
-  expect(backwards, 'walked backwards').toEqual(wanted);
+  expect(backwards, 'pages backwards').toEqual(expectedIds);
 }
 
-describe('SessionOrder', () => {
-  it.each(FIELDS.flatMap(field => [[field, 'ASC'] as const, [field, 'DESC'] as const]))('by %s %s, walked both ways', (field, direction) =>
-    expectOrder([{ field, direction }]),
+describe('the orderBy argument of sessions', () => {
+  it.each(FIELDS.flatMap(field => [[field, 'ASC'] as const, [field, 'DESC'] as const]))(
+    'sorts by %s %s, in pages of both directions',
+    (field, direction) => expectOrder([{ field, direction }]),
   );
 
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])('by up to three terms in any directions, walked both ways (seed %i)', async seed => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('sorts by two or three terms in any directions, in pages of both directions (seed %i)', async seed => {
     const random = createRandomSource(seed, 2);
     const terms = random.integer(2, 3);
     await expectOrder(Array.from({ length: terms }, () => ({ field: random.pick(FIELDS), direction: random.pick(['ASC', 'DESC']) })));
   });
 
-  it('falls where the direction is left out, and by last activity where no order is given', async () => {
+  it('defaults to descending, and to LAST_ACTIVITY_AT if no order is given', async () => {
     expect(await idsOf(FIRST, [{ field: 'CREATED_AT' }])).toEqual(sortedIds(sessions, [{ field: 'CREATED_AT', direction: 'DESC' }]));
     expect(await idsOf(FIRST, [{ field: 'CREATED_AT', direction: null }])).toEqual(sortedIds(sessions, [{ field: 'CREATED_AT' }]));
     const byActivity = sortedIds(sessions, [{ field: 'LAST_ACTIVITY_AT', direction: 'DESC' }]);
     for (const orderBy of [undefined, null, []]) expect(await idsOf(FIRST, orderBy)).toEqual(byActivity);
   });
 
-  it('takes a single term for a list, and at most three', async () => {
+  it('accepts a single term in place of a list, and returns BAD_USER_INPUT for more than three terms', async () => {
     expect(await idsOf(FIRST, { field: 'TITLE', direction: 'ASC' })).toEqual(sortedIds(sessions, [{ field: 'TITLE', direction: 'ASC' }]));
     const terms = Array.from({ length: 4 }, () => ({ field: 'TITLE' }));
     expect((await app.gql(FIRST, { orderBy: terms })).expectError('BAD_USER_INPUT').extensions.details.field).toBe('orderBy');

@@ -2,16 +2,16 @@ import { expect } from 'vitest';
 import { applyListEvent } from '../../../docs/examples/live-list.ts';
 import type { TestApp } from '../../support/app.ts';
 
-/** Which list, as a client asks for it. */
+/** The arguments of a `sessionList` subscription. */
 export interface ListArguments {
   readonly filter?: Readonly<Record<string, unknown>>;
   readonly orderBy?: readonly { readonly field: string; readonly direction?: 'ASC' | 'DESC' }[];
   readonly first?: number;
-  /** Whether the total is selected; true where left out. */
+  /** Whether the subscription selects `total`. Default: true. */
   readonly total?: boolean;
 }
 
-/** A session with the fields that are compared. */
+/** A session with the fields that the tests compare. */
 export type Row = Readonly<Record<string, unknown>> & { readonly sessionId: string };
 
 interface Change {
@@ -35,7 +35,7 @@ const ROW = `sessionId title status label priority tags metadata messageCount ve
 const PARAMETERS = '$filter: SessionFilter, $orderBy: [SessionOrder!], $first: Int';
 const ARGUMENTS = 'filter: $filter, orderBy: $orderBy, first: $first';
 
-/** The subscription to a list. */
+/** Returns the document of a `sessionList` subscription. */
 export function listSubscription(withTotal = true): string {
   return `subscription (${PARAMETERS}) { sessionList(${ARGUMENTS}) { cursor ${withTotal ? 'total' : ''}
     snapshot { ${ROW} } changes { type sessionId fromIndex toIndex node { ${ROW} } } } }`;
@@ -46,17 +46,17 @@ interface ListContent {
   readonly total: number | undefined;
 }
 
-/** A list kept up to date from its events, as a client would. */
+/** A list that is kept current from its events, as in a client. */
 export interface LiveList {
   readonly content: ListContent;
-  /** All events so far. */
+  /** All events received so far. */
   readonly events: readonly ListEvent[];
-  /** Waits until the list is what the query gives. @throws Error where an event was none that fits, or it never becomes so */
+  /** Waits until the list equals the result of the query. @throws Error if an event was inconsistent or the list does not become equal */
   settle(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Watches a list over WebSocket; the first event is in by then. */
+/** Subscribes to a list over WebSocket. Resolves after the first event. */
 export async function watchList(app: TestApp, { total: withTotal = true, ...list }: ListArguments): Promise<LiveList> {
   const stream = await app.subscribe<{ sessionList: ListEvent }>(listSubscription(withTotal), list);
   const events: ListEvent[] = [];
@@ -64,9 +64,9 @@ export async function watchList(app: TestApp, { total: withTotal = true, ...list
   let failure: unknown = null;
   let closed = false;
 
-  function take(event: ListEvent): void {
+  function applyEvent(event: ListEvent): void {
     expect(event.snapshot === null).toBe(events.length > 0);
-    checkSteps(content.rows, event);
+    checkChanges(content.rows, event);
     const rows = applyListEvent(content.rows, event);
     expect(rows.length).toBeLessThanOrEqual(list.first ?? 20);
     expect(new Set(rows.map(({ sessionId }) => sessionId)).size).toBe(rows.length);
@@ -75,10 +75,10 @@ export async function watchList(app: TestApp, { total: withTotal = true, ...list
     events.push(event);
   }
 
-  take((await stream.next()).sessionList);
+  applyEvent((await stream.next()).sessionList);
   const following = (async () => {
     try {
-      for (;;) take((await stream.next()).sessionList);
+      for (;;) applyEvent((await stream.next()).sessionList);
     } catch (error) {
       if (!closed) failure = error;
     }
@@ -111,13 +111,13 @@ export async function watchList(app: TestApp, { total: withTotal = true, ...list
   };
 }
 
-/** Every step must fit the list that the steps before it leave, and have the parts of its type. */
-function checkSteps(rows: readonly Row[], { snapshot, changes }: ListEvent): void {
+/** Checks that each change has the fields of its type and fits the list that the previous changes leave. */
+function checkChanges(rows: readonly Row[], { snapshot, changes }: ListEvent): void {
   if (snapshot !== null) expect(changes).toEqual([]);
   const ids = rows.map(({ sessionId }) => sessionId);
   for (const { type, sessionId, fromIndex, toIndex, node } of changes) {
-    const parts = { type, from: fromIndex !== null, to: toIndex !== null, node: node?.sessionId };
-    expect(parts).toEqual({ type, from: type !== 'ADDED', to: type !== 'REMOVED', node: type === 'REMOVED' ? undefined : sessionId });
+    const actual = { type, from: fromIndex !== null, to: toIndex !== null, node: node?.sessionId };
+    expect(actual).toEqual({ type, from: type !== 'ADDED', to: type !== 'REMOVED', node: type === 'REMOVED' ? undefined : sessionId });
     expect(ids.indexOf(sessionId)).toBe(fromIndex ?? -1);
     if (fromIndex !== null) ids.splice(fromIndex, 1);
     if (toIndex !== null) {

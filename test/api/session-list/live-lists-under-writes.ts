@@ -3,7 +3,7 @@ import type { TestApp } from '../../support/app.ts';
 import { type ListArguments, watchList } from './live-list.ts';
 import { randomMutations } from './random-mutations.ts';
 
-/** What is run, and how often the lists are compared with the query meanwhile. */
+/** The number of random mutations and writers, and in how many rounds the lists are compared with the query. */
 interface LiveListRun {
   readonly seed: number;
   readonly mutations: number;
@@ -11,7 +11,7 @@ interface LiveListRun {
   readonly writers: number;
 }
 
-/** Lists by every kind of filter, over each kind of order, long and short. */
+/** Lists with various filters, orders and sizes. */
 function lists(parentId: string): readonly ListArguments[] {
   return [
     { first: 1 },
@@ -33,17 +33,17 @@ function lists(parentId: string): readonly ListArguments[] {
   ];
 }
 
-/** Writes at random and holds every list against the query, each time all writers pause. @returns how many events there were */
+/** Runs random mutations and compares every list with the query after each round. Returns the number of events. */
 export async function runLiveLists(app: TestApp, { seed, mutations, rounds, writers }: LiveListRun): Promise<number> {
-  const writing = randomMutations(app, { seed, writers });
+  const randomWriters = randomMutations(app, { seed, writers });
   const before = Math.ceil(mutations / 10);
-  await writing.run(before);
-  const live = await Promise.all(lists(String(writing.sessions[0]?.id)).map(list => watchList(app, list)));
+  await randomWriters.run(before);
+  const live = await Promise.all(lists(String(randomWriters.sessions[0]?.id)).map(list => watchList(app, list)));
   for (let round = 1; round <= rounds; round += 1) {
-    await writing.run(Math.ceil((mutations - before) / rounds));
+    await randomWriters.run(Math.ceil((mutations - before) / rounds));
     await Promise.all(live.map(list => list.settle()));
   }
-  // A list that nothing ever happens to would show little.
+  // A list without changes would prove little.
   for (const { events } of live) expect(events.length).toBeGreaterThan(1);
   const total = live.reduce((sum, { events }) => sum + events.length, 0);
   await Promise.all(live.map(list => list.close()));

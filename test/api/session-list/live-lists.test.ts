@@ -7,8 +7,8 @@ beforeAll(async () => {
   app = await startTestApp();
 });
 
-describe('live lists', () => {
-  it('are what the query gives after 1,000 random mutations by several writers, and at every pause', async () => {
+describe('sessionList during random mutations', () => {
+  it('keeps 16 lists equal to the query at five points of 1,000 random mutations by eight writers', async () => {
     expect(await runLiveLists(app, { seed: 1, mutations: 1_000, rounds: 5, writers: 8 })).toBeGreaterThan(100);
   }, 300_000);
 });

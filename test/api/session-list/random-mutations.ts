@@ -1,14 +1,14 @@
 import { createRandomSource, type RandomSource } from '../../../scripts/seed/random-source.ts';
 import type { TestApp } from '../../support/app.ts';
 
-/** What must stay in the texts for a search to have something to find. */
+/** Titles and contents. Some contain `needle`, which the search filters look for. */
 const TEXTS = ['alpha', 'beta', 'needle', 'a needle in the hay', 'gamma', 'delta'] as const;
 const AGENTS = ['main', 'coder'] as const;
 const TAGS = ['red', 'green', 'blue'] as const;
 const PRIORITIES = ['LOW', 'NORMAL', 'HIGH', 'CRITICAL'] as const;
 
-/** Refusals that random calls run into. */
-const EXPECTED = new Set([
+/** Errors that random mutations may return. */
+const EXPECTED_ERRORS = new Set([
   'SESSION_NOT_FOUND',
   'MESSAGE_NOT_FOUND',
   'SESSION_ENDED',
@@ -23,15 +23,15 @@ interface KnownSession {
   readonly messages: string[];
 }
 
-/** Writers that share what they know of the sessions there are. */
+/** Writers that share the ids of the sessions they created. */
 export interface RandomMutations {
-  /** Of some sessions, in the order they were made: there are always a few. */
+  /** The sessions that still exist, in the order of their creation. */
   readonly sessions: readonly KnownSession[];
-  /** Runs so many mutations, spread over the writers; some of them are refused. @throws Error for a refusal that random input does not explain */
+  /** Runs `count` mutations, distributed over the writers. Some of them fail. @throws Error for an error that random input does not explain */
   run(count: number): Promise<void>;
 }
 
-/** Writers with a random source each. @param seed the same seed gives each writer the same choices */
+/** Creates writers with one random source each. @param seed the same seed gives each writer the same choices */
 export function randomMutations(app: TestApp, { seed, writers }: { readonly seed: number; readonly writers: number }): RandomMutations {
   const sessions: KnownSession[] = [];
   const sources = Array.from({ length: writers }, (_, index) => createRandomSource(seed, index + 1));
@@ -43,7 +43,7 @@ export function randomMutations(app: TestApp, { seed, writers }: { readonly seed
       { input },
     );
     const [error] = errors ?? [];
-    if (error !== undefined && !EXPECTED.has(String(error.extensions.code))) throw new Error(`${field}: ${JSON.stringify(error)}`);
+    if (error !== undefined && !EXPECTED_ERRORS.has(String(error.extensions.code))) throw new Error(`${field}: ${JSON.stringify(error)}`);
     return data?.[field] ?? null;
   }
 
@@ -67,7 +67,7 @@ export function randomMutations(app: TestApp, { seed, writers }: { readonly seed
     return sessions[random.integer(0, Math.max(0, sessions.length - 1))];
   }
 
-  /** The first one often, so that it has children to watch. */
+  /** Often returns the first session, so that the list of its children changes. */
   function pickParent(random: RandomSource): KnownSession | undefined {
     return random.chance(0.5) ? sessions[0] : pickSession(random);
   }
@@ -106,7 +106,7 @@ export function randomMutations(app: TestApp, { seed, writers }: { readonly seed
     const session = pickSession(random);
     if (session === undefined || sessions.length < 5) return create(random);
     const { id, messages } = session;
-    // The first one stays.
+    // The first session is never deleted, because a list filters by its children.
     const kind =
       session === sessions[0]
         ? 'append'
@@ -146,9 +146,9 @@ export function randomMutations(app: TestApp, { seed, writers }: { readonly seed
   return {
     sessions,
     async run(count) {
-      let left = count;
+      let remaining = count;
       const write = async (random: RandomSource): Promise<void> => {
-        while (left-- > 0) await step(random);
+        while (remaining-- > 0) await step(random);
       };
       await Promise.all(sources.map(write));
     },

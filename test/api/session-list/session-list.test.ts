@@ -18,19 +18,19 @@ beforeAll(async () => {
 });
 
 async function create(input: Readonly<Record<string, unknown>> = {}): Promise<string> {
-  const made = await app.gql<{ createSession: { session: { sessionId: string } } }>(CREATE, { input });
-  return made.expectOk().createSession.session.sessionId;
+  const created = await app.gql<{ createSession: { session: { sessionId: string } } }>(CREATE, { input });
+  return created.expectOk().createSession.session.sessionId;
 }
 
-async function run(mutation: string, variables: Record<string, unknown>): Promise<void> {
+async function mutate(mutation: string, variables: Record<string, unknown>): Promise<void> {
   (await app.gql(mutation, variables)).expectOk();
 }
 
-/** Readings of live lists since the statements were last forgotten. */
-const readings = () => app.sql.filter(({ sql }) => sql.includes('xmin'));
+/** The statements that read a live list since the last `resetSql`. */
+const listReads = () => app.sql.filter(({ sql }) => sql.includes('xmin'));
 
 describe('sessionList', () => {
-  it('begins with what the query gives, and follows a session through all that becomes of it', async () => {
+  it('starts with the result of the query and delivers every kind of change to a session', async () => {
     const category = randomUUID();
     const [first, second, third] = [await create({ category }), await create({ category }), await create({ category })];
     const list = await watchList(app, { filter: { category: { eq: category } }, first: 2, orderBy: [{ field: 'LAST_ACTIVITY_AT' }] });
@@ -39,7 +39,7 @@ describe('sessionList', () => {
     expect([shown(), list.content.total]).toEqual([[third, second], 3]);
 
     const steps: readonly (readonly [string, Record<string, unknown>, readonly string[], number, readonly object[]])[] = [
-      // Up from beyond the last place.
+      // A session beyond the end of the list moves to the top.
       [
         APPEND,
         { id: first, content: 'x' },
@@ -50,7 +50,7 @@ describe('sessionList', () => {
           { type: 'ADDED', toIndex: 0 },
         ],
       ],
-      // Another moves up.
+      // A session is deleted and the next one takes its place.
       [
         DELETE,
         { id: first },
@@ -74,7 +74,7 @@ describe('sessionList', () => {
       [UPDATE, { input: { id: third, title: 'renamed' } }, [first, third], 3, [{ type: 'UPDATED', fromIndex: 1, toIndex: 1 }]],
       [APPEND, { id: third, content: 'x' }, [third, first], 3, [{ type: 'UPDATED', fromIndex: 1, toIndex: 0 }]],
       [UPDATE, { input: { id: third, category: 'other' } }, [first, second], 2, [{ type: 'REMOVED', fromIndex: 0 }, { type: 'ADDED' }]],
-      // Out of sight, but counted.
+      // A session joins at the top. Then one beyond the end of the list is deleted, which changes only the total.
       [
         UPDATE,
         { input: { id: third, category } },
@@ -90,7 +90,7 @@ describe('sessionList', () => {
     ];
     for (const [mutation, variables, ids, total, changes] of steps) {
       const before = list.events.length;
-      await run(mutation, variables);
+      await mutate(mutation, variables);
       await list.settle();
       expect([shown(), list.content.total]).toEqual([ids, total]);
       expect(list.events.slice(before)).toMatchObject([{ changes }]);
@@ -98,19 +98,19 @@ describe('sessionList', () => {
     await list.close();
   });
 
-  it('follows what the filter reads of messages and of parents', async () => {
+  it('updates when messages or parents change that the filter depends on', async () => {
     const parentId = await create();
     const needle = randomUUID();
     const child = await create();
     const found = await watchList(app, { filter: { search: needle } });
     const children = await watchList(app, { filter: { parentId }, total: false });
-    await run(APPEND, { id: child, content: `the ${needle}` });
-    await run(UPDATE, { input: { id: child, parentId } });
+    await mutate(APPEND, { id: child, content: `the ${needle}` });
+    await mutate(UPDATE, { input: { id: child, parentId } });
     for (const list of [found, children]) {
       await list.settle();
       expect(list.content.rows.map(row => row.sessionId)).toEqual([child]);
     }
-    await run(DELETE, { id: parentId, permanent: true });
+    await mutate(DELETE, { id: parentId, permanent: true });
     await children.settle();
     expect(children.content.rows).toEqual([]);
     await found.settle();
@@ -119,7 +119,7 @@ describe('sessionList', () => {
     await children.close();
   });
 
-  it('follows the clock where the filter does', async () => {
+  it('updates as time passes if the filter has activeWithinMinutes', async () => {
     const category = randomUUID();
     const session = storedSession({ category, lastActivityAt: new Date(Date.now() - 55_000) });
     await storeSessions(app.databaseUrl, [session]);
@@ -131,7 +131,7 @@ describe('sessionList', () => {
     await idle.close();
   });
 
-  it('follows over server-sent events what another process wrote', async () => {
+  it('delivers changes of another server over server-sent events', async () => {
     const other = await app.startSecondServer();
     const category = randomUUID();
     const stream = await other.subscribe<{ sessionList: ListEvent }>(
@@ -150,12 +150,12 @@ describe('sessionList', () => {
     await other.close();
   });
 
-  it('has a cursor behind which the events go on', async () => {
+  it('sends a cursor from which sessionEvents continues', async () => {
     const category = randomUUID();
     const id = await create({ category });
     const list = await watchList(app, { filter: { category: { eq: category } } });
     const after = list.events[0]?.cursor;
-    await run(UPDATE, { input: { id, title: 'behind' } });
+    await mutate(UPDATE, { input: { id, title: 'behind' } });
     const stream = await app.subscribe('subscription ($after: String) { sessionEvents(after: $after) { __typename sessionId } }', {
       after,
     });
@@ -164,7 +164,7 @@ describe('sessionList', () => {
     const later = await app.subscribe('subscription ($after: String) { sessionEvents(after: $after) { __typename sessionId } }', {
       after: list.events.at(-1)?.cursor,
     });
-    await run(APPEND, { id, content: 'x' });
+    await mutate(APPEND, { id, content: 'x' });
     expect(await later.next()).toEqual({ sessionEvents: { __typename: 'MessageAddedEvent', sessionId: id } });
     for (const each of [stream, later, list]) await each.close();
   });
@@ -174,7 +174,7 @@ describe('sessionList', () => {
     [{ first: -1 }, 'BAD_USER_INPUT'],
     [{ orderBy: Array.from({ length: 4 }, () => ({ field: 'TITLE' })) }, 'BAD_USER_INPUT'],
     [{ filter: { activeWithinMinutes: 0 } }, 'BAD_USER_INPUT'],
-  ])('refuses %j with %s, as the query does', async (list, code) => {
+  ])('with %j returns %s, like the query', async (list, code) => {
     const stream = await app.subscribe(listSubscription(), list);
     expect(await stream.nextResult()).toMatchObject({ errors: [{ extensions: { code } }] });
     expect(await stream.nextResult()).toBeNull();
@@ -186,7 +186,7 @@ describe('sessionList', () => {
     ).expectError(code === 'PAGE_SIZE_TOO_LARGE' ? code : 'BAD_USER_INPUT');
   });
 
-  it('reads one list for 200 who watch it, once for each change, and counts only where asked', async () => {
+  it('reads the list once per change for 200 subscribers, and counts only if total is selected', async () => {
     const category = randomUUID();
     const id = await create({ category });
     const client = app.wsClient();
@@ -198,58 +198,58 @@ describe('sessionList', () => {
     for (const event of await next()) expect(event?.snapshot?.map(row => row.sessionId)).toEqual([id]);
     for (const title of ['one', 'two', 'three']) {
       app.resetSql();
-      await run(UPDATE, { input: { id, title } });
+      await mutate(UPDATE, { input: { id, title } });
       for (const event of await next())
         expect(event?.changes).toMatchObject([{ type: 'UPDATED', fromIndex: 0, toIndex: 0, node: { title } }]);
-      expect(readings()).toHaveLength(1);
+      expect(listReads()).toHaveLength(1);
       expect(app.sql.filter(({ sql }) => sql.includes('count('))).toEqual([]);
     }
     for (const stream of streams) await stream.return?.();
     await expect.poll(() => app.app.events.gauges().subscriptions).toBe(0);
   }, 60_000);
 
-  it('costs as much as its sessions, and as much again for changes', async () => {
+  it('costs its sessions once for snapshot and once more for changes', async () => {
     const limited = await startTestApp({ env: { MAX_QUERY_COST: '100' } });
-    const costs = async (query: string) => {
+    const errorOrOk = async (query: string) => {
       const stream = await limited.subscribe(query);
       const result = await stream.nextResult();
       await stream.close();
       return result?.errors?.[0]?.extensions ?? 'within the limit';
     };
-    expect(await costs('subscription { sessionList(first: 98) { snapshot { id } } }')).toBe('within the limit');
-    expect(await costs('subscription { sessionList(first: 99) { snapshot { id } } }')).toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
-    expect(await costs('subscription { sessionList(first: 45) { total snapshot { id } changes { type } } }')).toMatchObject({
+    expect(await errorOrOk('subscription { sessionList(first: 98) { snapshot { id } } }')).toBe('within the limit');
+    expect(await errorOrOk('subscription { sessionList(first: 99) { snapshot { id } } }')).toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
+    expect(await errorOrOk('subscription { sessionList(first: 45) { total snapshot { id } changes { type } } }')).toMatchObject({
       code: 'QUERY_TOO_COMPLEX',
     });
-    expect(await costs('subscription { sessionList(first: 44) { total snapshot { id } changes { type } } }')).toBe('within the limit');
+    expect(await errorOrOk('subscription { sessionList(first: 44) { total snapshot { id } changes { type } } }')).toBe('within the limit');
     await limited.close();
   });
 });
 
 describe('sessionList of a key bound to an agent', () => {
-  it('shows no other agent, and is not read for what happens to them', async () => {
-    const locked = await startTestApp();
-    const admin = await makeKey(locked, { scope: 'ADMIN' });
-    const bound = await makeKey(locked, { scope: 'READ', agentIds: ['a'], by: admin.secret });
-    const make = async (agentId: string) =>
+  it('shows no sessions of other agents and is not read again when they change', async () => {
+    const secured = await startTestApp();
+    const admin = await makeKey(secured, { scope: 'ADMIN' });
+    const bound = await makeKey(secured, { scope: 'READ', agentIds: ['a'], by: admin.secret });
+    const createAsAdmin = async (agentId: string) =>
       (
-        await locked.gql<{ createSession: { session: { sessionId: string } } }>(CREATE, { input: { agentId } }, { headers: admin.headers })
+        await secured.gql<{ createSession: { session: { sessionId: string } } }>(CREATE, { input: { agentId } }, { headers: admin.headers })
       ).expectOk().createSession.session.sessionId;
-    const own = await make('a');
-    const foreign = await make('b');
-    const stream = await locked.subscribe<{ sessionList: ListEvent }>(
+    const own = await createAsAdmin('a');
+    const foreign = await createAsAdmin('b');
+    const stream = await secured.subscribe<{ sessionList: ListEvent }>(
       listSubscription(),
       {},
       { authorization: String(bound.headers.authorization) },
     );
     expect((await stream.next()).sessionList).toMatchObject({ total: 1, snapshot: [{ sessionId: own }] });
-    locked.resetSql();
-    await locked.gql(UPDATE, { input: { id: foreign, title: 'foreign' } }, { headers: admin.headers });
-    await make('b');
-    const another = await make('a');
+    secured.resetSql();
+    await secured.gql(UPDATE, { input: { id: foreign, title: 'foreign' } }, { headers: admin.headers });
+    await createAsAdmin('b');
+    const another = await createAsAdmin('a');
     expect((await stream.next()).sessionList).toMatchObject({ total: 2, changes: [{ type: 'ADDED', sessionId: another }] });
-    expect(locked.sql.filter(({ sql }) => sql.includes('xmin'))).toHaveLength(1);
+    expect(secured.sql.filter(({ sql }) => sql.includes('xmin'))).toHaveLength(1);
     await stream.close();
-    await locked.close();
+    await secured.close();
   });
 });

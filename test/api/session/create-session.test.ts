@@ -8,7 +8,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{1
 const ASTRAL = '𝒜';
 
 describe('createSession', () => {
-  it('takes no field at all, and fills in the defaults', async () => {
+  it('needs no field and sets the defaults', async () => {
     const session = await create();
     const { id, sessionId, createdAt } = session;
     expect(sessionId).toMatch(UUID);
@@ -64,7 +64,7 @@ describe('createSession', () => {
     expect(await api.events(sessionId)).toEqual([{ type: 'CREATED', payload: {} }]);
   });
 
-  it('takes explicit nulls for left out', async () => {
+  it('treats null like an absent field', async () => {
     const names = [
       'agentId',
       'type',
@@ -105,7 +105,7 @@ describe('createSession', () => {
     });
   });
 
-  it('keeps every field it is given, names trimmed, texts as they are', async () => {
+  it('stores every field; names are trimmed, task and prompt are not', async () => {
     const parent = await create();
     const session = await create({
       agentId: ' Work Bot ',
@@ -167,11 +167,11 @@ describe('createSession', () => {
     expect(await api.events(session.sessionId)).toEqual([{ type: 'CREATED', payload: { parentId: parent.sessionId } }]);
   });
 
-  it('is one statement, and one more for the session asked for', async () => {
+  it('needs one statement, and one more to read the session of the payload', async () => {
     const bare = await api.send('createSession', { key: 'counted' }, 'created');
     expect(bare.sql).toHaveLength(1);
-    const whole = await api.send('createSession', {}, `created session { ${SESSION.replace('parent { sessionId }', '')} }`);
-    expect(whole.sql).toHaveLength(2);
+    const complete = await api.send('createSession', {}, `created session { ${SESSION.replace('parent { sessionId }', '')} }`);
+    expect(complete.sql).toHaveLength(2);
   });
 
   it.each(
@@ -179,11 +179,11 @@ describe('createSession', () => {
       ['SPAWNING', 'ACTIVE', 'WORKING'].map(status => [status, 'OK']),
       ['STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'].map(status => [status, 'BAD_USER_INPUT']),
     ].flat(),
-  )('begins %s: %s', async (status, outcome) => {
+  )('with the status %s returns %s', async (status, outcome) => {
     expect(await outcomesOf([api.send('createSession', { status })])).toEqual([outcome]);
   });
 
-  it('shows the title given, else the display name, else the subject', async () => {
+  it('shows as title the given title, else displayName, else subject', async () => {
     const titles = { displayName: 'name', subject: 'subject' };
     expect((await create({ ...titles, title: 'given' })).title).toBe('given');
     expect((await create(titles)).title).toBe('name');
@@ -191,7 +191,7 @@ describe('createSession', () => {
   });
 });
 
-describe('the key of createSession', () => {
+describe('createSession with a key', () => {
   it.each([
     ['main', undefined, 'agent:aria:home', 'MAIN', 'aria'],
     ['home', 'work', 'agent:work:home', 'MAIN', 'work'],
@@ -206,16 +206,16 @@ describe('the key of createSession', () => {
     ['node-1', undefined, 'agent:aria:node-1', 'NODE', 'aria'],
     ['telegram:group:-100', undefined, 'agent:aria:telegram:group:-100', 'GROUP', 'aria'],
     ['dashboard:1', undefined, 'agent:aria:dashboard:1', 'DIRECT', 'aria'],
-  ])('%j of the agent %j becomes %j, of kind %s', async (key, agentId, canonical, kind, agent) => {
+  ])('%j and the agent %j stores the canonical key %j and the kind %s', async (key, agentId, canonical, kind, agent) => {
     expect(await create({ key, agentId })).toMatchObject({ key: canonical, kind, agentId: agent });
   });
 
-  it('must not disagree with the agent', async () => {
+  it('returns BAD_USER_INPUT if the key names another agent than agentId', async () => {
     const error = await expectError('createSession', { key: 'agent:work:x', agentId: 'aria' }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.agentId' });
   });
 
-  it('has at most 512 characters in its canonical form', async () => {
+  it('returns BAD_USER_INPUT for a blank key and for more than 512 characters in canonical form', async () => {
     const rest = 'x'.repeat(512 - 'agent:aria:'.length);
     expect((await create({ key: rest })).key).toHaveLength(512);
     expect((await expectError('createSession', { key: `${rest}x` }, 'BAD_USER_INPUT')).extensions.details).toMatchObject({
@@ -224,7 +224,7 @@ describe('the key of createSession', () => {
     await expectError('createSession', { key: ' ' }, 'BAD_USER_INPUT');
   });
 
-  it('is taken under any spelling of it, but by each agent for itself', async () => {
+  it('returns KEY_TAKEN for every spelling of a taken key of the same agent', async () => {
     await create({ key: 'spelled' });
     for (const key of ['spelled', ' spelled', 'agent:aria:spelled', 'agent:ARIA:spelled']) {
       const error = await expectError('createSession', { key }, 'KEY_TAKEN');
@@ -233,7 +233,7 @@ describe('the key of createSession', () => {
     expect((await create({ key: 'spelled', agentId: 'work' })).key).toBe('agent:work:spelled');
   });
 
-  it('finds its session where ifExists is RETURN, and leaves it as it is', async () => {
+  it('and ifExists: RETURN returns the unchanged session that has the key', async () => {
     const first = await create({ key: 'kept', title: 'first', label: 'kept' });
     const again = await api.mutate<{ created: boolean; session: SessionView }>(
       'createSession',
@@ -244,18 +244,18 @@ describe('the key of createSession', () => {
     expect(typesOf(await api.events(first.sessionId))).toEqual(['CREATED']);
   });
 
-  it('creates where ifExists is RETURN and there is none', async () => {
+  it('and ifExists: RETURN creates a session if none has the key, or if no key is given', async () => {
     const input = { key: 'fresh', ifExists: 'RETURN' };
     expect(await api.mutate('createSession', input, 'created')).toEqual({ created: true });
     expect(await api.mutate('createSession', { ifExists: 'RETURN' }, 'created')).toEqual({ created: true });
   });
 
-  it('still tells of a taken label where ifExists is RETURN', async () => {
+  it('and ifExists: RETURN returns LABEL_TAKEN if only the label is taken', async () => {
     await create({ label: 'of another' });
     await expectError('createSession', { key: 'new one', label: 'of another', ifExists: 'RETURN' }, 'LABEL_TAKEN');
   });
 
-  it('is free again once its session lies in the trash or is superseded', async () => {
+  it('may reuse the key and label of a trashed or superseded session', async () => {
     const first = await create({ key: 'reused', label: 'reused' });
     await api.mutate('deleteSession', { id: first.id }, 'deletedId');
     const second = await create({ key: 'reused', label: 'reused' });
@@ -264,13 +264,13 @@ describe('the key of createSession', () => {
     await expectError('createSession', { key: 'reused' }, 'KEY_TAKEN');
   });
 
-  it('goes to exactly one of twenty that want it at once', async () => {
+  it('succeeds for one of twenty concurrent calls and returns KEY_TAKEN to the others', async () => {
     const outcomes = await outcomesOf(Array.from({ length: 20 }, () => api.send('createSession', { key: 'wanted' })));
     expect(outcomes.sort()).toEqual([...Array(19).fill('KEY_TAKEN'), 'OK']);
   });
 
-  it('gives twenty that want it at once the same session where ifExists is RETURN', async () => {
-    // Two that both find the key free go on to the label: more than one round brings them together.
+  it('and ifExists: RETURN returns the same session to twenty concurrent calls', async () => {
+    // Calls that both find the key free then compete for the label. That does not happen in every round.
     for (let round = 0; round < 20; round += 1) {
       const input = { key: `shared ${round}`, label: `shared ${round}`, ifExists: 'RETURN' };
       const selection = 'created session { sessionId }';
@@ -284,8 +284,8 @@ describe('the key of createSession', () => {
   });
 });
 
-describe('the label of createSession', () => {
-  it('is unique per agent, case and all', async () => {
+describe('createSession with a label', () => {
+  it('returns LABEL_TAKEN if another session of the agent has exactly this label', async () => {
     await create({ label: 'Report' });
     const error = await expectError('createSession', { label: ' Report ' }, 'LABEL_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'label', value: 'Report' });
@@ -293,19 +293,19 @@ describe('the label of createSession', () => {
     expect((await create({ label: 'Report', agentId: 'work' })).label).toBe('Report');
   });
 
-  it('goes to exactly one of twenty that want it at once', async () => {
+  it('succeeds for one of twenty concurrent calls and returns LABEL_TAKEN to the others', async () => {
     const outcomes = await outcomesOf(Array.from({ length: 20 }, () => api.send('createSession', { label: 'wanted' })));
     expect(outcomes.sort()).toEqual([...Array(19).fill('LABEL_TAKEN'), 'OK']);
   });
 });
 
-describe('the parent of createSession', () => {
-  it('may be named by its UUID', async () => {
+describe('createSession with a parentId', () => {
+  it('accepts a bare UUID in upper case', async () => {
     const parent = await create();
     expect((await create({ parentId: parent.sessionId.toUpperCase() })).parent).toEqual({ sessionId: parent.sessionId });
   });
 
-  it('is SESSION_NOT_FOUND where there is none, or the id is malformed or of another type', async () => {
+  it('returns SESSION_NOT_FOUND if the id is unknown, malformed or of another type', async () => {
     const session = await create();
     const message = await api.append(session.id, { content: 'hello' });
     const agent = Buffer.from('Agent:aria').toString('base64');
@@ -315,7 +315,7 @@ describe('the parent of createSession', () => {
     }
   });
 
-  it('must not lie in the trash', async () => {
+  it('returns SESSION_NOT_FOUND with details.trashed if the parent is in the trash', async () => {
     const parent = await create();
     await api.mutate('deleteSession', { id: parent.id }, 'deletedId');
     const error = await expectError('createSession', { parentId: parent.id }, 'SESSION_NOT_FOUND');
@@ -323,7 +323,7 @@ describe('the parent of createSession', () => {
   });
 });
 
-describe('the limits of createSession', () => {
+describe('the input limits of createSession', () => {
   it.each([
     ['agentId', 200, 'BAD_USER_INPUT'],
     ['type', 200, 'BAD_USER_INPUT'],
@@ -338,14 +338,14 @@ describe('the limits of createSession', () => {
     ['task', 10_000, 'BAD_USER_INPUT'],
     ['model', 200, 'BAD_USER_INPUT'],
     ['modelProvider', 200, 'BAD_USER_INPUT'],
-  ] as const)('let %s have %i characters, each a code point', async (field, length, code) => {
+  ] as const)('allow %s to have %i code points', async (field, length, code) => {
     await create({ [field]: ASTRAL.repeat(length) });
     const error = await expectError('createSession', { [field]: ASTRAL.repeat(length + 1) }, code);
     expect(error.extensions.details).toMatchObject({ field: `input.${field}`, maxLength: length });
   });
 
   it.each(['agentId', 'type', 'key', 'title', 'label', 'displayName', 'subject', 'category', 'channel', 'nodeId', 'outputPath', 'model'])(
-    'refuse a blank %s',
+    'reject a blank %s with BAD_USER_INPUT',
     async field => {
       for (const blank of ['', ' \n']) {
         const error = await expectError('createSession', { [field]: blank }, 'BAD_USER_INPUT');
@@ -354,7 +354,7 @@ describe('the limits of createSession', () => {
     },
   );
 
-  it('let a session have 50 tags of 64 characters', async () => {
+  it('allow 50 tags of 64 characters and reject blank tags', async () => {
     const tags = Array.from({ length: 50 }, (_, index) => String(index).padEnd(64, 'x'));
     expect((await create({ tags })).tags).toEqual(tags);
     await expectError('createSession', { tags: [...tags, 'one more'] }, 'BAD_USER_INPUT');
@@ -363,7 +363,7 @@ describe('the limits of createSession', () => {
     await expectError('createSession', { tags: [' '] }, 'BAD_USER_INPUT');
   });
 
-  it('bind the token limit', async () => {
+  it('return INVALID_TOKEN_LIMIT for a tokenLimit below 1 or above MAX_TOKEN_LIMIT', async () => {
     expect((await create({ tokenLimit: 1 })).tokenLimit).toBe(1);
     for (const tokenLimit of [0, -1, 5_001]) {
       const error = await expectError('createSession', { tokenLimit }, 'INVALID_TOKEN_LIMIT');
@@ -371,12 +371,12 @@ describe('the limits of createSession', () => {
     }
   });
 
-  it('bind the expected duration', async () => {
+  it('return BAD_USER_INPUT for an expectedDurationMs that is not positive or too large', async () => {
     for (const expectedDurationMs of [0, -1, 2 ** 53 - 1]) await expectError('createSession', { expectedDurationMs }, 'BAD_USER_INPUT');
     await expectError('createSession', { startedAt: '9999-12-31T23:59:59Z', expectedDurationMs: 1_000 }, 'BAD_USER_INPUT');
   });
 
-  it('let metadata have 64 KiB of JSON, which must be an object', async () => {
+  it('allow metadata of 64 KiB, which must be an object', async () => {
     const metadata = { text: 'é'.repeat((65_536 - '{"text":""}'.length - 1) / 2), a: 1 };
     const fits = { text: `${metadata.text}x` };
     expect(Buffer.byteLength(JSON.stringify(fits))).toBe(65_536);
@@ -386,7 +386,7 @@ describe('the limits of createSession', () => {
     for (const other of [[], 'text', 1, true]) await expectError('createSession', { metadata: other }, 'BAD_USER_INPUT');
   });
 
-  it('keep metadata as it is, whatever its keys', async () => {
+  it('do not change metadata with unusual keys', async () => {
     const metadata = JSON.parse('{"__proto__": {"a": 1}, "constructor": null, "": 0, "é💡": [[], {}], "1": -1.5e-7, "\\u0001": "\\u001f"}');
     const { sessionId } = await create({ metadata });
     const [row] = await api.rows<{ same: boolean }>('select metadata = $2::jsonb as same from aria_engine.chat_sessions where id = $1', [
@@ -396,7 +396,7 @@ describe('the limits of createSession', () => {
     expect(row).toEqual({ same: true });
   });
 
-  it('refuse NUL and lone surrogates everywhere, inside JSON and its keys too', async () => {
+  it('return BAD_USER_INPUT for NUL and lone surrogates in any text, including JSON values and keys', async () => {
     const places: [string, (text: string) => object][] = [
       ...['agentId', 'type', 'key', 'title', 'label', 'displayName', 'subject', 'category', 'channel', 'nodeId', 'outputPath'].map(
         (field): [string, (text: string) => object] => [`input.${field}`, text => ({ [field]: text })],
@@ -420,7 +420,7 @@ describe('the limits of createSession', () => {
     }
   });
 
-  it('refuse JSON that cannot be kept as it is', async () => {
+  it('return BAD_USER_INPUT for metadata that is nested too deeply or contains an infinite number', async () => {
     const deep = JSON.parse(`${'{"a":'.repeat(120)}1${'}'.repeat(120)}`);
     await expectError('createSession', { metadata: deep }, 'BAD_USER_INPUT');
     const response = await fetch(api.app.url, {
@@ -433,7 +433,7 @@ describe('the limits of createSession', () => {
     });
   });
 
-  it('write nothing where anything is refused', async () => {
+  it('are checked before anything is written', async () => {
     const count = 'select count(*)::int as count from aria_engine.chat_sessions';
     const before = await api.rows(count);
     await expectError('createSession', { key: 'all-or-nothing', metadata: [] }, 'BAD_USER_INPUT');

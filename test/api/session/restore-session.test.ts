@@ -7,13 +7,13 @@ const { create, expectError } = api;
 const restore = async (input: Record<string, unknown>) =>
   (await api.mutate<{ session: SessionView }>('restoreSession', input, `session { ${SESSION} }`)).session;
 
-async function trashed(input: Record<string, unknown> = {}): Promise<SessionView> {
+async function createTrashed(input: Record<string, unknown> = {}): Promise<SessionView> {
   const { id } = await create(input);
   return (await api.mutate<{ session: SessionView }>('deleteSession', { id }, `session { ${SESSION} }`)).session;
 }
 
 describe('restoreSession', () => {
-  it('takes a session out of the trash as it was', async () => {
+  it('restores a trashed session without other changes', async () => {
     const before = await create({ key: 'restored', label: 'restored', status: 'WORKING', metadata: { a: 1 } });
     const { id, sessionId } = before;
     await api.mutate('deleteSession', { id }, 'deletedId');
@@ -28,19 +28,19 @@ describe('restoreSession', () => {
     expect((await api.append(id, { content: 'again' })).position).toBe(1);
   });
 
-  it('is one statement to lock, one to write, and one for the session asked for', async () => {
-    const { id } = await trashed();
+  it('needs three statements: to lock, to write and to read the session of the payload', async () => {
+    const { id } = await createTrashed();
     expect((await api.send('restoreSession', { id }, 'session { id deletedAt purgeAt }')).sql).toHaveLength(3);
   });
 
-  it('changes nothing of a session that is not in the trash', async () => {
+  it('does not change a session that is not in the trash', async () => {
     const session = await create({ key: 'never-deleted', label: 'never deleted' });
     expect(await restore({ id: session.id, dropKey: true, dropLabel: true })).toEqual(session);
     expect(typesOf(await api.events(session.sessionId))).toEqual(['CREATED']);
   });
 
-  it('is KEY_TAKEN where another took the key, unless it is dropped', async () => {
-    const { id } = await trashed({ key: 'contested', label: 'kept label' });
+  it('returns KEY_TAKEN if another session has taken the key, unless dropKey is set', async () => {
+    const { id } = await createTrashed({ key: 'contested', label: 'kept label' });
     const holder = await create({ key: 'contested' });
     const error = await expectError('restoreSession', { id }, 'KEY_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'key', value: 'agent:main:contested' });
@@ -56,8 +56,8 @@ describe('restoreSession', () => {
     expect(await api.session(holder.id)).toEqual(holder);
   });
 
-  it('is LABEL_TAKEN where another took the label, unless it is dropped', async () => {
-    const { id } = await trashed({ key: 'kept-key', label: 'contested' });
+  it('returns LABEL_TAKEN if another session has taken the label, unless dropLabel is set', async () => {
+    const { id } = await createTrashed({ key: 'kept-key', label: 'contested' });
     await create({ label: 'contested' });
     const error = await expectError('restoreSession', { id }, 'LABEL_TAKEN');
     expect(error.extensions.details).toEqual({ field: 'label', value: 'contested' });
@@ -69,20 +69,20 @@ describe('restoreSession', () => {
     });
   });
 
-  it('is SESSION_NOT_FOUND for what is no session', async () => {
+  it('returns SESSION_NOT_FOUND for unknown and malformed ids', async () => {
     for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', 'a\0'])
       await expectError('restoreSession', { id }, 'SESSION_NOT_FOUND');
   });
 
-  it('lets exactly one of ten have the key they all had, and all of them in turn', async () => {
+  it('restores one of ten trashed sessions with the same key and returns KEY_TAKEN for the others', async () => {
     const sessions: SessionView[] = [];
-    for (let index = 0; index < 10; index += 1) sessions.push(await trashed({ key: 'in-turn' }));
+    for (let index = 0; index < 10; index += 1) sessions.push(await createTrashed({ key: 'in-turn' }));
     const outcomes = await outcomesOf(sessions.map(({ id }) => api.send('restoreSession', { id })));
     expect(outcomes.sort()).toEqual([...Array(9).fill('KEY_TAKEN'), 'OK']);
   });
 
-  it('happens once, however many ask for it at once', async () => {
-    const { id, sessionId } = await trashed();
+  it('restores once and returns the session to all of ten concurrent calls', async () => {
+    const { id, sessionId } = await createTrashed();
     await Promise.all(Array.from({ length: 10 }, () => restore({ id })));
     expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'DELETED', 'RESTORED']);
     expect(await api.session(id)).toMatchObject({ version: 3 });

@@ -8,7 +8,7 @@ const OPEN = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'];
 const TERMINAL = ['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'];
 const ALL = [...OPEN, ...TERMINAL];
 
-/** DESIGN.md, "Status". */
+/** The allowed transitions of each status. */
 const TRANSITIONS: Readonly<Record<string, readonly string[]>> = {
   SPAWNING: ['ACTIVE', 'WORKING', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
   ACTIVE: ['WORKING', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'],
@@ -20,7 +20,7 @@ const TRANSITIONS: Readonly<Record<string, readonly string[]>> = {
   TERMINATED: [],
 };
 
-/** Every field three-state, with a value, what shows it, and what it shows once cleared. */
+/** The fields that null clears: a value, the field that shows it, the shown value and the value after clearing. */
 const FIELDS: readonly [field: string, value: unknown, shownAs: string, shown: unknown, cleared: unknown][] = [
   ['title', ' given ', 'givenTitle', 'given', null],
   ['label', ' label ', 'label', 'label', null],
@@ -48,14 +48,15 @@ const FIELDS: readonly [field: string, value: unknown, shownAs: string, shown: u
   ['metadata', { a: 1 }, 'metadata', { a: 1 }, {}],
 ];
 
-async function changedBy(id: string, work: () => Promise<unknown>): Promise<readonly WrittenEvent[]> {
+/** Returns the events that `work` writes for the session. */
+async function eventsWrittenBy(id: string, work: () => Promise<unknown>): Promise<readonly WrittenEvent[]> {
   const before = await api.events(id);
   await work();
   return (await api.events(id)).slice(before.length);
 }
 
-/** A session in this status, put there past the API. */
-async function sessionIn(status: string): Promise<SessionView> {
+/** Creates a session and sets its status by SQL. */
+async function createSessionWithStatus(status: string): Promise<SessionView> {
   const { sessionId } = await create();
   const ended = TERMINAL.includes(status) ? '2026-01-01T00:00:00Z' : null;
   await api.rows(
@@ -63,12 +64,12 @@ async function sessionIn(status: string): Promise<SessionView> {
     [sessionId, status, ended, 'as it was'],
   );
   const session = await api.session(sessionId);
-  if (session === null) throw new Error(`The session ${sessionId} is gone.`);
+  if (session === null) throw new Error(`There is no session ${sessionId}.`);
   return session;
 }
 
 describe('updateSession', () => {
-  it.each(FIELDS)('sets, keeps and clears %s', async (field, value, shownAs, shown, cleared) => {
+  it.each(FIELDS)('sets, keeps and clears %s, with one UPDATED event per change', async (field, value, shownAs, shown, cleared) => {
     const { id, sessionId } = await create();
     const set = await update({ id, [field]: value });
     expect(set).toMatchObject({ [shownAs]: shown, version: 2 });
@@ -76,19 +77,19 @@ describe('updateSession', () => {
     const titled = ['title', 'displayName', 'subject'].includes(field) ? ['title'] : [];
     expect(names((await api.events(sessionId)).slice(1))).toEqual([['UPDATED', [shownAs, ...titled]]]);
 
-    const same = await changedBy(sessionId, async () => expect(await update({ id, [field]: value })).toEqual(set));
+    const same = await eventsWrittenBy(sessionId, async () => expect(await update({ id, [field]: value })).toEqual(set));
     expect(same).toEqual([]);
-    const kept = await changedBy(sessionId, async () => expect(await update({ id })).toEqual(set));
+    const kept = await eventsWrittenBy(sessionId, async () => expect(await update({ id })).toEqual(set));
     expect(kept).toEqual([]);
 
-    const clearing = await changedBy(sessionId, async () =>
+    const clearing = await eventsWrittenBy(sessionId, async () =>
       expect(await update({ id, [field]: null })).toMatchObject({ [shownAs]: cleared, version: 3 }),
     );
     expect(names(clearing)).toEqual([['UPDATED', [shownAs, ...titled]]]);
     expect(await update({ id, [field]: null })).toMatchObject({ version: 3 });
   });
 
-  it('changes many fields in one step of the version and one event, status last', async () => {
+  it('writes one version, one UPDATED event and then STATUS_CHANGED for changes to many fields', async () => {
     const { id, sessionId } = await create({ priority: 'LOW' });
     const session = await update({
       id,
@@ -113,15 +114,18 @@ describe('updateSession', () => {
     ]);
   });
 
-  it('moves updatedAt, but neither lastActivityAt nor the clock of a session that did not change', async () => {
+  it('sets updatedAt, but not lastActivityAt, and neither if nothing changes', async () => {
     const before = await create();
+    await api.rows(`update aria_engine.chat_session_activity set updated_at = updated_at - interval '1 hour' where session_id = $1`, [
+      before.sessionId,
+    ]);
     const after = await update({ id: before.id, title: 'new' });
     expect(Date.parse(after.updatedAt)).toBeGreaterThanOrEqual(Date.parse(before.updatedAt));
     expect(after.lastActivityAt).toBe(before.lastActivityAt);
     expect((await update({ id: before.id, title: 'new' })).updatedAt).toBe(after.updatedAt);
   });
 
-  it('is one statement to lock, one to write, and one for the session asked for', async () => {
+  it('needs three statements: to lock, to write and to read the session of the payload', async () => {
     const { id } = await create();
     const answer = await api.send('updateSession', { id, title: 'a', tags: ['b'], status: 'WORKING' }, 'session { id version title tags }');
     expect(answer.sql).toHaveLength(3);
@@ -129,14 +133,17 @@ describe('updateSession', () => {
     expect((await api.send('updateSession', { id, metadata: { a: 1 } }, '__typename')).sql).toHaveLength(3);
   });
 
-  it.each(['status', 'priority', 'archived', 'pinned', 'metadataWrite', 'parentId'])('refuses null for %s', async field => {
-    const { id } = await create();
-    const error = await expectError('updateSession', { id, title: 'not written', [field]: null }, 'BAD_USER_INPUT');
-    expect(error.extensions.details).toEqual({ field: `input.${field}` });
-    expect(await api.session(id)).toMatchObject({ version: 1, givenTitle: null });
-  });
+  it.each(['status', 'priority', 'archived', 'pinned', 'metadataWrite', 'parentId'])(
+    'returns BAD_USER_INPUT for null in %s',
+    async field => {
+      const { id } = await create();
+      const error = await expectError('updateSession', { id, title: 'not written', [field]: null }, 'BAD_USER_INPUT');
+      expect(error.extensions.details).toEqual({ field: `input.${field}` });
+      expect(await api.session(id)).toMatchObject({ version: 1, givenTitle: null });
+    },
+  );
 
-  it('writes all or nothing', async () => {
+  it('writes nothing if one field is invalid', async () => {
     await create({ label: 'taken label' });
     const before = await create({ metadata: { kept: true } });
     const attempts: [object, Parameters<typeof expectError>[2]][] = [
@@ -155,7 +162,7 @@ describe('updateSession', () => {
     expect(typesOf(await api.events(before.sessionId))).toEqual(['CREATED']);
   });
 
-  it('is SESSION_NOT_FOUND for what is no session', async () => {
+  it('returns SESSION_NOT_FOUND for ids that are unknown, malformed or of a message', async () => {
     const session = await create();
     const message = await api.append(session.id, { content: 'hello' });
     for (const id of ['00000000-0000-7000-8000-000000000000', 'nonsense', '', message.id, message.messageId, 'a\0', '\ud800']) {
@@ -164,7 +171,7 @@ describe('updateSession', () => {
     }
   });
 
-  it('is SESSION_NOT_FOUND in the trash, and says why', async () => {
+  it('returns SESSION_NOT_FOUND with details.trashed for a trashed session', async () => {
     const { id } = await create();
     await api.mutate('deleteSession', { id }, 'deletedId');
     const error = await expectError('updateSession', { id, title: 'new' }, 'SESSION_NOT_FOUND');
@@ -172,8 +179,8 @@ describe('updateSession', () => {
   });
 });
 
-describe('the title of updateSession', () => {
-  it('falls back through display name, subject and first message to the id', async () => {
+describe('updateSession that clears the title', () => {
+  it('shows displayName, else subject, else the first message, else the id', async () => {
     const { id, sessionId } = await create({ title: 'given', displayName: 'name', subject: 'subject' });
     await api.append(id, { content: 'first message' });
     expect(await update({ id, title: null })).toMatchObject({ title: 'name', givenTitle: null });
@@ -186,21 +193,21 @@ describe('the title of updateSession', () => {
   });
 });
 
-describe('the marks of updateSession', () => {
-  it.each(['archived', 'pinned'])('%s: set once, kept, and taken back', async mark => {
+describe('updateSession with archived or pinned', () => {
+  it.each(['archived', 'pinned'])('sets and clears %sAt, and changes nothing if the value is the same', async flag => {
     const { id, sessionId } = await create();
-    const field = `${mark}At`;
-    const set = await update({ id, [mark]: true });
+    const field = `${flag}At`;
+    const set = await update({ id, [flag]: true });
     expect(set[field]).toEqual(expect.any(String));
-    expect(await update({ id, [mark]: true })).toEqual(set);
-    expect(await update({ id, [mark]: false })).toMatchObject({ [field]: null, version: 3 });
-    expect(await update({ id, [mark]: false })).toMatchObject({ version: 3 });
+    expect(await update({ id, [flag]: true })).toEqual(set);
+    expect(await update({ id, [flag]: false })).toMatchObject({ [field]: null, version: 3 });
+    expect(await update({ id, [flag]: false })).toMatchObject({ version: 3 });
     expect((await api.events(sessionId)).slice(1).map(({ payload }) => payload)).toEqual([{ changed: [field] }, { changed: [field] }]);
   });
 });
 
-describe('the origin of updateSession', () => {
-  it('decides the kind of a session with a key', async () => {
+describe('updateSession with an origin', () => {
+  it('recomputes the kind from chatType if the session has a key', async () => {
     const { id, sessionId } = await create({ key: 'dashboard:1' });
     expect(await update({ id, origin: { chatType: 'group' } })).toMatchObject({ kind: 'GROUP' });
     expect(await update({ id, origin: { chatType: 'direct' } })).toMatchObject({ kind: 'DIRECT' });
@@ -212,8 +219,8 @@ describe('the origin of updateSession', () => {
   });
 });
 
-describe('the label of updateSession', () => {
-  it('is unique per agent, and may be the one it has', async () => {
+describe('updateSession with a label', () => {
+  it('returns LABEL_TAKEN if another session of the agent has the label', async () => {
     await create({ label: 'one' });
     const { id } = await create({ label: 'two' });
     const error = await expectError('updateSession', { id, label: ' one ' }, 'LABEL_TAKEN');
@@ -223,20 +230,20 @@ describe('the label of updateSession', () => {
     expect(await update({ id: other.id, label: 'one' })).toMatchObject({ label: 'one' });
   });
 
-  it('goes to exactly one of twenty that want it at once', async () => {
+  it('succeeds for one of twenty concurrent calls and returns LABEL_TAKEN to the others', async () => {
     const sessions = await Promise.all(Array.from({ length: 20 }, () => create()));
     const outcomes = await outcomesOf(sessions.map(({ id }) => api.send('updateSession', { id, label: 'wanted' })));
     expect(outcomes.sort()).toEqual([...Array(19).fill('LABEL_TAKEN'), 'OK']);
   });
 
-  it.each(['', ' ', 'x'.repeat(65)])('is not %j', async label => {
+  it.each(['', ' ', 'x'.repeat(65)])('returns BAD_USER_INPUT for the label %j', async label => {
     const { id } = await create();
     await expectError('updateSession', { id, label }, 'BAD_USER_INPUT');
   });
 });
 
-describe('the metadata of updateSession', () => {
-  it('is merged by top-level key, null removing one', async () => {
+describe('updateSession with metadata', () => {
+  it('merges by top-level key; null removes a key', async () => {
     const { id } = await create({ metadata: { a: { deep: 1, kept: 2 }, b: 1, c: 1, d: [1] } });
     expect((await update({ id, metadata: { a: { deep: 2 }, b: null, d: [2], e: false, absent: null } })).metadata).toEqual({
       a: { deep: 2 },
@@ -247,20 +254,20 @@ describe('the metadata of updateSession', () => {
     expect((await update({ id, metadata: { a: { deep: null } }, metadataWrite: 'MERGE' })).metadata).toMatchObject({ a: { deep: null } });
   });
 
-  it('is replaced where asked for, nulls kept', async () => {
+  it('replaces the metadata with metadataWrite: REPLACE and keeps null values', async () => {
     const { id } = await create({ metadata: { a: 1 } });
     expect(await update({ id, metadata: { b: null }, metadataWrite: 'REPLACE' })).toMatchObject({ metadata: { b: null }, version: 2 });
     expect(await update({ id, metadata: { b: null }, metadataWrite: 'REPLACE' })).toMatchObject({ version: 2 });
     expect(await update({ id, metadataWrite: 'REPLACE' })).toMatchObject({ metadata: { b: null }, version: 2 });
   });
 
-  it('changes nothing where the result is the same', async () => {
+  it('changes nothing if the merged result is the same', async () => {
     const { id } = await create({ metadata: { a: { x: 1, y: 2 }, b: 1.5 } });
     expect(await update({ id, metadata: { a: { y: 2, x: 1 }, b: 1.5, c: null } })).toMatchObject({ version: 1 });
     expect(await update({ id, metadata: {} })).toMatchObject({ version: 1 });
   });
 
-  it('has at most 64 KiB after the merge, counted as when it is created', async () => {
+  it('returns BAD_USER_INPUT if the merged result exceeds 64 KiB, counted as in createSession', async () => {
     const many = Object.fromEntries(Array.from({ length: 4_000 }, (_, index) => [`k${index}`, 1e300]));
     const padding = 65_536 - Buffer.byteLength(JSON.stringify({ ...many, p: '' }));
     const full = { ...many, p: 'x'.repeat(padding) };
@@ -272,12 +279,12 @@ describe('the metadata of updateSession', () => {
     await expectError('updateSession', { id, metadata: { p: 'x'.repeat(65_536) }, metadataWrite: 'REPLACE' }, 'BAD_USER_INPUT');
   });
 
-  it('must be an object', async () => {
+  it('returns BAD_USER_INPUT if metadata is no object', async () => {
     const { id } = await create();
     for (const metadata of [[], 'text', 0, false]) await expectError('updateSession', { id, metadata }, 'BAD_USER_INPUT');
   });
 
-  it('loses no key of twenty that merge at once', async () => {
+  it('keeps the keys of twenty concurrent merges', async () => {
     const { id } = await create({ metadata: { kept: true } });
     const outcomes = await outcomesOf(
       Array.from({ length: 20 }, (_, index) => api.send('updateSession', { id, metadata: { [`key${index}`]: index } })),
@@ -288,8 +295,8 @@ describe('the metadata of updateSession', () => {
   });
 });
 
-describe('the version of updateSession', () => {
-  it('refuses a write that comes late, even one that would change nothing', async () => {
+describe('updateSession with expectedVersion', () => {
+  it('returns VERSION_CONFLICT for an older version, even if nothing would change', async () => {
     const { id } = await create();
     await update({ id, title: 'one', expectedVersion: 1 });
     for (const input of [{ title: 'two' }, { title: 'one' }, {}]) {
@@ -300,7 +307,7 @@ describe('the version of updateSession', () => {
     expect(await update({ id, title: 'three', expectedVersion: null })).toMatchObject({ version: 4 });
   });
 
-  it('lets exactly one of twenty that expect the same version write', async () => {
+  it('succeeds for one of twenty concurrent calls and returns VERSION_CONFLICT to the others', async () => {
     const { id } = await create();
     const outcomes = await outcomesOf(
       Array.from({ length: 20 }, (_, index) => api.send('updateSession', { id, title: `title ${index}`, expectedVersion: 1 })),
@@ -308,18 +315,20 @@ describe('the version of updateSession', () => {
     expect(outcomes.sort()).toEqual(['OK', ...Array(19).fill('VERSION_CONFLICT')]);
     expect(await api.session(id)).toMatchObject({ version: 2 });
   });
+});
 
-  it('does not rise with messages', async () => {
+describe('Session.version', () => {
+  it('does not change when a message is appended', async () => {
     const { id } = await create();
     await api.append(id, { content: 'hello' });
     expect(await api.session(id)).toMatchObject({ version: 1 });
   });
 });
 
-describe('the status of updateSession', () => {
-  it.each(ALL)('moves from %s as the table says, and no other way', async from => {
+describe('updateSession with a status', () => {
+  it.each(ALL)('allows only the transitions from %s in the table', async from => {
     for (const to of ALL) {
-      const before = await sessionIn(from);
+      const before = await createSessionWithStatus(from);
       const { id, sessionId } = before;
       const events = () => api.events(sessionId);
       if (to === from) {
@@ -343,7 +352,7 @@ describe('the status of updateSession', () => {
     }
   });
 
-  it('clears endedAt when a session is reopened, and the session takes messages again', async () => {
+  it('clears endedAt and accepts messages again when it reopens a session', async () => {
     for (const status of ['COMPLETED', 'ENDED']) {
       const { id } = await create();
       expect((await update({ id, status, statusReason: 'done' })).endedAt).not.toBeNull();
@@ -353,14 +362,14 @@ describe('the status of updateSession', () => {
     }
   });
 
-  it('shows COMPLETED at 100 percent', async () => {
+  it('shows progress of 100 percent when the status is COMPLETED', async () => {
     const { id } = await create();
     expect(await update({ id, status: 'COMPLETED' })).toMatchObject({ progress: { percent: 100 } });
   });
 
-  it('takes a reason with or without a change of status', async () => {
+  it('writes STATUS_CHANGED for a new statusReason, with or without a new status', async () => {
     const { id, sessionId } = await create();
-    const told = async (input: object) => changedBy(sessionId, () => update({ id, ...input }));
+    const eventsOfUpdate = async (input: object) => eventsWrittenBy(sessionId, () => update({ id, ...input }));
     const event = (from: string, to: string, reason: string | null) => ({
       type: 'STATUS_CHANGED',
       payload: expect.objectContaining({
@@ -371,48 +380,48 @@ describe('the status of updateSession', () => {
         idleMs: expect.any(Number),
       }),
     });
-    expect(await told({ statusReason: ' thinking ' })).toEqual([event('ACTIVE', 'ACTIVE', 'thinking')]);
-    expect(await told({ statusReason: 'thinking' })).toEqual([]);
-    expect(await told({ status: 'WORKING' })).toEqual([event('ACTIVE', 'WORKING', null)]);
-    expect(await told({ status: 'FAILED', statusReason: 'broken' })).toEqual([event('WORKING', 'FAILED', 'broken')]);
-    expect(await told({ statusReason: null })).toEqual([event('FAILED', 'FAILED', null)]);
+    expect(await eventsOfUpdate({ statusReason: ' thinking ' })).toEqual([event('ACTIVE', 'ACTIVE', 'thinking')]);
+    expect(await eventsOfUpdate({ statusReason: 'thinking' })).toEqual([]);
+    expect(await eventsOfUpdate({ status: 'WORKING' })).toEqual([event('ACTIVE', 'WORKING', null)]);
+    expect(await eventsOfUpdate({ status: 'FAILED', statusReason: 'broken' })).toEqual([event('WORKING', 'FAILED', 'broken')]);
+    expect(await eventsOfUpdate({ statusReason: null })).toEqual([event('FAILED', 'FAILED', null)]);
     expect(await api.session(id)).toMatchObject({ version: 5, statusReason: null });
     await expectError('updateSession', { id, statusReason: 'x'.repeat(2_001) }, 'BAD_USER_INPUT');
   });
 });
 
-describe('endedAt of updateSession', () => {
+describe('updateSession with endedAt', () => {
   const at = '2026-02-12T20:25:00.123Z';
 
-  it.each(TERMINAL)('can be set and cleared on a session that is %s', async status => {
-    const { id, sessionId } = await sessionIn(status);
+  it.each(TERMINAL)('sets and clears it if the status is %s', async status => {
+    const { id, sessionId } = await createSessionWithStatus(status);
     expect(await update({ id, endedAt: at })).toMatchObject({ endedAt: at, status, version: 2, statusReason: 'as it was' });
     expect(await update({ id, endedAt: at })).toMatchObject({ version: 2 });
     expect(await update({ id, endedAt: null })).toMatchObject({ endedAt: null, version: 3 });
     expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'STATUS_CHANGED', 'STATUS_CHANGED']);
   });
 
-  it('can be given with the status that ends a session', async () => {
+  it('sets it together with a terminal status', async () => {
     const { id } = await create();
     expect(await update({ id, status: 'COMPLETED', endedAt: at })).toMatchObject({ status: 'COMPLETED', endedAt: at, version: 2 });
   });
 
-  it.each(OPEN)('is refused on a session that stays %s', async status => {
-    const { id } = await sessionIn(status);
+  it.each(OPEN)('returns BAD_USER_INPUT if the status stays %s', async status => {
+    const { id } = await createSessionWithStatus(status);
     const error = await expectError('updateSession', { id, endedAt: at }, 'BAD_USER_INPUT');
     expect(error.extensions.details).toEqual({ field: 'input.endedAt' });
     expect(await update({ id, endedAt: null })).toMatchObject({ version: 1 });
   });
 
-  it('is refused on a session that is reopened', async () => {
-    const { id } = await sessionIn('ENDED');
+  it('returns BAD_USER_INPUT if the session is reopened', async () => {
+    const { id } = await createSessionWithStatus('ENDED');
     await expectError('updateSession', { id, status: 'ACTIVE', endedAt: at }, 'BAD_USER_INPUT');
     expect(await update({ id, status: 'ACTIVE', endedAt: null })).toMatchObject({ status: 'ACTIVE', endedAt: null });
   });
 });
 
-describe('the token limit of updateSession', () => {
-  it('is refused where 95 % of it are used, and taken where less are', async () => {
+describe('updateSession with a tokenLimit', () => {
+  it('returns INVALID_TOKEN_LIMIT if the limit is out of range or 95 % of it are already used', async () => {
     const { id } = await create();
     await api.append(id, { content: 'hello', usage: { totalTokens: 950 } });
     const error = await expectError('updateSession', { id, tokenLimit: 1_000 }, 'INVALID_TOKEN_LIMIT');
@@ -422,8 +431,8 @@ describe('the token limit of updateSession', () => {
   });
 });
 
-describe('the parent of updateSession', () => {
-  it('can be set once and never changed', async () => {
+describe('updateSession with a parentId', () => {
+  it('sets the parent once and returns BAD_USER_INPUT for another parent', async () => {
     const [parent, other, child] = await Promise.all([create(), create(), create()]);
     expect(await update({ id: child.id, parentId: parent.id })).toMatchObject({
       parent: { sessionId: parent.sessionId },
@@ -439,14 +448,14 @@ describe('the parent of updateSession', () => {
     expect(error.extensions.details).toEqual({ field: 'input.parentId' });
   });
 
-  it('is neither the session itself nor a descendant', async () => {
+  it('returns BAD_USER_INPUT if the parent is the session itself or a descendant', async () => {
     const root = await create();
     const child = await create({ parentId: root.id });
     const grandchild = await create({ parentId: child.id });
     for (const { id } of [root, child, grandchild]) await expectError('updateSession', { id: root.id, parentId: id }, 'BAD_USER_INPUT');
   });
 
-  it('must exist, and not in the trash', async () => {
+  it('returns SESSION_NOT_FOUND if the parent is unknown, malformed or trashed', async () => {
     const { id } = await create();
     const trashed = await create();
     await api.mutate('deleteSession', { id: trashed.id }, 'deletedId');
@@ -456,7 +465,7 @@ describe('the parent of updateSession', () => {
     expect(error.extensions.details).toEqual({ id: trashed.id, trashed: true });
   });
 
-  it('makes no circle, however many try at once', async () => {
+  it('creates no cycle when six concurrent calls would close one', async () => {
     for (let round = 0; round < 5; round += 1) {
       const sessions = await Promise.all(Array.from({ length: 6 }, () => create()));
       const outcomes = await outcomesOf(
@@ -466,21 +475,21 @@ describe('the parent of updateSession', () => {
     }
   });
 
-  it('is set beside another whose session somebody keeps locked', async () => {
+  it('does not wait for a locked sibling', async () => {
     const [held, free, parent] = await Promise.all([create(), create(), create()]);
-    const locked = await api.connect();
-    await locked.query('begin');
-    await locked.query('select from aria_engine.chat_sessions where id = $1 for no key update', [held.sessionId]);
+    const locker = await api.connect();
+    await locker.query('begin');
+    await locker.query('select from aria_engine.chat_sessions where id = $1 for no key update', [held.sessionId]);
     const waiting = api.send('updateSession', { id: held.id, parentId: parent.id });
     const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-    while ((await api.rows(blocked)).length === 0) await new Promise(resolve => setImmediate(resolve));
+    await expect.poll(async () => (await api.rows(blocked)).length).toBeGreaterThan(0);
     expect((await update({ id: free.id, parentId: parent.id })).parent).toEqual({ sessionId: parent.sessionId });
-    await locked.query('commit');
-    await locked.end();
+    await locker.query('commit');
+    await locker.end();
     (await waiting).expectOk();
   });
 
-  it('that is removed for good at the same time is not found, or leaves a root', async () => {
+  it('returns SESSION_NOT_FOUND or leaves a root if the parent is deleted permanently at the same time', async () => {
     for (let round = 0; round < 10; round += 1) {
       const [parent, child] = await Promise.all([create(), create()]);
       const [set, removed] = await outcomesOf([
@@ -494,8 +503,8 @@ describe('the parent of updateSession', () => {
   });
 });
 
-describe('the limits of updateSession', () => {
-  it('refuse NUL and lone surrogates everywhere, inside JSON and its keys too', async () => {
+describe('the input limits of updateSession', () => {
+  it('return BAD_USER_INPUT for NUL and lone surrogates in any text, including JSON values and keys', async () => {
     const { id } = await create();
     const texts = [
       'statusReason',
