@@ -73,8 +73,8 @@ export async function openExamplePage(): Promise<ExamplePage | null> {
   if (address === null || typeof address === 'string') throw new Error('The examples have no port.');
   const origin = `http://127.0.0.1:${address.port}`;
   const browser = await launchChromium(chromium);
-  const page = await browser.open(origin);
-  await page.waitFor(`location.origin === '${origin}'`);
+  const page = await browser.newPage();
+  await page.goto(origin);
   return {
     origin,
     async start(url, sessionId) {
