@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { startScratchPostgres } from '../src/embedded/open-database.ts';
+import { startScratchPostgres } from '../src/embedded/scratch-postgres.ts';
 import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
 import { migrate, migrationsFolder } from '../src/postgres/migrations.ts';
 import { compareCatalogs, describeCatalog } from './database-catalog.ts';

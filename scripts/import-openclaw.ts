@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError, readConfig } from '../src/config.ts';
-import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
+import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
 import { openOpenClaw } from '../src/import/openclaw/openclaw-source.ts';
 import { NothingToImportError } from '../src/import/openclaw/state-folder.ts';
 import { formatReport, type ImportReport, ImportReportBuilder } from '../src/import/report.ts';

@@ -1,7 +1,7 @@
 /** `npm run key -- create|list|revoke`: the API keys of a database, also before a server ever ran. */
 import { parseArgs } from 'node:util';
 import { ConfigError, parseDuration, readConfig } from '../src/config.ts';
-import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
+import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
 import { DomainError, StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { ApiKeyLoader, type ApiKeyRow } from '../src/modules/api-key/api-key.loader.ts';

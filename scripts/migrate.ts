@@ -1,5 +1,5 @@
 import { ConfigError, readConfig } from '../src/config.ts';
-import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
+import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
 import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { startScratchPostgres } from '../src/embedded/open-database.ts';
+import { startScratchPostgres } from '../src/embedded/scratch-postgres.ts';
 import { migrationsFolder } from '../src/postgres/migrations.ts';
 import { diffSchemas } from './schema-diff.ts';
 

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { type Config, readConfig } from '../src/config.ts';
-import { openDatabaseForCommand } from '../src/embedded/open-database.ts';
+import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
 import { reasonOf } from '../src/errors.ts';
 import { createEventLog } from '../src/events/event-log.ts';
 import { createLog, type Logger } from '../src/log.ts';

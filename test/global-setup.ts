@@ -1,5 +1,5 @@
 import type { TestProject } from 'vitest/node';
-import { startScratchPostgres } from '../src/embedded/open-database.ts';
+import { startScratchPostgres } from '../src/embedded/scratch-postgres.ts';
 import { migrate } from '../src/postgres/migrations.ts';
 import { openTestServer } from './support/test-server.ts';
 

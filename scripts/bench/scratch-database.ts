@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { Config } from '../../src/config.ts';
-import { openDatabaseForCommand, startScratchPostgres } from '../../src/embedded/open-database.ts';
+import { openDatabaseForCommand } from '../../src/embedded/command-database.ts';
+import { startScratchPostgres } from '../../src/embedded/scratch-postgres.ts';
 import type { Logger } from '../../src/log.ts';
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts';
 import { writeSessions } from '../seed/seed-writer.ts';

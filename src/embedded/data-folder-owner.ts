@@ -4,42 +4,42 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorCodeOf, StartError } from '../errors.ts';
 import { explainAccess, giveToFolderOwner } from './data-folder.ts';
-import { ownIdentity, type ProcessIdentity, stateOf } from './process-identity.ts';
+import { currentIdentity, type ProcessIdentity, stateOf } from './process-identity.ts';
 
-/** Where the owner of a data folder stands: on the way up, open to others, on the way down, gone. */
+/** `running`: commands may use the owner's database. `draining`: it is shutting down. `released`: the folder has no owner any more. */
 export type OwnerState = 'starting' | 'running' | 'draining' | 'released';
 
-/** The process that has a data folder, as it says of itself. */
+/** The process that uses a data folder, as it describes itself in the folder. */
 export interface FolderOwner extends ProcessIdentity {
-  /** What it is: `server`, or the name of a command. */
+  /** `server`, or the name of a command. */
   readonly role: string;
-  /** ISO instant of its start. */
+  /** When it claimed the folder, in ISO 8601. */
   readonly since: string;
   readonly state: OwnerState;
 }
 
-/** A data folder that is ours until it is released. */
+/** This process' claim to a data folder. No other process can claim it before `release`. */
 export interface FolderClaim {
-  /** Tells others where we stand. */
-  announce(state: Exclude<OwnerState, 'released'>): Promise<void>;
+  /** Shows this state to other processes. */
+  setState(state: Exclude<OwnerState, 'released'>): Promise<void>;
   release(): Promise<void>;
 }
 
 export interface ClaimOptions {
   readonly role: string;
-  /** How long a start waits for an owner that is draining. */
+  /** How long to wait for an owner that is draining; 15 seconds by default. */
   readonly drainWaitMs?: number;
-  /** Ends the waiting. */
+  /** Ends the wait. */
   readonly signal?: AbortSignal;
 }
 
 const DRAIN_WAIT_MS = 15_000;
 const POLL_MS = 100;
 const HEARTBEAT_MS = 2_000;
-/** A sign of life older than this, of an owner in another container, counts as none. */
+/** An owner in another container without a heartbeat for this long is dead. */
 const HEARTBEAT_EXPIRES_MS = 12_000;
 
-/** The folder is another live process's. */
+/** Another live process uses the folder. */
 export class FolderTakenError extends StartError {
   readonly owner: FolderOwner;
 
@@ -53,38 +53,37 @@ export class FolderTakenError extends StartError {
 }
 
 /**
- * Makes the data folder ours. What a dead process left is taken over; an owner that is draining is waited for.
+ * Claims the data folder for this process. Takes over from a dead owner, and waits for an owner that is draining.
  *
- * The owner is whoever wrote the highest numbered file of `owner/`. A claim makes the next number with `link`, which
- * fails where another was faster, and gives it up again when a higher one turns out to exist: so no order of events
- * leaves two owners.
- * @throws FolderTakenError where the owner lives, an AbortError where the waiting was ended
+ * The owner is the process that wrote the file with the highest number in `owner/`. A claim creates the file with the next number by
+ * `link`, which fails if another process was faster, and removes it again if a higher number exists by then. So there are never two owners.
+ * @throws FolderTakenError if the owner is alive, an AbortError if `signal` ended the wait
  */
 export async function claimFolder(folder: string, options: ClaimOptions): Promise<FolderClaim> {
   const records = join(folder, 'owner');
-  await makeRecordsFolder(folder, records);
+  await createRecordsFolder(folder, records);
   const drainsUntil = performance.now() + (options.drainWaitMs ?? DRAIN_WAIT_MS);
   const heartbeats = new Map<number, number>();
   for (;;) {
     const last = await readLast(records);
-    if (last === null || !last.lives) {
-      const own: FolderOwner = { ...ownIdentity(), role: options.role, since: new Date().toISOString(), state: 'starting' };
+    if (last === null || !last.isAlive) {
+      const own: FolderOwner = { ...currentIdentity(), role: options.role, since: new Date().toISOString(), state: 'starting' };
       const number = (last?.number ?? 0) + 1;
-      if (await makeRecord(folder, records, number, own)) return createClaim(folder, records, number, own);
+      if (await createRecord(folder, records, number, own)) return createClaim(folder, records, number, own);
       continue;
     }
-    const seen = heartbeats.get(last.number) ?? last.heartbeat;
-    heartbeats.set(last.number, seen);
-    // Whether an owner in another container lives shows in its next heartbeat only.
-    const undecided = stateOf(last.owner) === 'elsewhere' && seen === last.heartbeat;
+    const firstHeartbeat = heartbeats.get(last.number) ?? last.heartbeat;
+    heartbeats.set(last.number, firstHeartbeat);
+    // Only its next heartbeat proves that an owner in another container is alive.
+    const undecided = stateOf(last.owner) === 'elsewhere' && firstHeartbeat === last.heartbeat;
     const draining = last.owner.state === 'draining' && performance.now() < drainsUntil;
     if (!undecided && !draining) throw new FolderTakenError(folder, last.owner);
     await delay(POLL_MS, undefined, { signal: options.signal });
   }
 }
 
-/** Who had a data folder last, and whether it still has; null where nobody ever had it. */
-export async function readFolderOwner(folder: string): Promise<{ readonly owner: FolderOwner; readonly lives: boolean } | null> {
+/** The last owner of a data folder, and whether it still owns it; null if the folder never had an owner. */
+export async function readFolderOwner(folder: string): Promise<{ readonly owner: FolderOwner; readonly isAlive: boolean } | null> {
   return readLast(join(folder, 'owner'));
 }
 
@@ -93,7 +92,7 @@ interface LastRecord {
   readonly owner: FolderOwner;
   /** Milliseconds since the epoch. */
   readonly heartbeat: number;
-  readonly lives: boolean;
+  readonly isAlive: boolean;
 }
 
 async function readLast(records: string): Promise<LastRecord | null> {
@@ -104,15 +103,15 @@ async function readLast(records: string): Promise<LastRecord | null> {
       const path = recordPath(records, number);
       const [text, { mtimeMs }] = await Promise.all([readFile(path, 'utf8'), stat(path)]);
       const owner = JSON.parse(text) as FolderOwner;
-      return { number, owner, heartbeat: mtimeMs, lives: lives(owner, mtimeMs) };
+      return { number, owner, heartbeat: mtimeMs, isAlive: isAlive(owner, mtimeMs) };
     } catch (error) {
-      // Replaced by a higher one between the listing and the reading.
+      // Another process has replaced the file by one with a higher number. Read that one.
       if (errorCodeOf(error) !== 'ENOENT') throw error;
     }
   }
 }
 
-function lives(owner: FolderOwner, heartbeat: number): boolean {
+function isAlive(owner: FolderOwner, heartbeat: number): boolean {
   if (owner.state === 'released') return false;
   const state = stateOf(owner);
   return state === 'alive' || (state === 'elsewhere' && Date.now() - heartbeat < HEARTBEAT_EXPIRES_MS);
@@ -131,7 +130,7 @@ function recordPath(records: string, number: number): string {
   return join(records, `${number}.json`);
 }
 
-async function makeRecordsFolder(folder: string, records: string): Promise<void> {
+async function createRecordsFolder(folder: string, records: string): Promise<void> {
   try {
     await mkdir(records, { recursive: true, mode: 0o700 });
     await giveToFolderOwner(folder, records);
@@ -140,8 +139,8 @@ async function makeRecordsFolder(folder: string, records: string): Promise<void>
   }
 }
 
-/** Whether the record was made and is still the highest. */
-async function makeRecord(folder: string, records: string, number: number, own: FolderOwner): Promise<boolean> {
+/** @returns whether the record was created and has the highest number */
+async function createRecord(folder: string, records: string, number: number, own: FolderOwner): Promise<boolean> {
   const path = recordPath(records, number);
   const draft = await writeDraft(folder, records, own);
   try {
@@ -176,13 +175,13 @@ function createClaim(folder: string, records: string, number: number, own: Folde
   const path = recordPath(records, number);
   const beat = setInterval(() => {
     const now = new Date();
-    // A folder that vanished is found out by Postgres, which lies in it.
+    // If the folder was deleted, Postgres fails too and reports it.
     utimes(path, now, now).catch(() => undefined);
   }, HEARTBEAT_MS);
   beat.unref();
   const write = async (state: OwnerState) => rename(await writeDraft(folder, records, { ...own, state }), path);
   return {
-    announce: write,
+    setState: write,
     async release() {
       clearInterval(beat);
       await write('released');

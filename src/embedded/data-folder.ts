@@ -4,16 +4,16 @@ import { dirname, join, resolve } from 'node:path';
 import { errorCodeOf, reasonOf, StartError } from '../errors.ts';
 import type { PostgresAccount } from './postgres-account.ts';
 
-/** What the default place of the data depends on. */
+/** What the default data folder depends on. */
 export interface DataFolderPlace {
   readonly platform: NodeJS.Platform;
   readonly home: string;
   readonly isRoot: boolean;
-  /** The user's data folder where the system names one (XDG_DATA_HOME, LOCALAPPDATA), else null. */
+  /** The user's folder for application data, from XDG_DATA_HOME or LOCALAPPDATA; null if not set. */
   readonly userDataHome: string | null;
 }
 
-/** The folder of the data where none is configured: the user's, for root a system one. */
+/** The data folder if none is configured: in the user's folder for application data; for root, a system folder. */
 export function defaultDataFolder(place: DataFolderPlace): string {
   if (place.platform === 'win32') return join(place.userDataHome ?? join(place.home, 'AppData', 'Local'), 'sessiongraph');
   if (place.platform === 'darwin')
@@ -22,40 +22,41 @@ export function defaultDataFolder(place: DataFolderPlace): string {
   return join(place.userDataHome ?? join(place.home, '.local/share'), 'sessiongraph');
 }
 
-/** The data folder as configured, else the default one of this system and user; absolute, not yet made. */
+/** The absolute path of the configured data folder, else of the default one. The folder may not exist yet. */
 export function dataFolderPath(configured: string | null, userDataHome: string | null): string {
   if (configured !== null) return resolve(configured);
   return defaultDataFolder({ platform: process.platform, home: homedir(), isRoot: isRoot(), userDataHome });
 }
 
-/** Whether this process may become any user; false on systems without such a one. */
+/** Whether this process is root; false on systems without a root user. */
 export function isRoot(): boolean {
   return process.getuid?.() === 0;
 }
 
 /**
- * Makes the data folder, with its parents, for this user alone, and gives its path without symbolic links.
- * @throws StartError where it cannot be made or written
+ * Creates the data folder and its parents, open to this user only.
+ * @returns the path without symbolic links
+ * @throws StartError if it cannot be created
  */
 export async function prepareDataFolder(path: string): Promise<string> {
   const mode = isRoot() ? 0o711 : 0o700;
   try {
     const first = await mkdir(path, { recursive: true, mode });
-    // The umask may have taken bits from the mode that the account of Postgres needs.
-    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made)) await chmod(made, mode);
+    // The umask may have removed permissions that the account of Postgres needs.
+    for (let created = path; first !== undefined && created.length >= first.length; created = dirname(created)) await chmod(created, mode);
     return await realpath(path);
   } catch (error) {
-    throw new StartError(`The data folder ${path} cannot be made: ${reasonOf(error)}\nName another one in SESSIONGRAPH_DATA.`);
+    throw new StartError(`The data folder ${path} cannot be created: ${reasonOf(error)}\nName another one in SESSIONGRAPH_DATA.`);
   }
 }
 
 /**
- * Lets the account that runs Postgres pass through the data folder: others may then enter it, but list nothing.
- * @throws StartError naming the first folder above it that is closed to that account
+ * Lets the account that runs Postgres enter the data folder. Other users may then enter it too, but not list its files.
+ * @throws StartError if a folder above is closed to that account; the message names it
  */
 export async function makeReachable(folder: string, account: PostgresAccount): Promise<void> {
   const { uid, mode } = await stat(folder);
-  if (!(await canPass(folder, account)) && uid === process.getuid?.()) await chmod(folder, (mode & 0o777) | 0o711);
+  if (!(await canEnter(folder, account)) && uid === process.getuid?.()) await chmod(folder, (mode & 0o777) | 0o711);
   const closed = await firstClosedFolder(folder, account);
   if (closed === null) return;
   throw new StartError(
@@ -64,22 +65,22 @@ export async function makeReachable(folder: string, account: PostgresAccount): P
   );
 }
 
-/** The topmost folder on the way to a path, itself included, that an account may not pass; null where all are open. */
+/** The topmost folder of a path, itself included, that an account may not enter; null if it may enter all of them. */
 export async function firstClosedFolder(path: string, account: PostgresAccount): Promise<string | null> {
   const parent = dirname(path);
   const above = parent === path ? null : await firstClosedFolder(parent, account);
-  return above ?? ((await canPass(path, account)) ? null : path);
+  return above ?? ((await canEnter(path, account)) ? null : path);
 }
 
-async function canPass(folder: string, account: PostgresAccount): Promise<boolean> {
+async function canEnter(folder: string, account: PostgresAccount): Promise<boolean> {
   const { uid, gid, mode } = await stat(folder);
   const bit = uid === account.uid ? 0o100 : gid === account.gid ? 0o010 : 0o001;
   return (mode & bit) !== 0;
 }
 
 /**
- * Writes a file of the data folder whole or not at all, readable by the folder's owner alone.
- * @throws StartError where the folder is not ours to write
+ * Writes a file of the data folder, completely or not at all. Only the folder's owner can read it.
+ * @throws StartError if this user may not write to the folder
  */
 export async function writePrivateFile(folder: string, name: string, content: string): Promise<void> {
   const path = join(folder, name);
@@ -93,18 +94,18 @@ export async function writePrivateFile(folder: string, name: string, content: st
   }
 }
 
-/** What root makes in a folder of another user belongs to that user, who may come back without root. */
+/** If root creates a file in another user's folder, gives the file to that user, who may later start without root. */
 export async function giveToFolderOwner(folder: string, path: string): Promise<void> {
   if (!isRoot()) return;
   const { uid, gid } = await stat(folder);
   if (uid !== 0) await chown(path, uid, gid);
 }
 
-/** A denied access to the data folder as a StartError; any other error as it is. */
+/** Turns a refused access to the data folder into a StartError. Other errors are returned unchanged. */
 export function explainAccess(folder: string, error: unknown): unknown {
   if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCodeOf(error) ?? '')) return error;
   return new StartError(
-    `The data folder ${folder} is not ours to write: ${reasonOf(error)}\n` +
-      'Start as the user it belongs to, or name another folder in SESSIONGRAPH_DATA.',
+    `This user may not write to the data folder ${folder}: ${reasonOf(error)}\n` +
+      'Start as the user that owns it, or name another folder in SESSIONGRAPH_DATA.',
   );
 }

@@ -3,32 +3,32 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { errorCodeOf } from '../errors.ts';
 
-/** A process, told apart from a later one with the same number. */
+/** Identifies a process, also after its number was given to another one. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** When it started, in the system's own words; null where the system does not say. */
+  /** When it started, as the system writes it; null if the system does not show it. */
   readonly started: string | null;
-  /** Where the number means something: the boot and the container of the process. */
+  /** The boot of the machine and the container in which the number is valid. */
   readonly scope: string;
 }
 
-/** `elsewhere` is a process of another machine or container: whether it lives cannot be seen from here. */
+/** `elsewhere`: the process belongs to another machine or container, so its state is not visible from here. */
 export type ProcessState = 'alive' | 'dead' | 'elsewhere';
 
 /** The identity of this process. */
-export function ownIdentity(): ProcessIdentity {
-  return { pid: process.pid, started: startOf(process.pid), scope: ownScope() };
+export function currentIdentity(): ProcessIdentity {
+  return { pid: process.pid, started: startOf(process.pid), scope: currentScope() };
 }
 
-/** Whether that very process is still there. */
+/** Whether this process, and not another one with its number, still exists. */
 export function stateOf(identity: ProcessIdentity): ProcessState {
-  if (identity.scope !== ownScope()) return 'elsewhere';
+  if (identity.scope !== currentScope()) return 'elsewhere';
   if (!isRunning(identity.pid)) return 'dead';
   const started = startOf(identity.pid);
   return identity.started === null || started === null || started === identity.started ? 'alive' : 'dead';
 }
 
-/** Whether a process has this number, be it ours or another user's, or one that only waits to be reaped. */
+/** Whether any process has this number: of any user, dead processes that their parent has not reaped included. */
 export function isTaken(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -38,12 +38,12 @@ export function isTaken(pid: number): boolean {
   }
 }
 
-/** Whether a process with this number runs; one that only waits to be reaped does not. */
+/** Whether a process with this number is running. A dead process that its parent has not reaped is not. */
 export function isRunning(pid: number): boolean {
   return isTaken(pid) && linuxStat(pid)?.state !== 'Z';
 }
 
-/** The running processes whose working folder this is, as far as the system shows them. */
+/** The running processes with this working folder. Only Linux shows them; empty on other systems. */
 export function processesIn(folder: string): number[] {
   if (process.platform !== 'linux') return [];
   const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
@@ -56,7 +56,7 @@ export function processesIn(folder: string): number[] {
   });
 }
 
-/** The words a running process was started with, empty where they cannot be seen. */
+/** The command line of a running process; empty if the system does not show it. */
 export function commandLineOf(pid: number): string[] {
   if (process.platform === 'linux') return readOrEmpty(`/proc/${pid}/cmdline`).split('\0').filter(Boolean);
   if (process.platform === 'win32') return [];
@@ -69,7 +69,7 @@ function startOf(pid: number): string | null {
   return ps(pid, 'lstart') || null;
 }
 
-function ownScope(): string {
+function currentScope(): string {
   if (process.platform !== 'linux') return hostname();
   try {
     return `${readOrEmpty('/proc/sys/kernel/random/boot_id').trim()} ${readlinkSync('/proc/self/ns/pid')}`;
@@ -81,7 +81,7 @@ function ownScope(): string {
 function linuxStat(pid: number): { state: string; started: string } | null {
   const text = process.platform === 'linux' ? readOrEmpty(`/proc/${pid}/stat`) : '';
   if (text === '') return null;
-  // The name before these fields is in parentheses and may hold spaces and parentheses itself.
+  // The second field, the program's name, is in parentheses and may contain spaces and parentheses itself.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return { state: fields[0] ?? '', started: fields[19] ?? '' };
 }

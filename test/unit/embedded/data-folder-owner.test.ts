@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { claimFolder, type FolderOwner, FolderTakenError, readFolderOwner } from '../../../src/embedded/data-folder-owner.ts';
-import { ownIdentity } from '../../../src/embedded/process-identity.ts';
+import { currentIdentity } from '../../../src/embedded/process-identity.ts';
 
 let folder: string;
 
@@ -16,7 +16,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /** What a process that did not release the folder leaves behind. */
 async function leave(owner: Partial<FolderOwner>, heartbeat = new Date()): Promise<void> {
-  const record: FolderOwner = { ...ownIdentity(), role: 'server', since: '2026-01-01T00:00:00.000Z', state: 'running', ...owner };
+  const record: FolderOwner = { ...currentIdentity(), role: 'server', since: '2026-01-01T00:00:00.000Z', state: 'running', ...owner };
   const path = join(folder, 'owner', '7.json');
   await mkdir(join(folder, 'owner'));
   await writeFile(path, JSON.stringify(record));
@@ -30,12 +30,12 @@ function deadPid(): number {
 describe('claimFolder', () => {
   it('has one owner, whom others are told about', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
-    await claim.announce('running');
+    await claim.setState('running');
     await expect(claimFolder(folder, { role: 'seed' })).rejects.toThrow(
       new RegExp(`in use by another Sessiongraph server \\(process ${process.pid}, running since \\d{4}-`),
     );
     await claim.release();
-    expect(await readFolderOwner(folder)).toMatchObject({ lives: false, owner: { state: 'released' } });
+    expect(await readFolderOwner(folder)).toMatchObject({ isAlive: false, owner: { state: 'released' } });
     await (await claimFolder(folder, { role: 'seed' })).release();
   });
 
@@ -72,7 +72,7 @@ describe('claimFolder', () => {
 
   it('waits for an owner that is draining', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
-    await claim.announce('draining');
+    await claim.setState('draining');
     const next = claimFolder(folder, { role: 'server' });
     await claim.release();
     await (await next).release();
@@ -80,7 +80,7 @@ describe('claimFolder', () => {
 
   it('ends the waiting when told to', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
-    await claim.announce('draining');
+    await claim.setState('draining');
     const ending = new AbortController();
     const next = claimFolder(folder, { role: 'server', signal: ending.signal });
     ending.abort();
@@ -90,7 +90,7 @@ describe('claimFolder', () => {
 
   it('does not wait for ever', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
-    await claim.announce('draining');
+    await claim.setState('draining');
     await expect(claimFolder(folder, { role: 'server', drainWaitMs: 0 })).rejects.toThrow(/draining since/);
     await claim.release();
   });

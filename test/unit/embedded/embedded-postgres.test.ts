@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { isPostmasterOf, serverSettings } from '../../../src/embedded/embedded-postgres.ts';
+import { isPostmasterOf } from '../../../src/embedded/orphaned-postgres.ts';
+import { serverSettings } from '../../../src/embedded/postgres-settings.ts';
 
 const GIB = 1024 ** 3;
 const machine = { maxConnections: 100, durable: true, memory: 8 * GIB, sharedMemory: 4 * GIB };

