@@ -4,9 +4,10 @@ import type { Page, PageSize } from '../postgres/keyset.ts';
 import { type BuilderTypes, builder } from './builder.ts';
 import { columnGroups } from './look-ahead.ts';
 
-/** A page of rows and the count of the whole list, which is made only when the field is asked for. */
+/** One page of a list. */
 export interface Connection<Row> {
   readonly page: Page<Row>;
+  /** Counts the whole list. Called only if the operation selects `totalCount`. */
   readonly count: () => Promise<number>;
 }
 
@@ -19,49 +20,52 @@ interface Edge<Row> {
 type Ref<Shape> = ObjectRef<SchemaTypes, Shape> | InterfaceRef<SchemaTypes, Shape>;
 type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
-/** Cursor values are a column group of their own: many pages are read without one of them being asked for. */
+/** Cursors have their own column group, because many operations select none. */
 const CURSOR = { columns: 'cursor' };
 
-/** Relay's PageInfo, read off the page itself. */
 const PageInfo = builder.objectRef<Page<unknown>>('PageInfo').implement({
-  description: 'Where a page lies in its list, after the Relay cursor connections specification.',
+  description: 'The position of a page in its list, as defined by the Relay cursor connections specification.',
   fields: t => ({
-    hasNextPage: t.boolean({ resolve: page => page.hasNextPage, description: 'More follow. With `before` given, true without looking.' }),
+    hasNextPage: t.boolean({
+      resolve: page => page.hasNextPage,
+      description: 'Whether items follow this page. Always true if `before` was given.',
+    }),
     hasPreviousPage: t.boolean({
       resolve: page => page.hasPreviousPage,
-      description: 'More come first. With `after` given, true without looking.',
+      description: 'Whether items precede this page. Always true if `after` was given.',
     }),
     startCursor: t.string({
       nullable: true,
       extensions: CURSOR,
       resolve: page => page.cursorAt(0),
-      description: 'Pass as `before` for the page ahead of this one.',
+      description: 'Pass it as `before` to get the previous page.',
     }),
     endCursor: t.string({
       nullable: true,
       extensions: CURSOR,
       resolve: page => page.cursorAt(page.rows.length - 1),
-      description: 'Pass as `after` for the page behind this one.',
+      description: 'Pass it as `after` to get the next page.',
     }),
   }),
 });
 
-/** What a connection says of its nodes. */
+/** Texts for the descriptions of a connection. */
 export interface ConnectionOptions {
-  /** Plural, lower case, for descriptions: `sessions`. */
+  /** What the nodes are, in the plural: `sessions`. */
   readonly nodes: string;
+  /** Describes the field `totalCount`. */
   readonly totalCount?: string;
 }
 
-/** The types `<Name>Connection` and `<Name>Edge` over a node type; the row is the node. */
+/** Declares `<Name>Connection` and `<Name>Edge` for a node type. The rows of the page are the nodes. */
 export function connectionTypes<Row extends object>(name: string, node: Ref<object>, options: ConnectionOptions) {
   const Edge = builder.objectRef<Edge<Row>>(`${name}Edge`).implement({
-    description: `One of the ${options.nodes}, and its cursor.`,
+    description: `One of the ${options.nodes}, with its cursor.`,
     fields: t => ({
       cursor: t.string({
         extensions: CURSOR,
         resolve: edge => edge.page.cursorAt(edge.index) ?? '',
-        description: 'Pass as `after` or `before` to continue here.',
+        description: 'Pass it as `after` or `before` to continue from here.',
       }),
       node: t.field({ type: node, resolve: edge => edge.node }),
     }),
@@ -73,11 +77,15 @@ export function connectionTypes<Row extends object>(name: string, node: Ref<obje
         type: [Edge],
         resolve: ({ page }) => page.rows.map((row, index) => ({ page, index, node: row })),
       }),
-      nodes: t.field({ type: [node], resolve: ({ page }): readonly object[] => page.rows, description: 'The nodes of `edges`.' }),
+      nodes: t.field({
+        type: [node],
+        resolve: ({ page }): readonly object[] => page.rows,
+        description: 'The nodes of `edges`, without the cursors.',
+      }),
       pageInfo: t.field({ type: PageInfo, resolve: ({ page }) => page }),
       totalCount: t.int({
         resolve: connection => connection.count(),
-        description: options.totalCount ?? `All ${options.nodes} of the list, on whatever page; counted only when asked for.`,
+        description: options.totalCount ?? `Number of ${options.nodes} on all pages. Counted only if selected.`,
       }),
     }),
   });
@@ -85,27 +93,29 @@ export function connectionTypes<Row extends object>(name: string, node: Ref<obje
 }
 
 const NODE_PATHS = [['nodes'], ['edges', 'node']] as const;
-const OWN_PATHS = [['edges'], ['pageInfo']] as const;
+const CONNECTION_PATHS = [['edges'], ['pageInfo']] as const;
 
-/** The column groups that a connection field needs of its rows: those of its nodes, and its own. */
+/** The column groups that the operation needs of a connection's rows: for the nodes, and for the connection itself. */
 export function connectionGroups(info: GraphQLResolveInfo): readonly string[] {
-  return [...columnGroups(info, NODE_PATHS), ...columnGroups(info, OWN_PATHS)];
+  return [...columnGroups(info, NODE_PATHS), ...columnGroups(info, CONNECTION_PATHS)];
 }
 
-/** The paging arguments of a list that is read from its start only. */
+/** The paging arguments of a list that can only be paged forward. */
 export function forwardArguments(size: PageSize) {
   return builder.args(t => ({
-    first: t.int({ description: `How many: ${size.default} where left out, at most ${size.max}.` }),
-    after: t.string({ description: 'Only what follows this cursor.' }),
+    first: t.int({ description: `Number of items; ${size.default} by default, at most ${size.max}.` }),
+    after: t.string({ description: 'Returns the items after this cursor.' }),
   }));
 }
 
-/** The four paging arguments, their descriptions naming the sizes. */
+/** The paging arguments of a list that can be paged in both directions. */
 export function pagingArguments(size: PageSize) {
   return builder.args(t => ({
-    first: t.int({ description: `How many from the start: ${size.default} where neither size is given, at most ${size.max}.` }),
-    after: t.string({ description: 'Only what follows this cursor.' }),
-    last: t.int({ description: `How many from the end, at most ${size.max}. Not together with \`first\`.` }),
-    before: t.string({ description: 'Only what comes before this cursor.' }),
+    first: t.int({
+      description: `Number of items from the start; ${size.default} if neither \`first\` nor \`last\` is given, at most ${size.max}.`,
+    }),
+    after: t.string({ description: 'Returns the items after this cursor.' }),
+    last: t.int({ description: `Number of items from the end, at most ${size.max}. Cannot be combined with \`first\`.` }),
+    before: t.string({ description: 'Returns the items before this cursor.' }),
   }));
 }

@@ -11,32 +11,33 @@ import {
 
 declare module 'graphql' {
   interface GraphQLFieldExtensions<_TSource, _TContext, _TArgs> {
-    /** The column group this field of a row needs beyond the core; see look-ahead.ts. */
+    /** The column group that this field of a row needs, in addition to the columns that are always read (look-ahead.ts). */
     columns?: string;
-    /** Set where the field's object is made of the same row: the groups its fields need are the row's. */
+    /** True if the field's object is made from the same row: the row must then have the groups that the object's fields need. */
     embedded?: boolean;
-    /** Page sizes of a connection field, which query cost is reckoned by. */
+    /** Page sizes of a connection field. The query cost depends on them. */
     pageSize?: { default: number; max: number };
   }
 }
 
-const seen = new WeakMap<FieldNode, Map<string, readonly string[]>>();
+/** The results for fields that occur once in their operation, by path. */
+const known = new WeakMap<FieldNode, Map<string, readonly string[]>>();
 
 /**
- * The column groups that the operation needs of the rows a field gives, in a fixed order.
- * A group is named by the `columns` extension of a field of the row's type. @skip and @include count as included,
- * several nodes of one field are merged, and fragments are followed: a group too many costs little, one too few breaks a field.
- * @param paths where the rows lie below the field, e.g. `[['nodes'], ['edges', 'node']]`; `[[]]` is the field itself
+ * The column groups that the operation needs of the rows that a field returns, sorted.
+ * The fields of the rows' type name their groups in the `columns` extension. Fields in fragments count, and so do fields with @skip or
+ * @include: an unneeded group costs little, but a missing group breaks a field.
+ * @param paths the fields that lead to the rows, such as `[['nodes'], ['edges', 'node']]`; `[[]]` if the field itself returns them
  */
 export function columnGroups(info: GraphQLResolveInfo, paths: readonly (readonly string[])[]): readonly string[] {
   const [only] = info.fieldNodes;
   if (info.fieldNodes.length !== 1 || only === undefined) return collect(info, paths);
-  const byPath = seen.get(only) ?? new Map<string, readonly string[]>();
-  seen.set(only, byPath);
+  const byPath = known.get(only) ?? new Map<string, readonly string[]>();
+  known.set(only, byPath);
   const key = paths.map(path => path.join('.')).join();
-  const known = byPath.get(key) ?? collect(info, paths);
-  byPath.set(key, known);
-  return known;
+  const groups = byPath.get(key) ?? collect(info, paths);
+  byPath.set(key, groups);
+  return groups;
 }
 
 function collect(info: GraphQLResolveInfo, paths: readonly (readonly string[])[]): readonly string[] {

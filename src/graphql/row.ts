@@ -1,6 +1,6 @@
 /**
- * The value of a column that is read only where a field names its group (look-ahead.ts).
- * Absent, the look-ahead has missed a path to the row: a fault of ours that must not show as null.
+ * The value of a column that is read only if the operation needs its group (look-ahead.ts).
+ * @throws Error if the column was not read: the look-ahead has a bug, which must not show as null
  */
 export function read<Row, Key extends keyof Row & string>(row: Row, key: Key): Exclude<Row[Key], undefined> {
   const value = row[key];

@@ -5,24 +5,24 @@ const RFC_3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))
 const POSTGRES_UTC = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2})(?:\.(\d{1,3}))?\+00$/;
 
 /**
- * Reads an RFC 3339 instant of the years 1 to 9999; digits behind the milliseconds are refused rather than cut.
- * Null where the text is none. graphql-scalars' DateTime cuts microseconds silently and takes the year 0 (STACK.md).
+ * Parses an RFC 3339 instant in the years 1 to 9999. Null if the text is not one, or if it has non-zero digits after the milliseconds.
+ * The DateTime of graphql-scalars is not used because it silently drops microseconds and accepts the year 0.
  */
 export function parseInstant(text: string): Date | null {
   const match = RFC_3339.exec(text);
   if (match === null) return null;
   const [, year, month, day, hour, , second, fraction = ''] = match;
-  // A Date takes 24:00 for the next day's 0:00.
+  // Date reads 24:00 as 0:00 of the next day.
   if (year === '0000' || hour === '24' || second === '60' || !/^\d{0,3}0*$/.test(fraction)) return null;
   const instant = new Date(text.toUpperCase());
-  // The offset can move an instant out of these years, into what neither JSON nor Postgres writes so.
+  // The offset can move an instant out of these years. JSON and Postgres write such years in other forms.
   const utcYear = instant.getUTCFullYear();
   if (!(utcYear >= 1 && utcYear <= 9999)) return null;
   const lastDay = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate();
   return Number(day) <= lastDay ? instant : null;
 }
 
-/** An instant as this API writes it. Takes the text Postgres gives in UTC, which costs less than a Date (PERFORMANCE.md, 6). */
+/** An instant in the form of the API. Accepts Postgres' text in UTC too, which is cheaper than a Date. */
 export function formatInstant(value: Date | string): string {
   if (typeof value !== 'string') return value.toISOString();
   const match = POSTGRES_UTC.exec(value);
@@ -30,7 +30,7 @@ export function formatInstant(value: Date | string): string {
 }
 
 builder.scalarType('DateTime', {
-  description: 'An instant as RFC 3339 in UTC with milliseconds, e.g. `2026-02-12T20:25:00.000Z`. Input may carry another offset.',
+  description: 'An RFC 3339 instant in UTC with milliseconds, such as `2026-02-12T20:25:00.000Z`. Input may have another offset.',
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
   serialize: value => {
     if (value instanceof Date || typeof value === 'string') return formatInstant(value);
@@ -40,13 +40,13 @@ builder.scalarType('DateTime', {
     const instant = typeof value === 'string' ? parseInstant(value) : null;
     if (instant !== null) return instant;
     throw new GraphQLError(
-      `DateTime must be an RFC 3339 instant with at most milliseconds, such as 2026-02-12T20:25:00.000Z: ${JSON.stringify(value)}.`,
+      `DateTime must be an RFC 3339 instant with at most milliseconds, such as 2026-02-12T20:25:00.000Z; got ${JSON.stringify(value)}.`,
     );
   },
 });
 
 builder.scalarType('SafeInt', {
-  description: 'A whole number from -(2^53 - 1) to 2^53 - 1, as a JSON number.',
+  description: 'An integer from -(2^53 - 1) to 2^53 - 1, as a JSON number.',
   serialize: value => {
     const number = Number(value);
     if (Number.isSafeInteger(number)) return number;
@@ -54,24 +54,24 @@ builder.scalarType('SafeInt', {
   },
   parseValue: value => {
     if (Number.isSafeInteger(value)) return Number(value);
-    throw new GraphQLError(`SafeInt must be a whole number of at most 2^53 - 1: ${JSON.stringify(value)}.`);
+    throw new GraphQLError(`SafeInt must be an integer of at most 2^53 - 1; got ${JSON.stringify(value)}.`);
   },
   parseLiteral: node => {
     const value = node.kind === Kind.INT ? Number(node.value) : Number.NaN;
     if (Number.isSafeInteger(value)) return value;
-    throw new GraphQLError('SafeInt must be a whole number of at most 2^53 - 1.', { nodes: node });
+    throw new GraphQLError('SafeInt must be an integer of at most 2^53 - 1.', { nodes: node });
   },
 });
 
 builder.scalarType('JSON', {
-  description: 'Any JSON value. Only for data the caller owns: metadata, tool arguments and results.',
+  description: 'Any JSON value. Used only for data of the caller: metadata, tool arguments and results.',
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc8259',
   serialize: value => value,
   parseValue: present,
   parseLiteral: (node, variables) => present(jsonOfLiteral(node, variables ?? {})),
 });
 
-// graphql-js takes null for itself and never hands it to a scalar.
+// For the compiler: graphql-js handles null itself and passes none to a scalar.
 function present(value: unknown): NonNullable<unknown> {
   if (value === null || value === undefined) throw new GraphQLError('JSON cannot be null here.');
   return value;
@@ -93,7 +93,7 @@ function jsonOfLiteral(node: ValueNode, variables: Readonly<Record<string, unkno
     case Kind.LIST:
       return node.values.map(item => jsonOfLiteral(item, variables));
     case Kind.OBJECT:
-      // Defined rather than assigned: `__proto__` is a key like any other.
+      // Object.fromEntries defines keys and does not assign them, so `__proto__` is an ordinary key.
       return Object.fromEntries(node.fields.map(field => [field.name.value, jsonOfLiteral(field.value, variables)]));
   }
 }

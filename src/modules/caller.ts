@@ -3,13 +3,13 @@ import type { Transactor } from '../postgres/database.ts';
 import type { CallsInFlight } from './idempotency/calls-in-flight.service.ts';
 import type { Viewer } from './viewer/viewer.rules.ts';
 
-/** What a service works with: who calls, on which database, under which settings. */
+/** What a service needs to know about the call: who calls, and the database and settings to use. */
 export interface Caller {
   readonly viewer: Viewer;
   readonly database: Transactor;
   readonly settings: Config['sessions'];
-  /** To be called after a commit that wrote events, so that they are sequenced and delivered now rather than with the next poll. */
+  /** Call this after a commit that wrote events. They are then delivered immediately and not at the next poll. */
   readonly eventsWritten: () => void;
-  /** Shared by all callers of the process. */
+  /** One for the whole process. */
   readonly callsInFlight: CallsInFlight;
 }

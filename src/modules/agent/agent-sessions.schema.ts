@@ -7,7 +7,7 @@ import { sessionConditions } from '../session-filter/session-filter.sql.ts';
 import { sessionOrdering } from '../session-filter/session-order.sql.ts';
 import { Agent } from './agent.schema.ts';
 
-// Apart from agent.schema.ts, which the type Session needs: types that refer to each other are tied here.
+// In a file of its own because Agent and Session refer to each other, and session.schema.ts imports agent.schema.ts.
 builder.objectField(Agent, 'sessions', t =>
   t.field({
     type: SessionConnection,

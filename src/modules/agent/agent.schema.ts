@@ -13,27 +13,27 @@ const NO_USAGE = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWri
 
 export const Agent = builder.objectRef<AgentRow>('Agent').implement({
   interfaces: [Node],
-  description: 'An agent, and what its sessions come to. Counts and sums leave out sessions in the trash and superseded ones.',
+  description: 'An agent, with counts and sums over its sessions. Trashed and superseded sessions do not count.',
   fields: t => ({
     id: t.id({ description: 'Opaque global id.', resolve: row => agentGlobalId(row.agentId) }),
     agentId: t.string({ resolve: row => row.agentId }),
     sessionCount: t.int({
-      description: 'Sessions in any status, neither superseded nor in the trash.',
+      description: 'Sessions in any status.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.sessionCount ?? 0,
     }),
     openSessionCount: t.int({
-      description: 'SPAWNING, ACTIVE, WORKING and STALLED ones.',
+      description: 'Sessions that are SPAWNING, ACTIVE, WORKING or STALLED.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.openSessionCount ?? 0,
     }),
     usage: t.field({
       type: TokenUsage,
-      description: 'What these sessions used together; sums beyond what JSON can carry are shown as the largest it can.',
+      description: 'The total usage of these sessions. A sum above 2^53 - 1 is shown as 2^53 - 1.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId)) ?? NO_USAGE,
     }),
     lastActivityAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'The newest of these sessions; null without any.',
+      description: 'The latest activity in these sessions. Null if there are none.',
       resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.lastActivityAt ?? null,
     }),
   }),
@@ -49,7 +49,7 @@ const { Connection: AgentConnection } = connectionTypes('Agent', Agent, { nodes:
 builder.queryFields(t => ({
   agents: t.field({
     type: AgentConnection,
-    description: 'The agents that have a session that may be seen, by agent id.',
+    description: 'The agents that have at least one session that the caller may see, sorted by agent id.',
     args: pagingArguments(AGENT_PAGE),
     extensions: { scope: 'READ', pageSize: AGENT_PAGE },
     resolve: async (_root, args, context) => ({
@@ -60,7 +60,8 @@ builder.queryFields(t => ({
   agent: t.field({
     type: Agent,
     nullable: true,
-    description: 'An agent by its id, which is read like the agent id of a key; null where it has no session that may be seen.',
+    description:
+      'An agent by its id, which is normalised like the agent id in a session key. Null if it has no session that the caller may see.',
     args: { agentId: t.arg.string({ required: true }) },
     extensions: { scope: 'READ' },
     resolve: (_root, { agentId }, context) => {

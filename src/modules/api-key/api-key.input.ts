@@ -12,18 +12,18 @@ export interface CreateApiKeyInput {
   readonly rateLimits?: RateLimitInput | null;
 }
 
-/** Limits of one key; what is left out or null is the server's. */
+/** Limits of one key. The server's limit applies for a field that is left out or null. */
 export type RateLimitInput = { readonly [Name in RateClass]?: number | null };
 
-/** What a new key is to be, checked. */
+/** The checked input for a new key. */
 export interface CheckedApiKey {
   readonly name: string;
-  /** Lowest first, each once. */
+  /** Lowest first, without duplicates. */
   readonly scopes: readonly ApiScope[];
-  /** Normalised, each once; null where none are named. */
+  /** Normalised, without duplicates. Null if the input names none. */
   readonly agentIds: readonly string[] | null;
   readonly expiresAt: Date | null;
-  /** Null where the server's limit holds. */
+  /** Null for a class with the server's limit. */
   readonly rateLimits: Readonly<Record<RateClass, number | null>>;
 }
 
@@ -36,7 +36,7 @@ export function readApiKey(input: CreateApiKeyInput, now: number = Date.now()): 
   const name = readName(input.name, 'input.name', MAX_NAME_LENGTH);
   if (input.scopes.length === 0) throw badInput('input.scopes', 'must not be empty');
   const expiresAt = input.expiresAt ?? null;
-  if (expiresAt !== null && expiresAt.getTime() <= now) throw badInput('input.expiresAt', 'must lie in the future');
+  if (expiresAt !== null && expiresAt.getTime() <= now) throw badInput('input.expiresAt', 'must be in the future');
   return {
     name,
     scopes: API_SCOPES.filter(scope => input.scopes.includes(scope)),
@@ -58,9 +58,9 @@ function readAgents(agentIds: readonly string[]): readonly string[] {
   return [...new Set(agentIds.map((agentId, index) => readAgent(agentId, `input.agentIds.${index}`)))];
 }
 
-/** A name of which nothing is left would stand for the agent `main`, and open to the key what nobody meant it to see. */
+/** A name without letters and digits would be normalised to the agent `main`, which the caller did not mean. */
 function readAgent(agentId: string, field: string): string {
   const found = findableAgentId(readName(agentId, field, MAX_NAME_LENGTH));
-  if (found === null) throw badInput(field, 'must hold a letter or a digit (a-z, 0-9)');
+  if (found === null) throw badInput(field, 'must contain a letter or digit (a-z, 0-9)');
   return found;
 }

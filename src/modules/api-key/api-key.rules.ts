@@ -2,12 +2,12 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 
 const SECRET_BYTES = 32;
 
-/** `sg_` and 8 of the 43 characters: enough to find a key by, and too few to guess the rest from. */
+/** `sg_` and 8 of the 43 random characters: enough to identify a key, and too few to guess the rest. */
 const PREFIX_LENGTH = 11;
 
 const SECRET = /^sg_[A-Za-z0-9_-]{43}$/;
 
-/** Begins every secret, so that one that leaked can be recognised. */
+/** Every secret starts with this, so people and scanners recognise a leaked one. */
 export const SECRET_MARK = 'sg_';
 
 /** A new secret: 256 random bits. */
@@ -15,26 +15,26 @@ export function createSecret(): string {
   return SECRET_MARK + randomBytes(SECRET_BYTES).toString('base64url');
 }
 
-/** True for a text that could be a secret. */
+/** True if the text has the form of a secret. */
 export function isSecret(text: string): boolean {
   return SECRET.test(text);
 }
 
-/** What of a secret is stored and shown in the clear. */
+/** The part of a secret that is stored and shown unhashed. */
 export function prefixOf(secret: string): string {
   return secret.slice(0, PREFIX_LENGTH);
 }
 
-/** What is stored in place of a secret. */
+/** The hash that is stored instead of the secret. */
 export function hashSecret(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();
 }
 
-/** Whether a secret is the one of a hash; how long that takes says nothing of either. */
+/** Whether a secret has this hash. Takes constant time. */
 export function matchesHash(secret: string, hash: Uint8Array): boolean {
   const given = hashSecret(secret);
   return given.length === hash.length && timingSafeEqual(given, hash);
 }
 
-/** The Postgres notification channel of API keys: every write that a server's key registry must see notifies it. */
+/** The Postgres notification channel of API keys. Every write to the keys notifies it, and the key registries of all servers listen. */
 export const KEYS_CHANGED_CHANNEL = 'sessiongraph_api_keys';

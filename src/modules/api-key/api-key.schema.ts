@@ -12,24 +12,24 @@ const API_KEY_PAGE: PageSize = { default: 20, max: 100 };
 
 const ApiKey = builder.objectRef<ApiKeyRow>('ApiKey').implement({
   interfaces: [Node],
-  description: 'A key that lets its holder in. Its secret is shown once, when it is created.',
+  description: 'An API credential. The secret is returned once, on creation.',
   fields: t => ({
     id: t.id({ description: 'Opaque global id.', resolve: row => apiKeyGlobalId(row.id) }),
     name: t.string({ resolve: row => row.name }),
-    prefix: t.string({ description: 'The first characters of the secret, to recognise it.', resolve: row => row.prefix }),
+    prefix: t.string({ description: 'The first characters of the secret, to recognise the key by.', resolve: row => row.prefix }),
     scopes: t.field({
       type: [ApiScopeEnum],
-      description: 'As they were given; each includes the ones before it.',
+      description: 'As given on creation. Each includes the scopes before it.',
       resolve: row => row.scopes,
     }),
     agentIds: t.stringList({
       nullable: true,
-      description: "Only these agents' sessions exist for the key; null is all.",
+      description: 'The key sees only sessions of these agents. Null for all agents.',
       resolve: row => row.agentIds,
     }),
     createdAt: t.field({ type: 'DateTime', resolve: row => row.createdAt }),
     expiresAt: t.field({ type: 'DateTime', nullable: true, resolve: row => row.expiresAt }),
-    lastUsedAt: t.field({ type: 'DateTime', nullable: true, description: 'To about a minute.', resolve: row => row.lastUsedAt }),
+    lastUsedAt: t.field({ type: 'DateTime', nullable: true, description: 'Accurate to about a minute.', resolve: row => row.lastUsedAt }),
     revokedAt: t.field({ type: 'DateTime', nullable: true, resolve: row => row.revokedAt }),
   }),
 });
@@ -44,7 +44,8 @@ const { Connection: ApiKeyConnection } = connectionTypes('ApiKey', ApiKey, { nod
 builder.queryField('apiKeys', t =>
   t.field({
     type: ApiKeyConnection,
-    description: 'The API keys, newest first, revoked and expired ones included. For a caller bound to agents: those bound to no others.',
+    description:
+      'All API keys, newest first, including revoked and expired ones. A caller that is bound to agents gets only keys that are bound to no other agents.',
     args: pagingArguments(API_KEY_PAGE),
     extensions: { scope: 'ADMIN', pageSize: API_KEY_PAGE },
     resolve: async (_root, args, context) => ({
@@ -55,33 +56,34 @@ builder.queryField('apiKeys', t =>
 );
 
 const RateLimitInputType = builder.inputRef<RateLimitInput>('RateLimitInput').implement({
-  description: "Of one minute; what is left out is the server's.",
+  description: "Limits per minute. For each field left out, the server's limit applies. 0 means unlimited.",
   fields: t => ({ requests: t.int(), writes: t.int(), creations: t.int(), management: t.int() }),
 });
 
 const CreateApiKeyInputType = builder.inputRef<CreateApiKeyInput>('CreateApiKeyInput').implement({
   fields: t => ({
-    name: t.string({ required: true, description: 'For people; at most 200 characters.' }),
-    scopes: t.field({ type: [ApiScopeEnum], required: true, description: 'Each includes the ones before it.' }),
+    name: t.string({ required: true, description: 'A name for people to read; at most 200 characters.' }),
+    scopes: t.field({ type: [ApiScopeEnum], required: true, description: 'Each includes the scopes before it.' }),
     agentIds: t.stringList({
-      description: "Only these agents' sessions; where left out, all that exist for the caller. Normalised like an agent id of a key.",
+      description:
+        'The key sees only sessions of these agents. By default, all agents that the caller may see. Normalised like the agent id in a session key.',
     }),
-    expiresAt: t.field({ type: 'DateTime', description: 'Where left out, it never expires.' }),
+    expiresAt: t.field({ type: 'DateTime', description: 'By default, the key never expires.' }),
     rateLimits: t.field({
       type: RateLimitInputType,
-      description: "What it may do in a minute, in place of the server's limits; 0 is as much as it likes.",
+      description: "Limits that replace the server's for this key.",
     }),
   }),
 });
 
 const RevokeApiKeyInputType = builder.inputRef<{ readonly id: string }>('RevokeApiKeyInput').implement({
-  fields: t => ({ id: t.id({ required: true, description: 'Global id or bare UUID.' }) }),
+  fields: t => ({ id: t.id({ required: true, description: 'Global id or UUID.' }) }),
 });
 
 const CreateApiKeyPayload = builder.objectRef<{ readonly apiKey: ApiKeyRow; readonly secret: string }>('CreateApiKeyPayload').implement({
   fields: t => ({
     apiKey: t.field({ type: ApiKey, resolve: payload => payload.apiKey }),
-    secret: t.string({ description: 'Shown once: it is stored as a hash.', resolve: payload => payload.secret }),
+    secret: t.string({ description: 'Returned only here; the server stores a hash.', resolve: payload => payload.secret }),
   }),
 });
 
@@ -92,14 +94,15 @@ const RevokeApiKeyPayload = builder.objectRef<{ readonly apiKey: ApiKeyRow }>('R
 builder.mutationFields(t => ({
   createApiKey: t.field({
     type: CreateApiKeyPayload,
-    description: 'Creates an API key. With the first one a server that was open to its own machine asks everyone for a key.',
+    description:
+      'Creates an API key. If the server accepted local requests without a key, the first key ends that: all requests then need one.',
     args: { input: t.arg({ type: CreateApiKeyInputType, required: true }) },
     extensions: { scope: 'ADMIN' },
     resolve: (_root, { input }, context) => createApiKey(context.caller, input),
   }),
   revokeApiKey: t.field({
     type: RevokeApiKeyPayload,
-    description: 'Revokes an API key for good. Within a second it lets nobody in any more, and what it holds open is ended.',
+    description: 'Revokes an API key for good. Within a second, all servers reject it and end its connections and subscriptions.',
     args: { input: t.arg({ type: RevokeApiKeyInputType, required: true }) },
     extensions: { scope: 'ADMIN' },
     resolve: async (_root, { input }, context) => ({ apiKey: await revokeApiKey(context.caller, input) }),

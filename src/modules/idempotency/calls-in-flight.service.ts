@@ -1,52 +1,54 @@
 import { DomainError } from '../../errors.ts';
 
-const PATIENCE_MS = 10_000;
+const WAIT_MS = 10_000;
 
-/** A call that is to happen once. */
+/** A call with an idempotency key. */
 export interface KeyedCall {
-  /** Stands for who calls: keys are theirs alone. */
+  /** A hash of the viewer's id. Each viewer has its own keys. */
   readonly viewer: string;
   readonly key: string;
-  /** Of what is asked for: the same key may not be used for anything else. */
+  /** A hash of the field and input. Calls with the same key must have the same. */
   readonly hash: string;
 }
 
-/** What came of a call: what is kept of its result, and the result itself where it was made just now. */
+/** The outcome of a call. */
 export interface Outcome<Result, Kept> {
+  /** What is stored of the result. */
   readonly kept: Kept;
+  /** The result, if this call executed the mutation. Null if an earlier call did. */
   readonly made: { readonly result: Result } | null;
 }
 
 interface RunningCall {
   readonly hash: string;
-  /** What is kept of its result; null where it failed. Never rejects. */
+  /** What is stored of the result. Null if the call failed. Never rejects. */
   readonly kept: Promise<unknown>;
 }
 
-/** The calls of one process that bear a key and are under way, so that their duplicates wait here and hold no connection. */
+/** The running calls of this process that have an idempotency key. Duplicates wait for them here, without occupying a connection. */
 export class CallsInFlight {
   readonly #running = new Map<string, RunningCall>();
-  readonly #patienceMs: number;
+  readonly #waitMs: number;
 
-  /** @param patienceMs how long a call waits for another with the same key, in this process and beyond */
-  constructor(patienceMs = PATIENCE_MS) {
-    this.#patienceMs = patienceMs;
+  /** @param waitMs maximum time that a call waits for another with the same key, in this process and in others together */
+  constructor(waitMs = WAIT_MS) {
+    this.#waitMs = waitMs;
   }
 
   /**
-   * Makes a call, or waits for the one with the same key that is under way. Where that one fails, the next makes its own try.
-   * @param make is given the milliseconds it may yet wait for other processes
-   * @throws DomainError IDEMPOTENCY_CONFLICT, SERVICE_UNAVAILABLE where the other takes too long; and what `make` throws
+   * Executes a call, or waits for the running call with the same key. If the running call fails, a waiting one is executed.
+   * @param execute gets the milliseconds that it may still wait for other processes
+   * @throws DomainError IDEMPOTENCY_CONFLICT, SERVICE_UNAVAILABLE if the running call takes too long, and what `execute` throws
    */
-  async join<Result, Kept>(call: KeyedCall, make: (patienceMs: number) => Promise<Outcome<Result, Kept>>): Promise<Outcome<Result, Kept>> {
+  async join<Result, Kept>(call: KeyedCall, execute: (waitMs: number) => Promise<Outcome<Result, Kept>>): Promise<Outcome<Result, Kept>> {
     const name = JSON.stringify([call.viewer, call.key]);
-    const deadline = performance.now() + this.#patienceMs;
+    const deadline = performance.now() + this.#waitMs;
     for (;;) {
-      const patienceMs = Math.ceil(deadline - performance.now());
-      if (patienceMs <= 0) throw stillRunning();
+      const waitMs = Math.ceil(deadline - performance.now());
+      if (waitMs <= 0) throw stillRunning();
       const running = this.#running.get(name);
-      if (running === undefined) return this.#start(name, call.hash, make(patienceMs));
-      const kept = await atMost(running.kept, patienceMs);
+      if (running === undefined) return this.#start(name, call.hash, execute(waitMs));
+      const kept = await withTimeout(running.kept, waitMs);
       if (kept === null) continue;
       if (running.hash !== call.hash) throw idempotencyConflict();
       return { kept: kept as Kept, made: null };
@@ -63,19 +65,21 @@ export class CallsInFlight {
   }
 }
 
-/** IDEMPOTENCY_CONFLICT: the key belongs to a call that asked for something else. */
+/** IDEMPOTENCY_CONFLICT: the key was used with another field or input. */
 export function idempotencyConflict(): DomainError {
-  return new DomainError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used for another call.', { field: 'input.idempotencyKey' });
+  return new DomainError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used for a call with another field or input.', {
+    field: 'input.idempotencyKey',
+  });
 }
 
-/** SERVICE_UNAVAILABLE: the call of the same key has not ended in the time a duplicate waits for it. */
+/** SERVICE_UNAVAILABLE: the first call with this key did not end while a duplicate waited for it. */
 export function stillRunning(): DomainError {
   return new DomainError('SERVICE_UNAVAILABLE', 'The first call with this idempotency key is still running; try again.', {
     field: 'input.idempotencyKey',
   });
 }
 
-function atMost<Value>(work: Promise<Value>, milliseconds: number): Promise<Value> {
+function withTimeout<Value>(work: Promise<Value>, milliseconds: number): Promise<Value> {
   return new Promise<Value>((resolve, reject) => {
     const timer = setTimeout(() => reject(stillRunning()), milliseconds);
     void work.then(value => {

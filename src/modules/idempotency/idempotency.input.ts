@@ -2,20 +2,20 @@ import { badInput } from '../../errors.ts';
 import { assertStorable } from '../text/text.input.ts';
 import { characterCount } from '../text/text.rules.ts';
 
-/** The input of a mutation that can be made exactly once. */
+/** The input of a mutation that accepts an idempotency key. */
 export interface KeyedInput {
   readonly idempotencyKey?: string | null | undefined;
 }
 
-/** What schema.graphql says of the field. */
+/** Describes the field `idempotencyKey` in the schema. */
 export const IDEMPOTENCY_KEY =
-  '1 to 200 characters, kept for 24 hours: the same key and input again gives the first result, another input is IDEMPOTENCY_CONFLICT.';
+  '1 to 200 characters, kept for 24 hours. A call with the same key and input returns the result of the first call; with another input it fails with IDEMPOTENCY_CONFLICT.';
 
 const MAX_KEY_LENGTH = 200;
 
 /**
- * An idempotency key as it is, null where there is none.
- * @throws DomainError BAD_USER_INPUT where it has not 1 to 200 characters, or some that cannot be stored
+ * The idempotency key of an input. Null if there is none.
+ * @throws DomainError BAD_USER_INPUT if it is empty, longer than 200 characters, or has characters that Postgres cannot store
  */
 export function readIdempotencyKey({ idempotencyKey: key }: KeyedInput): string | null {
   if (key == null) return null;

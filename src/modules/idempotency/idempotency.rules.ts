@@ -1,20 +1,20 @@
 import { createHash } from 'node:crypto';
 
-/** How long a key stands for its first call. */
+/** How long a key is kept. */
 export const KEPT_HOURS = 24;
 
-/** Deeper than anything a service takes: what lies below is refused in any case, and never kept under its hash. */
+/** Maximum depth that is hashed. Services reject input that is nested more deeply, so its hash is never stored. */
 const MAX_DEPTH = 200;
 
 /**
- * A text that two calls share if they ask for the same: names in any order, instants as themselves. A field that was left out is
- * not one that is null.
+ * A hash that is equal for calls of the same field with the same input. The order of object keys does not matter. A field that is left out
+ * differs from a field that is null.
  */
 export function callHash(field: string, input: object): string {
   return hashOf(canonicalText([field, input], 0));
 }
 
-/** What stands for a viewer beside a key: ids may be longer than an index takes, hold what cannot be stored, or name a person. */
+/** A hash of a viewer's id. The id itself is not stored: it may be too long for an index, have unstorable characters, or name a person. */
 export function viewerHash(viewerId: string): string {
   return hashOf(viewerId);
 }

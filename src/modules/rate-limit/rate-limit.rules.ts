@@ -1,22 +1,25 @@
-/** What is counted apart from one another, each over a minute. */
+/** Classes of operations. Each has its own limit per minute. */
 export const RATE_CLASSES = ['requests', 'writes', 'creations', 'management'] as const;
 
-/** requests: queries, subscribes and what is none of the others; writes: what runtimes do all day; creations: of sessions; management: the rest. */
+/**
+ * writes: the frequent mutations of agent runtimes, such as appending messages. creations: mutations that create sessions. management: other
+ * mutations that need MANAGE or ADMIN. requests: queries, subscriptions and all other mutations.
+ */
 export type RateClass = (typeof RATE_CLASSES)[number];
 
-/** How many of each class one caller may do in a minute; 0 is as many as it likes. */
+/** Maximum operations of each class per caller and minute. 0 means unlimited. */
 export type RateLimits = Readonly<Record<RateClass, number>>;
 
-/** How much of each class one operation is. */
+/** How many units of each class one GraphQL operation uses. */
 export type RateCharge = Readonly<Partial<Record<RateClass, number>>>;
 
-/** Where a caller stands. */
+/** How much of one limit a caller has left. */
 export interface RateLimitState {
   readonly name: RateClass;
   readonly limit: number;
   /** Never negative. */
   readonly remaining: number;
-  /** When all of it may be used again. */
+  /** When the full limit is available again. */
   readonly resetAt: Date;
 }
 
@@ -40,7 +43,7 @@ const CLASS_OF_MUTATION: Readonly<Record<string, RateClass>> = {
   revokeApiKey: 'management',
 };
 
-/** The class a mutation field counts in, once each time it stands in an operation. */
+/** The class of a mutation field. Each occurrence of the field in an operation uses one unit. */
 export function rateClassOf(mutationField: string): RateClass {
   return CLASS_OF_MUTATION[mutationField] ?? 'requests';
 }

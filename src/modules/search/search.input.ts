@@ -5,7 +5,7 @@ import type { DateTimeRange, SessionFilter } from '../session-filter/session-fil
 import { assertStorable, readText } from '../text/text.input.ts';
 import type { SearchMode, SearchOrder } from './search.rules.ts';
 
-/** What messages are searched for, as the caller wrote it. */
+/** The input of a search. */
 export interface SearchInput {
   readonly query: string;
   readonly mode?: SearchMode | null;
@@ -16,7 +16,7 @@ export interface SearchInput {
   readonly branch?: BranchView | null;
 }
 
-/** The same with its defaults. */
+/** A checked search, with defaults filled in. */
 export interface Search {
   readonly query: string;
   readonly mode: SearchMode;
@@ -28,11 +28,11 @@ export interface Search {
 }
 
 const MAX_QUERY_LENGTH = 1_000;
-const SPOKEN: readonly MessageRole[] = ['USER', 'ASSISTANT', 'SYSTEM'];
+const DEFAULT_ROLES: readonly MessageRole[] = ['USER', 'ASSISTANT', 'SYSTEM'];
 
 /**
- * Checks a search; the sessions' filter is checked where it is compiled.
- * @throws DomainError BAD_USER_INPUT for a query that is blank or too long
+ * Checks the input of a search. The session filter is checked later, when it is compiled to SQL.
+ * @throws DomainError BAD_USER_INPUT if the query is blank or too long
  */
 export function readSearch(input: SearchInput): Search {
   assertStorable(input.query, 'query');
@@ -42,7 +42,7 @@ export function readSearch(input: SearchInput): Search {
     mode: input.mode ?? 'WORDS',
     orderBy: input.orderBy ?? 'NEWEST',
     sessions: input.sessions ?? null,
-    roles: input.roles ?? SPOKEN,
+    roles: input.roles ?? DEFAULT_ROLES,
     createdAt: input.createdAt ?? null,
     branch: input.branch ?? 'ACTIVE',
   };

@@ -36,7 +36,7 @@ export interface SearchHit extends MessageRow {
   /** In SUBSTRING mode, where snippets are asked for: the text around the first hit, and whether it was cut off. */
   readonly excerpt?: string;
   readonly cutBefore?: boolean;
-  readonly cutBehind?: boolean;
+  readonly cutAfter?: boolean;
 }
 
 /**
@@ -181,5 +181,5 @@ function snippetColumns(search: Search): Sql {
   const at = Prisma.sql`strpos(${foldedText(Prisma.sql`m.content`)}, ${foldedText(Prisma.sql`${search.query}`)})`;
   const length = 2 * EXCERPT_MARGIN + search.query.length;
   return Prisma.sql`substring(m.content from greatest(1, ${at} - ${EXCERPT_MARGIN}::int) for ${length}::int) as excerpt,
-    ${at} > ${EXCERPT_MARGIN + 1}::int as "cutBefore", length(m.content) > greatest(1, ${at} - ${EXCERPT_MARGIN}::int) + ${length}::int - 1 as "cutBehind"`;
+    ${at} > ${EXCERPT_MARGIN + 1}::int as "cutBefore", length(m.content) > greatest(1, ${at} - ${EXCERPT_MARGIN}::int) + ${length}::int - 1 as "cutAfter"`;
 }

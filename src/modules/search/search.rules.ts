@@ -1,9 +1,9 @@
-/** WORDS: stemmed words, quotes, OR and -minus. SUBSTRING: the exact characters, anywhere, in any case. */
+/** WORDS: English words in any inflection, phrases, OR and -minus. SUBSTRING: the exact characters, in any case. */
 export type SearchMode = 'WORDS' | 'SUBSTRING';
 
 export type SearchOrder = 'NEWEST' | 'RELEVANCE';
 
-/** Stand around a match in the text that Postgres gives; characters no message is shown with. */
+/** Postgres puts these around each match. The search removes them from the content before. */
 export const MATCH_START = '\u0001';
 export const MATCH_STOP = '\u0002';
 
@@ -13,27 +13,27 @@ function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, character => ESCAPES[character] ?? character);
 }
 
-/** Stands between the fragments of a headline. */
+/** Postgres puts this between the fragments of a headline. */
 export const FRAGMENT_DELIMITER = ' … ';
 
 /**
- * A headline of Postgres with its marks, as HTML: the text escaped, matches in <mark>, an ellipsis where it was cut off.
- * @param text how the whole text begins and ends. Postgres does not tell where a headline was cut; it leaves out tags and what is no word
- * at the ends, so that only words are compared
+ * Postgres' headline as HTML: escaped, with matches in <mark>, and an ellipsis at each end where text was cut off.
+ * @param text the beginning and the end of the whole text. Postgres does not say whether it cut the headline, so both are compared with it.
+ * Only words are compared, because Postgres drops tags and punctuation at the ends
  */
 export function headlineHtml(headline: string, text: { readonly head: string; readonly tail: string }): string {
   const fragments = headline.split(FRAGMENT_DELIMITER).map(wordsOf);
   const cut = {
-    before: !beginsWith(wordsOf(text.head), fragments.at(0) ?? []),
-    behind: !beginsWith(wordsOf(text.tail).toReversed(), (fragments.at(-1) ?? []).toReversed()),
+    before: !startsWith(wordsOf(text.head), fragments.at(0) ?? []),
+    after: !startsWith(wordsOf(text.tail).toReversed(), (fragments.at(-1) ?? []).toReversed()),
   };
   const html = escapeHtml(headline).replaceAll(MATCH_START, '<mark>').replaceAll(MATCH_STOP, '</mark>');
   return withEllipses(html, cut);
 }
 
-/** Whether words begin with those of a piece, as far as is known: the last of them may itself be cut. */
-function beginsWith(words: readonly string[], piece: readonly string[]): boolean {
-  return piece.slice(0, Math.max(0, words.length - 1)).every((word, index) => word === words[index]);
+/** Whether `words` starts with `excerpt`. The last word is not compared, because it may be cut. */
+function startsWith(words: readonly string[], excerpt: readonly string[]): boolean {
+  return excerpt.slice(0, Math.max(0, words.length - 1)).every((word, index) => word === words[index]);
 }
 
 function wordsOf(text: string): readonly string[] {
@@ -44,38 +44,38 @@ function wordsOf(text: string): readonly string[] {
   return plain.match(/[\p{L}\p{N}\p{M}]+/gu) ?? [];
 }
 
-/** On which sides a piece of a text was cut off. */
+/** On which sides text was cut off. */
 interface Cut {
   readonly before: boolean;
-  readonly behind: boolean;
+  readonly after: boolean;
 }
 
 function withEllipses(html: string, cut: Cut): string {
-  return `${cut.before ? '…' : ''}${html}${cut.behind ? '…' : ''}`;
+  return `${cut.before ? '…' : ''}${html}${cut.after ? '…' : ''}`;
 }
 
 /**
- * A piece of a text as HTML, every occurrence of the term in <mark>.
- * @param cut on which sides the piece was cut off, to be shown by an ellipsis
+ * Part of a text as HTML: escaped, with every occurrence of the term in <mark>.
+ * @param cut on which sides the text was cut off; an ellipsis shows it
  */
-export function excerptHtml(piece: string, term: string, cut: Cut): string {
-  const folded = foldCase(piece);
+export function excerptHtml(excerpt: string, term: string, cut: Cut): string {
+  const folded = foldCase(excerpt);
   const needle = foldCase(term).text;
   const html: string[] = [];
   let shown = 0;
   for (let at = folded.text.indexOf(needle); needle !== '' && at !== -1; at = folded.text.indexOf(needle, at + needle.length)) {
-    const start = folded.origin[at] ?? piece.length;
-    const stop = folded.origin[at + needle.length] ?? piece.length;
-    html.push(escapeHtml(piece.slice(shown, start)), '<mark>', escapeHtml(piece.slice(start, stop)), '</mark>');
+    const start = folded.origin[at] ?? excerpt.length;
+    const stop = folded.origin[at + needle.length] ?? excerpt.length;
+    html.push(escapeHtml(excerpt.slice(shown, start)), '<mark>', escapeHtml(excerpt.slice(start, stop)), '</mark>');
     shown = stop;
   }
-  html.push(escapeHtml(piece.slice(shown)));
+  html.push(escapeHtml(excerpt.slice(shown)));
   return withEllipses(html.join(''), cut);
 }
 
 /**
- * A text in lower case, and for each of its units where it stood in the original: some letters grow when they are folded.
- * Character by character, so that the end of a word does not change a sigma.
+ * A text in lower case, and the position in the original text of each of its code units: some letters become longer in lower case.
+ * Converts character by character, because a sigma at the end of a word would have another lower case.
  */
 function foldCase(text: string): { readonly text: string; readonly origin: readonly number[] } {
   const origin: number[] = [];

@@ -11,34 +11,34 @@ import { excerptHtml, headlineHtml } from './search.rules.ts';
 const SEARCH_PAGE: PageSize = { default: 20, max: 100 };
 
 const SearchModeEnum = builder.enumType('SearchMode', {
-  description: 'How a query is understood.',
+  description: 'How the search text is matched.',
   values: {
-    WORDS: { description: 'Stemmed words, quotes, OR and -minus.' },
-    SUBSTRING: { description: 'The exact characters, anywhere, any case. For words of any script.' },
+    WORDS: { description: 'English words in any inflection, "phrases", OR and -minus.' },
+    SUBSTRING: { description: 'The exact characters, anywhere in the content, in any case. Works for all languages.' },
   },
 });
 
 const SearchOrderEnum = builder.enumType('SearchOrder', {
-  description: 'The order of hits.',
+  description: 'The order of search results.',
   values: {
-    NEWEST: { description: 'Newest first.' },
-    RELEVANCE: { description: 'Best match first, then newest. Slow where the words are common.' },
+    NEWEST: { description: 'Newest message first.' },
+    RELEVANCE: { description: 'Best match first, then newest. Slow if the words are common.' },
   },
 });
 
 const { Connection: MessageSearchConnection, Edge: MessageSearchEdge } = connectionTypes<SearchHit>('MessageSearch', Message, {
   nodes: 'messages found',
-  totalCount: 'Counted only when asked for, and no further than 1,000.',
+  totalCount: 'Number of messages found, at most 1,000. Counted only if selected.',
 });
 
 builder.objectFields(MessageSearchEdge, t => ({
-  score: t.float({ nullable: true, description: 'How well it matches. Null in NEWEST order.', resolve: edge => edge.node.score }),
+  score: t.float({ nullable: true, description: 'How well the message matches. Null in NEWEST order.', resolve: edge => edge.node.score }),
   snippet: t.string({
-    description: 'HTML-escaped text around the hit, matches in `<mark>`.',
+    description: 'The text around the match, HTML-escaped, with matches in `<mark>`.',
     extensions: { columns: 'snippet' },
     resolve: ({ node }) => {
       if (node.headline !== undefined) return headlineHtml(node.headline, { head: read(node, 'head'), tail: read(node, 'tail') });
-      return excerptHtml(read(node, 'excerpt'), node.term, { before: read(node, 'cutBefore'), behind: read(node, 'cutBehind') });
+      return excerptHtml(read(node, 'excerpt'), node.term, { before: read(node, 'cutBefore'), after: read(node, 'cutAfter') });
     },
   }),
 }));
@@ -46,16 +46,16 @@ builder.objectFields(MessageSearchEdge, t => ({
 builder.queryField('searchMessages', t =>
   t.field({
     type: MessageSearchConnection,
-    description: 'The messages that hold a text, in sessions that match.',
+    description: 'Searches the content of messages.',
     args: {
-      query: t.arg.string({ required: true, description: '1 to 1,000 characters. In WORDS mode: words, "phrases", OR and -minus.' }),
+      query: t.arg.string({ required: true, description: 'The search text, 1 to 1,000 characters.' }),
       mode: t.arg({ type: SearchModeEnum, defaultValue: 'WORDS' }),
       orderBy: t.arg({ type: SearchOrderEnum, defaultValue: 'NEWEST' }),
       sessions: t.arg({
         type: SessionFilterInput,
-        description: 'Only in sessions that match; those in the trash and superseded ones are left out as in `sessions`.',
+        description: 'Search only in matching sessions. Trashed and superseded sessions are excluded by default, as in `sessions`.',
       }),
-      roles: t.arg({ type: [MessageRoleEnum], description: 'USER, ASSISTANT and SYSTEM where left out.' }),
+      roles: t.arg({ type: [MessageRoleEnum], description: 'USER, ASSISTANT and SYSTEM by default.' }),
       createdAt: t.arg({ type: DateTimeRangeInput }),
       branch: t.arg({ type: BranchViewEnum, defaultValue: 'ACTIVE' }),
       ...forwardArguments(SEARCH_PAGE),

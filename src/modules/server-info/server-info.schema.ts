@@ -6,14 +6,14 @@ import { MESSAGE_PAGE } from '../message/message.schema.ts';
 import { MAX_TITLE_LENGTH } from '../session/session.rules.ts';
 import { SESSION_PAGE } from '../session/session.schema.ts';
 
-/** Entries of a page of logs, at the most. */
+/** Maximum page size of log entries. */
 const MAX_LOGS_PAGE = 1_000;
 
 const ServerLimits = builder.objectRef<Config>('ServerLimits').implement({
-  description: 'What this server takes at the most.',
+  description: 'The largest values that this server accepts.',
   fields: t => ({
-    maxTitleLength: t.int({ description: 'Characters.', resolve: () => MAX_TITLE_LENGTH }),
-    maxMessageLength: t.int({ description: 'Characters of content.', resolve: () => MAX_MESSAGE_LENGTH }),
+    maxTitleLength: t.int({ description: 'In characters.', resolve: () => MAX_TITLE_LENGTH }),
+    maxMessageLength: t.int({ description: 'Of the content, in characters.', resolve: () => MAX_MESSAGE_LENGTH }),
     maxPageSize: t.int({ resolve: () => SESSION_PAGE.max }),
     maxMessagesPageSize: t.int({ resolve: () => MESSAGE_PAGE.max }),
     maxLogsPageSize: t.int({ resolve: () => MAX_LOGS_PAGE }),
@@ -21,17 +21,17 @@ const ServerLimits = builder.objectRef<Config>('ServerLimits').implement({
     maxQueryDepth: t.int({ resolve: config => config.limits.maxQueryDepth }),
     stalledAfterMs: t.field({
       type: 'SafeInt',
-      description: 'How long a session at work may be silent.',
+      description: 'After this time without activity, a SPAWNING or WORKING session becomes STALLED.',
       resolve: config => config.sessions.stalledAfterMs,
     }),
   }),
 });
 
 const ServerInfo = builder.objectRef<Config>('ServerInfo').implement({
-  description: 'This server.',
+  description: 'Version, clock and limits of this server.',
   fields: t => ({
     version: t.string({ resolve: () => VERSION }),
-    now: t.field({ type: 'DateTime', description: "The server's clock.", resolve: () => new Date() }),
+    now: t.field({ type: 'DateTime', description: 'The current time on the server.', resolve: () => new Date() }),
     limits: t.field({ type: ServerLimits, resolve: config => config }),
   }),
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { excerptHtml, headlineHtml, MATCH_START, MATCH_STOP } from '../../../../src/modules/search/search.rules.ts';
 
-const whole = { before: false, behind: false };
+const whole = { before: false, after: false };
 
 describe('excerptHtml', () => {
   it('marks every occurrence, in the letters of the text', () => {
@@ -21,7 +21,7 @@ describe('excerptHtml', () => {
   });
 
   it('shows where it was cut off', () => {
-    expect(excerptHtml('x', 'y', { before: true, behind: true })).toBe('…x…');
+    expect(excerptHtml('x', 'y', { before: true, after: true })).toBe('…x…');
   });
 });
 
