@@ -4,8 +4,8 @@ import { ConfigError, parseDuration, readConfig } from '../src/config.ts';
 import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
 import { DomainError, StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
-import { ApiKeyLoader, type ApiKeyRow } from '../src/modules/api-key/api-key.loader.ts';
-import { createApiKey, type KeyKeeper, revokeApiKey } from '../src/modules/api-key/api-key.service.ts';
+import { ApiKeyLoader, type ApiKeyRow, toCursorInstant } from '../src/modules/api-key/api-key.loader.ts';
+import { createApiKey, type KeyManager, revokeApiKey } from '../src/modules/api-key/api-key.service.ts';
 import { RATE_CLASSES, type RateClass } from '../src/modules/rate-limit/rate-limit.rules.ts';
 import { API_SCOPES, type ApiScope, isApiScope, LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
 import type { PageWindow } from '../src/postgres/keyset.ts';
@@ -28,7 +28,7 @@ const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]
 /** The call makes no sense. */
 class UsageError extends Error {}
 
-type Command = (keeper: KeyKeeper) => Promise<void>;
+type Command = (keeper: KeyManager) => Promise<void>;
 
 function readScope(text: string | undefined): ApiScope {
   const scope = text?.toUpperCase();
@@ -95,24 +95,24 @@ function readCommand(): Command {
   throw new UsageError(USAGE);
 }
 
-async function create(keeper: KeyKeeper, input: Parameters<typeof createApiKey>[1]): Promise<void> {
+async function create(keeper: KeyManager, input: Parameters<typeof createApiKey>[1]): Promise<void> {
   const { apiKey, secret } = await createApiKey(keeper, input);
   process.stderr.write(`${describe(apiKey)}\n\nThe key, shown once:\n`);
   process.stdout.write(`${secret}\n`);
 }
 
-async function* allKeys({ viewer, database }: KeyKeeper): AsyncGenerator<ApiKeyRow> {
-  const loader = new ApiKeyLoader(database, viewer);
+async function* allKeys({ viewer, models }: KeyManager): AsyncGenerator<ApiKeyRow> {
+  const loader = new ApiKeyLoader(models, viewer);
   for (let after: PageWindow['after'] = null; ; ) {
     const { rows, hasNextPage } = await loader.page({ limit: 100, inverted: false, after, before: null });
     yield* rows;
     const last = rows.at(-1);
     if (!hasNextPage || last === undefined) return;
-    after = [last.createdAt, last.id];
+    after = [toCursorInstant(last.createdAt), last.id];
   }
 }
 
-async function list(keeper: KeyKeeper): Promise<void> {
+async function list(keeper: KeyManager): Promise<void> {
   let number = 0;
   for await (const apiKey of allKeys(keeper)) {
     number += 1;
@@ -121,7 +121,7 @@ async function list(keeper: KeyKeeper): Promise<void> {
   if (number === 0) process.stdout.write('There are no API keys.\n');
 }
 
-async function revoke(keeper: KeyKeeper, subject: string): Promise<void> {
+async function revoke(keeper: KeyManager, subject: string): Promise<void> {
   let id = subject;
   for await (const apiKey of allKeys(keeper)) if (apiKey.prefix === subject) id = apiKey.id;
   process.stdout.write(`${describe(await revokeApiKey(keeper, { id }))}\n`);
@@ -135,10 +135,10 @@ function describe({ id, name, prefix, scopes, agentIds, expiresAt, lastUsedAt, r
   const facts = [
     scopes.join(' ').toLowerCase(),
     agentIds === null ? 'all agents' : `only ${agentIds.join(', ')}`,
-    expiresAt === null ? 'never expires' : `expires ${expiresAt}`,
-    lastUsedAt === null ? 'never used' : `last used ${lastUsedAt}`,
+    expiresAt === null ? 'never expires' : `expires ${expiresAt.toISOString()}`,
+    lastUsedAt === null ? 'never used' : `last used ${lastUsedAt.toISOString()}`,
     ...(limits.length === 0 ? [] : [`a minute ${limits.join(', ')}`]),
-    ...(revokedAt === null ? [] : [`revoked ${revokedAt}`]),
+    ...(revokedAt === null ? [] : [`revoked ${revokedAt.toISOString()}`]),
   ];
   return `${prefix}…  ${name}  (${facts.join('; ')})  ${id}`;
 }
@@ -154,7 +154,7 @@ async function run(command: Command): Promise<void> {
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
   });
   try {
-    await command({ viewer: LOCAL_VIEWER, database });
+    await command({ viewer: LOCAL_VIEWER, database, models: database.models });
   } finally {
     await database.close();
     await found.close();

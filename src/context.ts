@@ -100,7 +100,7 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       signal,
       isTimeUp,
       viewer,
-      caller: { viewer, database, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
+      caller: { viewer, database, models: database.models, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
       config,
       events,
       resumeAfter,
@@ -113,7 +113,7 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
         agents: new AgentLoader(executor, viewer),
         usage: new UsageLoader(executor, viewer),
         search: new SearchLoader(executor, viewer),
-        apiKeys: new ApiKeyLoader(executor, viewer),
+        apiKeys: new ApiKeyLoader(database.models, viewer),
       },
     };
   };

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { Pool, type QueryConfig, type QueryResult } from 'pg';
+import type { QueryConfig, QueryResult } from 'pg';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { ReconnectingConnection } from '../postgres/reconnecting-connection.ts';
@@ -78,9 +78,6 @@ export const NARROW_RANGE = 4_096n;
 export const MAX_PROBED = 256;
 
 const SHARED_CONNECTIONS = 2;
-const CONNECT_TIMEOUT_MS = 5_000;
-const STATEMENT_TIMEOUT_MS = 30_000;
-const ANSWER_TIMEOUT_MS = 35_000;
 
 const END_OF_LOG = 2n ** 63n - 1n;
 
@@ -145,26 +142,23 @@ type Row = { readonly expiredSeq: string } & (EventRow | { readonly seq: null })
 
 /** Opens the table for reading; connections are made when first needed. */
 export function createEventTable({ url, log }: { readonly url: string; readonly log: Logger }): EventTable {
-  const settings = Object.entries(SETTINGS);
-  const link = new ReconnectingConnection({
-    url,
-    log,
-    name: 'sessiongraph event reader',
-    setup: settings.map(([name, value]) => `set ${name} = ${value}`).join(';'),
-  });
-  const pool = new Pool({
-    connectionString: url,
-    application_name: 'sessiongraph event catch-up',
-    max: SHARED_CONNECTIONS,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    query_timeout: ANSWER_TIMEOUT_MS,
-    keepAlive: true,
-    options: settings.map(([name, value]) => `-c ${name}=${value}`).join(' '),
-  });
-  // In the pool's own queue a stream would give up after a few seconds, and ask again; whoever only begins is ahead of them there.
+  const newest = new ReconnectingConnection({ url, log, settings: SETTINGS, name: 'sessiongraph event reader' });
+  const shared = Array.from(
+    { length: SHARED_CONNECTIONS },
+    () => new ReconnectingConnection({ url, log, settings: SETTINGS, name: 'sessiongraph event catch-up' }),
+  );
+  // A stream waits for its turn as long as it takes: a pool's queue would time out, and the stream would ask again.
   const limit = pLimit(SHARED_CONNECTIONS);
-  pool.on('error', error => log.warn({ reason: error.message }, 'lost an idle connection to Postgres'));
+  const idle = [...shared];
+  async function queryShared(query: QueryConfig): Promise<QueryResult | undefined> {
+    const connection = idle.pop();
+    if (connection === undefined) throw new Error('More statements run at once than there are connections.');
+    try {
+      return (await connection.query(query))[0];
+    } finally {
+      idle.push(connection);
+    }
+  }
 
   async function read(
     send: (query: QueryConfig) => Promise<QueryResult | undefined>,
@@ -194,31 +188,35 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
   return {
     readNew(after, limit) {
       const range = { after, through: END_OF_LOG, limit };
-      return read(async query => (await link.query(query))[0], range, readingOf(range, { sessionIds: null, agentIds: null, types: null }));
+      return read(
+        async query => (await newest.query(query))[0],
+        range,
+        readingOf(range, { sessionIds: null, agentIds: null, types: null }),
+      );
     },
     readingFor(reader) {
       const inTurn = (query: QueryConfig) =>
         limit(() => {
           if (!reader.isOpen()) throw new Error('the stream has ended');
-          return pool.query(query);
+          return queryShared(query);
         });
       return {
         read: (range, filter) => read(inTurn, range, readingOf(range, filter)),
         readLinks: range => read(inTurn, range, { name: 'read_links', text: READ_LINKS }),
         async withDescendants(sessionIds, asOf) {
-          const { rows } = await inTurn({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
-          const nodes: readonly (TreeNode & { readonly expiredSeq: string })[] = rows;
+          const result = await inTurn({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
+          const nodes: readonly (TreeNode & { readonly expiredSeq: string })[] = result?.rows ?? [];
           if (nodes.some(node => BigInt(node.expiredSeq) > asOf)) throw new EventLogExpiredError();
           return nodes.map(({ id, parentId }) => ({ id, parentId }));
         },
       };
     },
     async expiredSeq() {
-      const { rows } = await pool.query<{ seq: string }>('select expired_seq as seq from aria_engine.event_log_state');
-      return BigInt(rows[0]?.seq ?? 0);
+      const [result] = await newest.query('select expired_seq as seq from aria_engine.event_log_state');
+      return BigInt(result?.rows[0]?.seq ?? 0);
     },
     async close() {
-      await Promise.all([link.close(), pool.end()]);
+      await Promise.all([newest, ...shared].map(connection => connection.close()));
     },
   };
 }

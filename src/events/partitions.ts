@@ -1,10 +1,9 @@
-import pg from 'pg';
 import type { Logger } from 'pino';
 import { errorCodeOf } from '../errors.ts';
-import { parseConnectionUrl } from '../postgres/connection-url.ts';
+import { type QueryClient, withDedicatedConnection } from '../postgres/dedicated-connection.ts';
 
 /** One connection, outside a transaction. */
-export type Connection = Pick<pg.ClientBase, 'query'>;
+export type Connection = Pick<QueryClient, 'query'>;
 
 const DAY_MS = 86_400_000;
 /** Days ahead of today that have their partition. */
@@ -78,15 +77,10 @@ export interface PreparePartitionsOptions {
  * @throws the error of pg
  */
 export async function prepareEventPartitions({ url, retentionMs, log }: PreparePartitionsOptions): Promise<void> {
-  const client = new pg.Client({ connectionString: parseConnectionUrl(url).connectionString, application_name: 'sessiongraph upkeep' });
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    const { made, dropped } = await keepEventPartitions(client, new Date(), retentionMs);
-    if (made.length + dropped.length > 0) log.debug({ made, dropped }, 'kept the partitions of the event log');
-  } finally {
-    await client.end();
-  }
+  const { made, dropped } = await withDedicatedConnection({ url, name: 'sessiongraph upkeep' }, ({ client }) =>
+    keepEventPartitions(client, new Date(), retentionMs),
+  );
+  if (made.length + dropped.length > 0) log.debug({ made, dropped }, 'kept the partitions of the event log');
 }
 
 function startOfDay(milliseconds: number): Date {

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { Transactor } from '../postgres/database.ts';
+import type { Models, Transactor } from '../postgres/database.ts';
 import type { CallsInFlight } from './idempotency/calls-in-flight.service.ts';
 import type { Viewer } from './viewer/viewer.rules.ts';
 
@@ -7,6 +7,8 @@ import type { Viewer } from './viewer/viewer.rules.ts';
 export interface Caller {
   readonly viewer: Viewer;
   readonly database: Transactor;
+  /** Prisma's models: for reads and writes that share no transaction with an event. */
+  readonly models: Models;
   readonly settings: Config['sessions'];
   /** Call this after a commit that wrote events. They are then delivered immediately and not at the next poll. */
   readonly eventsWritten: () => void;

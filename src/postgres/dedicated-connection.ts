@@ -11,7 +11,7 @@ import { isDeadlock, withRetry } from './sql-state.ts';
  */
 export interface DedicatedConnection extends Transactor {
   /** The driver's client. Its values are the driver's: bigint columns are strings. */
-  readonly client: Pick<pg.Client, 'query' | 'on'>;
+  readonly client: QueryClient;
   /** Aborts when the connection is lost or closed; its reason is the error. The statement under way then fails. */
   readonly lost: AbortSignal;
   /** Closes the connection, after one second even if Postgres does not answer. Later calls change nothing. */
@@ -19,6 +19,9 @@ export interface DedicatedConnection extends Transactor {
   /** Closes the connection now: the statement under way fails and is rolled back. */
   cut(): void;
 }
+
+/** The part of the driver's client that sends statements and receives notifications. */
+export type QueryClient = Pick<pg.Client, 'query' | 'on'>;
 
 export interface DedicatedConnectionOptions {
   readonly url: string;

@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
-import { errorCodeOf, reasonOf, StartError } from '../errors.ts';
+import { reasonOf, StartError } from '../errors.ts';
 import { parseConnectionUrl } from './connection-url.ts';
+import { type QueryClient, withDedicatedConnection } from './dedicated-connection.ts';
+import { isLockTimeout } from './sql-state.ts';
 
 /** What a run of migrations did. */
 export interface MigrationResult {
@@ -36,7 +38,6 @@ export interface RecordedMigration {
 /** The key that `prisma migrate deploy` locks. */
 const LOCK_KEY = 72_707_369;
 const LOCK_WAIT_MS = 300_000;
-const LOCK_NOT_AVAILABLE = '55P03';
 
 /** A migration that begins so runs outside a transaction, as `create index concurrently` must; it holds one statement. */
 export const WITHOUT_TRANSACTION = '-- without transaction';
@@ -61,12 +62,10 @@ const recordsTable = (records: string) => `
  * @throws StartError where the records and the files disagree, a migration fails, or our tables are somebody else's
  */
 export async function migrate(url: string, options: MigrationOptions = {}): Promise<MigrationResult> {
-  const { connectionString, schema } = parseConnectionUrl(url);
+  const { schema } = parseConnectionUrl(url);
   const migrations = await readMigrations(options.folder ?? migrationsFolder());
-  const client = new pg.Client({ connectionString, application_name: 'sessiongraph migrations' });
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
+  // Closing the connection releases the lock.
+  return withDedicatedConnection({ url, name: 'sessiongraph migrations' }, async ({ client }) => {
     await lock(client, options.lockWaitMs ?? LOCK_WAIT_MS);
     // Migrations qualify their names, so that extensions go where the database's own search path says.
     const records = `${pg.escapeIdentifier(schema)}."_prisma_migrations"`;
@@ -83,10 +82,7 @@ export async function migrate(url: string, options: MigrationOptions = {}): Prom
       else await applyInTransaction(client, records, migration);
     }
     return { applied: pending.map(({ name }) => name) };
-  } finally {
-    // Ends the lock too.
-    await client.end();
-  }
+  });
 }
 
 /** The migrations of a folder, in the order of their names. */
@@ -151,12 +147,12 @@ function matches(sql: string, checksum: string): boolean {
   return [sql, unix, unix.replaceAll('\n', '\r\n')].some(text => checksumOf(text) === checksum);
 }
 
-async function lock(client: pg.Client, waitMs: number): Promise<void> {
+async function lock(client: QueryClient, waitMs: number): Promise<void> {
   await client.query('select set_config($1, $2, false)', ['lock_timeout', `${waitMs}ms`]);
   try {
     await client.query('select pg_advisory_lock($1)', [LOCK_KEY]);
   } catch (error) {
-    if (errorCodeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+    if (!isLockTimeout(error)) throw error;
     throw new StartError(
       'Another process has been migrating this database for too long. See what it does (pg_stat_activity), then start again.',
     );
@@ -167,7 +163,7 @@ async function lock(client: pg.Client, waitMs: number): Promise<void> {
 }
 
 /** Null where the table of the records does not exist. */
-async function readRecords(client: pg.Client, records: string): Promise<RecordedMigration[] | null> {
+async function readRecords(client: QueryClient, records: string): Promise<RecordedMigration[] | null> {
   const { rows: found } = await client.query<{ found: boolean }>('select to_regclass($1) is not null as found', [records]);
   if (found[0]?.found !== true) return null;
   const { rows } = await client.query<RecordedMigration>(
@@ -183,7 +179,7 @@ export function relationsMadeBy(migrations: readonly Migration[]): [string, stri
   return made.map(([, schema = '', name = '']) => [schema, name]);
 }
 
-async function refuseForeignRelations(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
+async function refuseForeignRelations(client: QueryClient, migrations: readonly Migration[]): Promise<void> {
   const relations = relationsMadeBy(migrations);
   const { rows } = await client.query<{ name: string }>(
     `select schema || '.' || name as name
@@ -203,7 +199,7 @@ async function refuseForeignRelations(client: pg.Client, migrations: readonly Mi
 const recordStart = (records: string) => `insert into ${records} (id, checksum, migration_name) values ($1, $2, $3)`;
 const recordEnd = (records: string) => `update ${records} set finished_at = clock_timestamp(), applied_steps_count = 1 where id = $1`;
 
-async function applyInTransaction(client: pg.Client, records: string, { name, sql }: Migration): Promise<void> {
+async function applyInTransaction(client: QueryClient, records: string, { name, sql }: Migration): Promise<void> {
   const id = randomUUID();
   try {
     await client.query('begin');
@@ -218,7 +214,7 @@ async function applyInTransaction(client: pg.Client, records: string, { name, sq
 }
 
 /** What fails here may have been done in part: the row without an end then stops every later start. */
-async function applyBare(client: pg.Client, records: string, { name, sql }: Migration): Promise<void> {
+async function applyBare(client: QueryClient, records: string, { name, sql }: Migration): Promise<void> {
   const id = randomUUID();
   await client.query(recordStart(records), [id, checksumOf(sql), name]);
   try {

@@ -1,80 +1,75 @@
 import DataLoader from 'dataloader';
-import { Prisma } from '../../generated/prisma/client.ts';
+import { type ApiKey, Prisma } from '../../generated/prisma/client.ts';
 import { byKey } from '../../postgres/batching.ts';
-import type { Executor, Sql } from '../../postgres/database.ts';
-import {
-  allOf,
-  cursorColumn,
-  emptyPage,
-  keysetConditions,
-  type Ordering,
-  orderList,
-  type Page,
-  type PageWindow,
-  rowsToRead,
-  toPage,
-  type WithCursor,
-} from '../../postgres/keyset.ts';
-import type { RateLimits } from '../rate-limit/rate-limit.rules.ts';
+import type { Models } from '../../postgres/database.ts';
+import { emptyPage, type Ordering, type Page, type PageWindow, rowsToRead, toPage, type WithCursor } from '../../postgres/keyset.ts';
+import { RATE_CLASSES, type RateClass, type RateLimits } from '../rate-limit/rate-limit.rules.ts';
 import type { ApiScope, Viewer } from '../viewer/viewer.rules.ts';
+import { mayManageKey } from './api-key.rules.ts';
 
-/** A key as read; instants are Postgres' text in UTC. The hash stays in the database. */
+/** An API key as read. Its hash stays in the database. */
 export interface ApiKeyRow {
   readonly id: string;
   readonly name: string;
   readonly prefix: string;
   readonly scopes: readonly ApiScope[];
+  /** The agents whose sessions exist for the key; null for all. */
   readonly agentIds: readonly string[] | null;
-  readonly createdAt: string;
-  readonly expiresAt: string | null;
-  readonly lastUsedAt: string | null;
-  readonly revokedAt: string | null;
-  /** Those in place of the server's; 0 is none. */
+  readonly createdAt: Date;
+  readonly expiresAt: Date | null;
+  readonly lastUsedAt: Date | null;
+  readonly revokedAt: Date | null;
+  /** The limits that replace the server's; 0 is no limit. */
   readonly rateLimits: Partial<RateLimits>;
 }
 
-/** Keys, newest first. */
+/** API keys, newest first. */
 export const API_KEY_ORDERING: Ordering = {
   terms: [
-    { expression: Prisma.sql`k.created_at`, type: 'timestamptz', descending: true },
-    { expression: Prisma.sql`k.id`, type: 'uuid', descending: true },
+    { expression: Prisma.sql`created_at`, type: 'timestamptz', descending: true },
+    { expression: Prisma.sql`id`, type: 'uuid', descending: true },
   ],
   fingerprint: 'apiKeys',
 };
 
-/** The columns of an ApiKeyRow, on the table `k` (api_keys). */
-export const API_KEY_COLUMNS = Prisma.sql`k.id, k.name, k.prefix, k.scopes::text[] as scopes, k.agent_ids as "agentIds",
-  k.created_at::text as "createdAt", k.expires_at::text as "expiresAt", k.last_used_at::text as "lastUsedAt", k.revoked_at::text as "revokedAt",
-  jsonb_strip_nulls(jsonb_build_object('requests', k.rate_limit_requests, 'writes', k.rate_limit_writes,
-    'creations', k.rate_limit_creations, 'management', k.rate_limit_management)) as "rateLimits"`;
+/** How many keys are read at once while a page is filled. */
+const BATCH = 200;
 
-/**
- * The condition under which a key exists for the viewer, on the table `k`: for who may deal with keys, and is not bound to fewer
- * agents than the key.
- */
-export function visibleKeys(viewer: Viewer): Sql {
-  if (!viewer.scopes.includes('ADMIN')) return Prisma.sql`false`;
-  return viewer.agentIds === null ? Prisma.sql`true` : Prisma.sql`k.agent_ids <@ ${[...viewer.agentIds]}::text[]`;
+const LIMIT_COLUMNS = {
+  requests: 'rateLimitRequests',
+  writes: 'rateLimitWrites',
+  creations: 'rateLimitCreations',
+  management: 'rateLimitManagement',
+} as const satisfies Record<RateClass, keyof ApiKey>;
+
+/** The row of a record of Prisma. */
+export function toApiKeyRow(record: ApiKey): ApiKeyRow {
+  const { id, name, prefix, scopes, agentIds, createdAt, expiresAt, lastUsedAt, revokedAt } = record;
+  const limits = RATE_CLASSES.map(each => [each, record[LIMIT_COLUMNS[each]]] as const).filter(([, limit]) => limit !== null);
+  return {
+    ...{ id, name, prefix, scopes, createdAt, expiresAt, lastUsedAt, revokedAt },
+    // Prisma reads a list that is null as an empty one. No key has an empty list: createApiKey refuses it.
+    agentIds: agentIds.length === 0 ? null : agentIds,
+    rateLimits: Object.fromEntries(limits),
+  };
 }
 
-/** Reads keys for one request; equal loads within it share a statement. */
+/** Reads API keys for one request; loads of the same id share a query. Keys that the viewer may not manage do not exist for it. */
 export class ApiKeyLoader {
-  readonly #database: Executor;
-  readonly #visible: Sql;
+  readonly #models: Models;
+  readonly #viewer: Viewer;
   readonly #byId: DataLoader<string, ApiKeyRow | null>;
 
-  constructor(database: Executor, viewer: Viewer) {
-    this.#database = database;
-    this.#visible = visibleKeys(viewer);
+  constructor(models: Models, viewer: Viewer) {
+    this.#models = models;
+    this.#viewer = viewer;
     this.#byId = new DataLoader(async ids => {
-      const rows = await database.rows<ApiKeyRow>(
-        Prisma.sql`select ${API_KEY_COLUMNS} from aria_engine.api_keys k where k.id = any(${[...ids]}::uuid[]) and ${this.#visible}`,
-      );
-      return byKey(ids, rows, row => row.id);
+      const records = await models.apiKey.findMany({ where: { id: { in: [...ids] } } });
+      return byKey(ids, this.#visible(records), row => row.id);
     });
   }
 
-  /** A key by its UUID; null where there is none or it may not be seen. */
+  /** A key by its UUID; null if there is none or the viewer may not see it. */
   byId(id: string): Promise<ApiKeyRow | null> {
     return this.#byId.load(id);
   }
@@ -82,18 +77,52 @@ export class ApiKeyLoader {
   /** One page of keys, revoked and expired ones included. */
   async page(window: PageWindow): Promise<Page<ApiKeyRow>> {
     if (window.limit === 0) return emptyPage(window);
-    const rows = await this.#database.rows<ApiKeyRow & WithCursor>(Prisma.sql`
-      select ${API_KEY_COLUMNS}, ${cursorColumn(API_KEY_ORDERING)} from aria_engine.api_keys k
-      where ${allOf([this.#visible, ...keysetConditions(API_KEY_ORDERING, window)])}
-      order by ${orderList(API_KEY_ORDERING, window)} limit ${rowsToRead(window)}`);
-    return toPage(rows, window, API_KEY_ORDERING);
+    const direction = window.inverted ? 'asc' : 'desc';
+    const rows: (ApiKeyRow & WithCursor)[] = [];
+    // Prisma cannot express the condition of visibility ("contained by"), so keys are read until enough visible ones are found.
+    for (let bounds = toBounds(window); ; ) {
+      const records = await this.#models.apiKey.findMany({
+        where: { AND: bounds },
+        orderBy: [{ createdAt: direction }, { id: direction }],
+        take: BATCH,
+      });
+      for (const row of this.#visible(records)) rows.push({ ...row, cursor: [toCursorInstant(row.createdAt), row.id] });
+      const last = records.at(-1);
+      if (records.length < BATCH || last === undefined || rows.length >= rowsToRead(window)) break;
+      bounds = [...bounds, beyond(last, window.inverted)];
+    }
+    return toPage(rows.slice(0, rowsToRead(window)), window, API_KEY_ORDERING);
   }
 
-  /** How many keys there are that may be seen. */
+  /** The number of keys that the viewer may see. */
   async count(): Promise<number> {
-    const [row] = await this.#database.rows<{ count: number }>(
-      Prisma.sql`select count(*)::int as count from aria_engine.api_keys k where ${this.#visible}`,
-    );
-    return row?.count ?? 0;
+    if (this.#viewer.agentIds === null) return this.#models.apiKey.count();
+    return this.#visible(await this.#models.apiKey.findMany()).length;
   }
+
+  #visible(records: readonly ApiKey[]): ApiKeyRow[] {
+    return records.map(toApiKeyRow).filter(row => mayManageKey(this.#viewer, row.agentIds));
+  }
+}
+
+type Place = Pick<ApiKey, 'createdAt' | 'id'>;
+
+/** The keys older than a place, or newer ones: a range of the index, its ties included. */
+function beyond({ createdAt, id }: Place, isNewer: boolean): Prisma.ApiKeyWhereInput {
+  return isNewer
+    ? { createdAt: { gte: createdAt }, OR: [{ createdAt: { gt: createdAt } }, { id: { gt: id } }] }
+    : { createdAt: { lte: createdAt }, OR: [{ createdAt: { lt: createdAt } }, { id: { lt: id } }] };
+}
+
+function toBounds({ after, before }: PageWindow): Prisma.ApiKeyWhereInput[] {
+  return [...(after === null ? [] : [beyond(toPlace(after), false)]), ...(before === null ? [] : [beyond(toPlace(before), true)])];
+}
+
+/** Cursors hold instants as Postgres writes them in UTC: `2026-02-12 20:25:00.123+00`. */
+export function toCursorInstant(instant: Date): string {
+  return instant.toISOString().replace('T', ' ').replace('Z', '+00');
+}
+
+function toPlace([instant = '', id = '']: readonly string[]): Place {
+  return { createdAt: new Date(instant.replace(' ', 'T').replace('+00', 'Z')), id };
 }

@@ -1,4 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Viewer } from '../viewer/viewer.rules.ts';
 
 const SECRET_BYTES = 32;
 
@@ -38,3 +39,13 @@ export function matchesHash(secret: string, hash: Uint8Array): boolean {
 
 /** The Postgres notification channel of API keys. Every write to the keys notifies it, and the key registries of all servers listen. */
 export const KEYS_CHANGED_CHANNEL = 'sessiongraph_api_keys';
+
+/**
+ * Whether a viewer may see and change a key: it needs ADMIN, and may not be bound to fewer agents than the key.
+ * @param agentIds the agents that the key is bound to; null for all
+ */
+export function mayManageKey(viewer: Viewer, agentIds: readonly string[] | null): boolean {
+  if (!viewer.scopes.includes('ADMIN')) return false;
+  const { agentIds: visible } = viewer;
+  return visible === null || (agentIds !== null && agentIds.every(agentId => visible.includes(agentId)));
+}

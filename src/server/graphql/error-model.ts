@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type ExecutionResult, type FormattedExecutionResult, GraphQLError } from 'graphql';
-import { DomainError, type ErrorCode, type ErrorDetails, isErrorCode, isRetryable, requestTimeout } from '../../errors.ts';
+import { DomainError, type ErrorCode, type ErrorDetails, isErrorCode, isRetryable } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import { toDatabaseFailure } from '../../postgres/sql-state.ts';
 
 /** What every error carries in `extensions`, over every transport. */
 interface PublicExtensions {
@@ -66,40 +67,8 @@ const FOREIGN_CODES: Readonly<Record<string, ErrorCode>> = {
   REQUEST_ENTITY_TOO_LARGE: 'REQUEST_TOO_LARGE',
 };
 
-/** Codes of Node, Prisma and Postgres (SQLSTATE) that mean: not now, later perhaps. */
-const UNAVAILABLE = new Set([
-  ...['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENOENT'],
-  ...['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028', 'P2034', 'P2037'],
-  ...['DatabaseNotReachable', 'ConnectionClosed', 'SocketTimeout', 'TooManyConnections', 'TransactionWriteConflict'],
-  ...['57P01', '57P02', '57P03', '57P05', '53300', '40001', '40P01', '25P03'],
-]);
-
-/** pg gives these no code. */
-const UNAVAILABLE_MESSAGES = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
-
-const STATEMENT_TIMEOUT = '57014';
-
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
-}
-
-/** All codes an error and its causes carry; the libraries nest them in `cause`, `meta` and `meta.driverAdapterError`. */
-function codesOf(error: unknown, depth = 0): string[] {
-  if (!isObject(error) || depth > 6) return [];
-  const own = [error.code, error.originalCode, error.kind, error.errorCode].filter(code => typeof code === 'string');
-  const aggregated = Array.isArray(error.errors) ? error.errors : [];
-  return [error.cause, error.meta, error.driverAdapterError, ...aggregated].reduce<string[]>(
-    (codes, nested) => codes.concat(codesOf(nested, depth + 1)),
-    own,
-  );
-}
-
-function infrastructureFailure(error: unknown): DomainError | null {
-  const codes = codesOf(error);
-  if (codes.includes(STATEMENT_TIMEOUT)) return requestTimeout();
-  const away =
-    codes.some(code => UNAVAILABLE.has(code) || /^08/.test(code)) || (error instanceof Error && UNAVAILABLE_MESSAGES.test(error.message));
-  return away ? new DomainError('SERVICE_UNAVAILABLE', 'The database cannot be reached just now; try again.') : null;
 }
 
 function rootOf(error: unknown): unknown {
@@ -126,7 +95,7 @@ export function toFailure(error: unknown): DomainError | null {
   const root = rootOf(error);
   if (root instanceof DomainError) return root;
   if (root instanceof GraphQLError) return callersFault(root, error instanceof GraphQLError && error.path !== undefined);
-  return infrastructureFailure(root);
+  return toDatabaseFailure(root);
 }
 
 /** The code a failure has, or will have in its public form. */

@@ -84,7 +84,14 @@ const age = (key: string, interval = '24 hours') =>
 /** The caller that the services expect, for direct calls in this process. */
 function callerOf(viewer: Viewer, callsInFlight = new CallsInFlight()): Caller {
   const { database, events } = api.app.app;
-  return { viewer, database, settings: readConfig({}).sessions, eventsWritten: () => events.wake(), callsInFlight };
+  return {
+    viewer,
+    database,
+    models: database.models,
+    settings: readConfig({}).sessions,
+    eventsWritten: () => events.wake(),
+    callsInFlight,
+  };
 }
 
 describe.each(MUTATIONS)('%s with an idempotencyKey', name => {
