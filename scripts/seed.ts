@@ -7,6 +7,7 @@ import { createLog, type Logger } from '../src/log.ts';
 import { CallsInFlight } from '../src/modules/idempotency/calls-in-flight.service.ts';
 import { LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
 import { type DedicatedConnection, withDedicatedConnection } from '../src/postgres/dedicated-connection.ts';
+import { createDatabase } from '../src/postgres/pooled-database.ts';
 import { toDatabaseFailure } from '../src/postgres/sql-state.ts';
 import { CommandError, parseWords, readWholeNumber, runCommand, UsageError } from './command-line.ts';
 import { LIVE_SESSIONS, runLiveSeed } from './seed/live-seed.ts';
@@ -96,7 +97,7 @@ async function run(words: readonly string[]): Promise<void> {
     await withDedicatedConnection({ url: database.url, name: 'sessiongraph seed' }, async connection => {
       await seed(connection, options, config, stopped);
       if (stopped === null) printNextSteps();
-      else if (!stopped.aborted) await runLive(connection, database.url, options, config, log, stopped);
+      else if (!stopped.aborted) await runLive(database.url, options, config, log, stopped);
     });
   } catch (error) {
     if (toDatabaseFailure(error) === null) throw error;
@@ -147,30 +148,32 @@ function* untilAborted(sessions: Iterable<SeedSession>, signal: AbortSignal | nu
   }
 }
 
-async function runLive(
-  database: DedicatedConnection,
-  url: string,
-  { pace, seed }: SeedArguments,
-  config: Config,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+async function runLive(url: string, { pace, seed }: SeedArguments, config: Config, log: Logger, signal: AbortSignal): Promise<void> {
   print(`
 Live: ${LIVE_SESSIONS} sessions, about ${pace === 1 ? 'one change' : `${pace} changes`} per second. Watch them in GraphiQL:
 
   subscription { sessionEvents { __typename session { title status messageCount } } }
 
 Ctrl-C ends these sessions and stops.`);
+  const database = createDatabase({
+    url,
+    poolSize: 2,
+    statementTimeoutMs: config.limits.requestTimeoutMs,
+    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
+  });
   // An event log of its own, as each server has one: it tells the running servers about every change at once.
   const events = await createEventLog({ url, log });
   try {
     const { sessions: settings } = config;
-    const caller = { viewer: LOCAL_VIEWER, database, settings, eventsWritten: () => events.wake(), callsInFlight: new CallsInFlight() };
+    const eventsWritten = () => events.wake();
+    const { models } = database;
+    const caller = { viewer: LOCAL_VIEWER, database, models, settings, eventsWritten, callsInFlight: new CallsInFlight() };
     const random = createRandomSource(seed, randomInt(2 ** 31));
     const changes = await runLiveSeed({ caller, random, changesPerSecond: pace, signal });
     print(`Stopped after ${changes} changes.`);
   } finally {
     await events.close();
+    await database.close();
   }
 }
 

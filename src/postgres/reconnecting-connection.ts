@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Notification, QueryConfig, QueryResult } from 'pg';
 import type { Logger } from '../log.ts';
 import type { PostgresSettings } from './connection-url.ts';
@@ -33,24 +34,27 @@ export class ReconnectingConnection {
   #opening: Promise<DedicatedConnection> | null = null;
   #established: DedicatedConnection | null = null;
   #closed = false;
+  readonly #oneAtATime = pLimit(1);
 
   constructor(options: ReconnectingConnectionOptions) {
     this.#options = options;
   }
 
   /**
-   * Sends one statement, or several without parameters in one text, and returns the result of each.
+   * Sends one statement, or several without parameters in one text, and returns the result of each. Calls wait for earlier ones.
    * @throws the error of pg; the next call opens a new connection
    */
-  async query(query: string | QueryConfig): Promise<readonly QueryResult[]> {
-    const connection = await this.#connect();
-    try {
-      const result: QueryResult | QueryResult[] = await connection.client.query(query);
-      return Array.isArray(result) ? result : [result];
-    } catch (error) {
-      this.#drop(connection);
-      throw error;
-    }
+  query(query: string | QueryConfig): Promise<readonly QueryResult[]> {
+    return this.#oneAtATime(async () => {
+      const connection = await this.#connect();
+      try {
+        const result: QueryResult | QueryResult[] = await connection.client.query(query);
+        return Array.isArray(result) ? result : [result];
+      } catch (error) {
+        this.#drop(connection);
+        throw error;
+      }
+    });
   }
 
   /** Closes the connection, whatever runs on it. Later calls of `query` fail. */
