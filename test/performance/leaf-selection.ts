@@ -1,8 +1,8 @@
 import { type GraphQLSchema, getNamedType, getNullableType, isLeafType, isListType, isObjectType } from 'graphql';
 
 /**
- * The selection of all that belongs to a type's own row: its scalars, and objects made of nothing but scalars.
- * Taken from the schema, so that fields to come are asked for too.
+ * Returns a selection of all scalars of a type and of its objects that contain only scalars. These come from the type's own table row.
+ * It is generated from the schema, so that it includes new fields.
  */
 export function leafSelection(schema: GraphQLSchema, typeName: string): string {
   const type = schema.getType(typeName);

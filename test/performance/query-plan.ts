@@ -1,16 +1,16 @@
 import type pg from 'pg';
 import type { RecordedStatement } from '../../src/postgres/database.ts';
 
-/** What one execution of a statement cost the server. */
+/** The plan and cost of one execution of a statement. */
 export interface QueryPlan {
-  /** Rows its scans of tables and indexes handed on or threw away, all loops together. */
+  /** Rows that its table and index scans returned or discarded, summed over all loops. */
   readonly rowsRead: number;
-  /** Of these, the rows it read only to throw them away. */
+  /** The discarded rows among them. */
   readonly rowsRemoved: number;
-  /** Pages of 8 KiB it looked at. */
+  /** Pages of 8 KiB that it read. */
   readonly buffers: number;
   readonly milliseconds: number;
-  /** Types of the plan's nodes with their tables and indexes, outermost first, e.g. `Index Scan chat_sessions_pkey`. */
+  /** The plan's nodes with their tables and indexes, outermost first, e.g. `Index Scan chat_sessions_pkey`. */
   readonly nodes: readonly string[];
 }
 
@@ -34,13 +34,13 @@ interface Explained {
 
 const EXPLAIN = 'explain (analyze, buffers, format json)';
 
-/** Runs a statement with its values as the planner sees them, and gives what it cost. */
+/** Runs a statement and returns its plan for these parameters. */
 export async function explain(client: pg.Client, { sql, parameters }: RecordedStatement): Promise<QueryPlan> {
   const { rows } = await client.query<{ 'QUERY PLAN': readonly Explained[] }>(`${EXPLAIN} ${sql}`, [...parameters]);
   return toQueryPlan(rows);
 }
 
-/** The same under the generic plan, which the server may take for a named prepared statement after a few executions. */
+/** Runs a statement and returns its generic plan, which Postgres may use for a prepared statement after a few executions. */
 export async function explainGeneric(client: pg.Client, { sql, parameters }: RecordedStatement): Promise<QueryPlan> {
   await client.query('set plan_cache_mode = force_generic_plan');
   await client.query(`prepare explained as ${sql}`);
@@ -56,7 +56,7 @@ export async function explainGeneric(client: pg.Client, { sql, parameters }: Rec
 
 function toQueryPlan(rows: readonly { 'QUERY PLAN': readonly Explained[] }[]): QueryPlan {
   const explained = rows[0]?.['QUERY PLAN'][0];
-  if (explained === undefined) throw new Error('Postgres explained nothing.');
+  if (explained === undefined) throw new Error('EXPLAIN returned no plan.');
   const all = [...walk(explained.Plan)];
   const scans = all.filter(node => node['Node Type'].endsWith('Scan') && isTable(node));
   const removed = (node: PlanNode) => (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Index Recheck'] ?? 0);
@@ -71,7 +71,7 @@ function toQueryPlan(rows: readonly { 'QUERY PLAN': readonly Explained[] }[]): Q
   };
 }
 
-/** A bitmap's index scan hands on pointers, not rows; its heap scan is counted. */
+/** False for the index scan of a bitmap scan, which returns pointers and not rows. Its heap scan is counted instead. */
 function isTable(node: PlanNode): boolean {
   return node['Relation Name'] !== undefined;
 }
@@ -81,7 +81,7 @@ function* walk(node: PlanNode): Generator<PlanNode> {
   for (const inner of node.Plans ?? []) yield* walk(inner);
 }
 
-/** Of no type: the statement says which. */
+/** Returns an untyped literal. The statement determines its type. */
 function toLiteral(value: unknown): string {
   if (value === null || value === undefined) return 'null';
   const text = Array.isArray(value) ? `{${value.map(item => `"${String(item).replace(/["\\]/g, '\\$&')}"`).join(',')}}` : String(value);

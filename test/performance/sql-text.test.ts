@@ -32,22 +32,22 @@ beforeAll(async () => {
   await storeSessions(app.databaseUrl, storedTrees(20, 6));
 });
 
-describe('the SQL of', () => {
-  it.each(Object.entries(QUERIES))('%s is as reviewed', async (name, query) => {
+describe('the SQL of a query', () => {
+  it.each(Object.entries(QUERIES))('matches the reviewed file sql/%s.sql', async (name, query) => {
     const answer = await app.gql(query);
     answer.expectOk();
     const texts = answer.sql.map(({ sql }) => `${sql.replace(/\s+/g, ' ').trim()};\n`);
-    // Statements of one level are sent together, in no order that matters.
+    // Sorted, because the order of statements of one level varies.
     await expect(texts.toSorted().join('\n')).toMatchFileSnapshot(`sql/${name}.sql`);
   });
 });
 
-describe('the second page', () => {
+describe('the SQL of a second page', () => {
   it.each([
     ['LAST_ACTIVITY_AT', 'after', '(a.last_activity_at,a.session_id) < ($1::timestamptz,$2::uuid)'],
     ['LAST_ACTIVITY_AT', 'before', '(a.last_activity_at,a.session_id) > ($1::timestamptz,$2::uuid)'],
     ['CREATED_AT', 'after', '(s.created_at,s.id) < ($1::timestamptz,$2::uuid)'],
-  ])('by %s %s its cursor is one range of the index', async (field, argument, range) => {
+  ])('ordered by %s with %s restricts the index to one range', async (field, argument, range) => {
     const query = `query($after: String, $before: String) { sessions(first: 3, after: $after, before: $before, orderBy: { field: ${field} }) { pageInfo { endCursor } } }`;
     const first = (await app.gql<{ sessions: { pageInfo: { endCursor: string } } }>(query)).expectOk();
     const second = await app.gql(query, { [argument]: first.sessions.pageInfo.endCursor });

@@ -11,12 +11,12 @@ import { storedTrees } from './stored-trees.ts';
 const schema = createSchema();
 const [session, message, agent] = ['Session', 'Message', 'Agent'].map(name => leafSelection(schema, name));
 
-/** Queries by what they ask for, and the most statements each may take. */
+/** Queries with the maximum number of SQL statements for each. */
 const BUDGETS = [
   ['a plain page', 1, `{ sessions(first: 20) { nodes { id title status } pageInfo { hasNextPage } } }`],
   ['a page with every scalar', 1, `{ sessions(first: 20) { edges { cursor node { ${session} } } } }`],
-  ['a page with its total', 2, `{ sessions(first: 20) { nodes { id } totalCount } }`],
-  ['the total alone', 1, `{ sessions(first: 0) { totalCount } }`],
+  ['a page with totalCount', 2, `{ sessions(first: 20) { nodes { id } totalCount } }`],
+  ['totalCount alone', 1, `{ sessions(first: 0) { totalCount } }`],
   ['a page with its messages', 2, `{ sessions(first: 20) { nodes { ${session} messages(first: 10) { nodes { ${message} } } } } }`],
   [
     'a page with everything',
@@ -25,20 +25,20 @@ const BUDGETS = [
       messages(first: 10) { nodes { ${message} parts { type } } } } totalCount } }`,
   ],
   ['one session with its messages', 2, `{ sessions(first: 1) { nodes { messages(last: 50) { nodes { ${message} } } } } }`],
-  ['a page with the agents alone', 1, `{ sessions(first: 20) { nodes { agent { id agentId } } } }`],
-  ['a page with the usage of whole trees', 2, `{ sessions(first: 20) { nodes { usage(scope: TREE) { totalTokens } } } }`],
+  ['a page with the ids of agents', 1, `{ sessions(first: 20) { nodes { agent { id agentId } } } }`],
+  ['a page with the usage of trees', 2, `{ sessions(first: 20) { nodes { usage(scope: TREE) { totalTokens } } } }`],
   [
-    'a list asked for twice with different arguments',
+    'a list selected twice with different arguments',
     3,
     `{ sessions(first: 20) { nodes { oldest: messages(first: 2) { nodes { content } } newest: messages(last: 2) { nodes { content } } } } }`,
   ],
   [
-    'a list asked for twice with the same arguments',
+    'a list selected twice with the same arguments',
     2,
     `{ sessions(first: 20) { nodes { a: messages(first: 2) { nodes { content } } b: messages(first: 2) { nodes { content } } } } }`,
   ],
   [
-    'totals of nested lists',
+    'totalCount of nested lists',
     4,
     `{ sessions(first: 20) { nodes { messages(first: 1) { totalCount nodes { id } } children(first: 0) { totalCount } } } }`,
   ],
@@ -48,13 +48,13 @@ const BUDGETS = [
     `{ sessions(first: 10, filter: { root: true }) { nodes { children(first: 5) { nodes { children(first: 5) { nodes { children(first: 5) { nodes { id } } } } } } } } }`,
   ],
   [
-    'agents, their sessions, their messages, and back',
+    'agents, their sessions, their messages and the sessions of these',
     5,
     `{ agents(first: 5) { nodes { agentId sessionCount sessions(first: 5) { nodes { messages(first: 5) { nodes { session { title } } } } } } } }`,
   ],
   ['a page with its events', 2, `{ sessions(first: 20) { nodes { events(first: 10) { edges { cursor node { __typename agentId } } } } } }`],
   [
-    'a page with its newest events, their totals, sessions and messages',
+    'a page with its newest events, totalCount, sessions and messages',
     5,
     `{ sessions(first: 20) { nodes { events(last: 5) { totalCount nodes { session { title } ... on MessageAddedEvent { message { content } } } } } } }`,
   ],
@@ -74,7 +74,7 @@ async function statementsOf(query: string) {
   return answer.sql;
 }
 
-async function store(count: number): Promise<readonly StoredSession[]> {
+async function storeTrees(count: number): Promise<readonly StoredSession[]> {
   const sessions = storedTrees(count, 12);
   await clearSessions(app.databaseUrl);
   await storeSessions(app.databaseUrl, sessions);
@@ -91,21 +91,21 @@ describe.each([1, 30, 1_000])('with %i sessions', count => {
   let sessions: readonly StoredSession[];
 
   beforeAll(async () => {
-    sessions = await store(count);
+    sessions = await storeTrees(count);
   });
 
-  it.each(BUDGETS)('%s takes at most %i statement(s)', async (_, budget, query) => {
+  it.each(BUDGETS)('%s needs at most %i statement(s)', async (_, budget, query) => {
     expect((await statementsOf(query)).length).toBeLessThanOrEqual(budget);
   });
 
-  it('a page of a hundred takes no more', async () => {
+  it('a page of 100 needs no more statements', async () => {
     for (const [name, budget, query] of BUDGETS) {
-      if (name !== 'the total alone')
+      if (name !== 'totalCount alone')
         expect((await statementsOf(query.replace(/first: \d+/, 'first: 100'))).length, name).toBeLessThanOrEqual(budget);
     }
   });
 
-  it('nodes are found by one statement a type, however many they are', async () => {
+  it('nodes(ids) needs one statement for each type', async () => {
     const { sql, data } = await app.gql<{ nodes: unknown[] }>(
       'query($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on Session { tags title } ... on Agent { agentId } } }',
       {
@@ -123,18 +123,18 @@ describe.each([1, 30, 1_000])('with %i sessions', count => {
 const globalId = (type: string, rest: string) => Buffer.from(`${type}:${rest}`).toString('base64');
 
 describe('every list', () => {
-  it('is limited in SQL', async () => {
-    await store(30);
+  it('has a LIMIT in its SQL', async () => {
+    await storeTrees(30);
     for (const [name, , query] of BUDGETS) {
       if (query.includes('totalCount')) continue;
       const lists = query.match(/\((first|last): /g)?.length ?? 0;
       const limited = (await statementsOf(query)).filter(({ sql }) => /\blimit (\(select )?\$\d+/.test(sql));
-      // Two of the same list share a statement.
+      // Two equal lists share a statement.
       expect(limited.length, name).toBe(name.includes('the same arguments') ? lists - 1 : lists);
     }
   });
 
-  it('asks no statement for a page of none', async () => {
+  it('needs no statement for an empty page', async () => {
     expect(await statementsOf('{ sessions(first: 0) { nodes { id messages { nodes { id } } } } }')).toEqual([]);
     expect(await statementsOf('{ agents(last: 0) { nodes { id } } }')).toEqual([]);
     expect(
@@ -142,8 +142,8 @@ describe('every list', () => {
     ).toHaveLength(1);
   });
 
-  it('reads what the page needs and no more, however long a session is', async () => {
-    const sessions = await store(30);
+  it('reads only the rows of the page, even if a session has 5,000 messages', async () => {
+    const sessions = await storeTrees(30);
     await storeSessions(app.databaseUrl, storedTrees(1, 5_000));
     await runSql(app.databaseUrl, 'analyze aria_engine.chat_sessions, aria_engine.chat_session_activity, aria_engine.chat_messages');
     const answer = await app.gql<{ sessions: { nodes: { messages: { nodes: unknown[] } }[] } }>(
@@ -166,15 +166,15 @@ describe('every list', () => {
   });
 });
 
-describe('events', () => {
-  it('are read by index, no more than the pages hold, however many a session has', async () => {
-    const [busiest] = await store(30);
+describe('Session.events', () => {
+  it('reads only the rows of the pages, even if a session has 20,000 events', async () => {
+    const [busiest] = await storeTrees(30);
     await runSql(
       app.databaseUrl,
       `insert into aria_engine.session_events (session_id, agent_id, type) select $1, 'agent-0', 'RESTORED' from generate_series(1, 20000)`,
       [busiest?.id],
     );
-    // Numbers them; without statistics the plan must be right as well.
+    // This read makes the sequencer number the events. The plan must be right with and without statistics.
     const { cursor } = (
       await app.gql<{ session: { events: { pageInfo: { cursor: string } } } }>(
         'query($id: ID!) { session(id: $id) { events(first: 20) { pageInfo { cursor: endCursor } } } }',
@@ -204,8 +204,8 @@ describe('events', () => {
   });
 });
 
-describe('columns', () => {
-  it('are read only where a field asks for them', async () => {
+describe('the columns of a statement', () => {
+  it('are limited to those that the selected fields need', async () => {
     const [plain] = await statementsOf('{ sessions { nodes { id title } } }');
     for (const column of ['metadata', 'settings_extra', 'prompt', 'tags', 'total_tokens', 'lineage'])
       expect(plain?.sql).not.toContain(column);

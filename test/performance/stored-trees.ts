@@ -2,7 +2,7 @@ import { type StoredSession, storedSession } from '../api/session-filter/stored-
 
 const START = Date.UTC(2026, 0, 1);
 
-/** Sessions of five agents, nine of ten with a parent among those before, each with some messages; the newest last. */
+/** Builds `count` sessions of five agents, oldest first. Nine of ten have an earlier session as parent. Each has `messages` messages. */
 export function storedTrees(count: number, messages: number): StoredSession[] {
   const sessions: StoredSession[] = [];
   for (let index = 0; index < count; index += 1) {

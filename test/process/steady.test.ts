@@ -14,11 +14,11 @@ describe('SIGTERM under load', () => {
     const subscriber = await openAcknowledgedWebSocket(url.replace('http', 'ws'));
     subscriber.send({ id: '1', type: 'subscribe', payload: { query: 'subscription { sessionEvents { __typename } }' } });
     const load = await startWriteLoad(url, { http: 8, ws: 4 });
-    await load.more('OK', 200);
+    await load.waitForMore('OK', 200);
     server.kill('SIGTERM');
     const readyz = new URL('/readyz', url);
     await expect.poll(async () => (await fetch(readyz)).status, { interval: 5 }).toBe(503);
-    await load.more('OK', 1);
+    await load.waitForMore('OK', 1);
     expect((await subscriber.closed).code).toBe(1001);
     expect(await server.ended()).toBe(0);
     await load.stop();

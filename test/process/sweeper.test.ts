@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { holders } from '../api/sweeper/sweeper-state.ts';
+import { sweeperLockHolders } from '../api/sweeper/sweeper-state.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { post } from '../support/http-client.ts';
 import { runSql } from '../support/sql.ts';
@@ -21,7 +21,7 @@ describe('the sweeper', () => {
     const first = start();
     await first.ready();
     await waitUntil(() => first.output().includes('this server sweeps from now on'));
-    const [holder] = await holders(database.url);
+    const [holder] = await sweeperLockHolders(database.url);
     const second = start();
     const url = await second.ready();
     await post(url, { query: 'mutation { createSession(input: { status: WORKING }) { session { id } } }' });
@@ -29,7 +29,7 @@ describe('the sweeper', () => {
 
     first.kill(signal);
     await expect.poll(() => second.output().includes('this server sweeps from now on')).toBe(true);
-    expect(await holders(database.url)).not.toEqual([holder]);
+    expect(await sweeperLockHolders(database.url)).not.toEqual([holder]);
     await runSql(database.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
     const events = () =>
       runSql<{ to: string }>(database.url, "select payload ->> 'to' as to from aria_engine.session_events where type = 'STATUS_CHANGED'");
@@ -38,7 +38,7 @@ describe('the sweeper', () => {
     first.kill('SIGCONT');
     if (signal === 'SIGSTOP') {
       await waitUntil(() => first.output().includes('the sweeper cannot reach the database'));
-      expect(await holders(database.url)).toHaveLength(1);
+      expect(await sweeperLockHolders(database.url)).toHaveLength(1);
     }
     expect(await events()).toEqual([{ to: 'STALLED' }]);
   });

@@ -21,12 +21,12 @@ describe('a server process under load for minutes', () => {
     const url = await server.ready();
     const load = await startWriteLoad(url, { http: 12, ws: 4 });
     for (let outage = 0; outage < OUTAGES; outage += 1) {
-      await load.more('OK', 500);
+      await load.waitForMore('OK', 500);
       await (outage % 2 === 0 ? postgres.stop() : postgres.crash());
-      await load.more('SERVICE_UNAVAILABLE', 200);
+      await load.waitForMore('SERVICE_UNAVAILABLE', 200);
       await postgres.start();
     }
-    await load.more('OK', 500);
+    await load.waitForMore('OK', 500);
     await load.stop();
     expect(new Set(load.outcomes.map(({ code }) => code))).toEqual(new Set(['OK', 'SERVICE_UNAVAILABLE']));
     const stored = await storedContents(postgres.url);
@@ -41,7 +41,7 @@ describe('a server process under load for minutes', () => {
     for (let restart = 0; restart < RESTARTS; restart += 1) {
       const server = startServer({ DATABASE_URL: postgres.url, DRAIN_DELAY: '500ms' });
       const load = await startWriteLoad(await server.ready(), { http: 12, ws: 4 });
-      await load.more('OK', 1_000);
+      await load.waitForMore('OK', 1_000);
       server.kill('SIGTERM');
       expect(await server.ended()).toBe(0);
       await load.stop();

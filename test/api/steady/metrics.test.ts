@@ -15,8 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-/** The values of one metric by its labels, as the endpoint prints them. */
-async function read(name: string, from: URL = address): Promise<Record<string, number>> {
+/** Reads /metrics and returns the values of one metric by their labels. */
+async function readMetric(name: string, from: URL = address): Promise<Record<string, number>> {
   const text = await (await fetch(from)).text();
   const lines = text.split('\n').filter(line => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
   return Object.fromEntries(
@@ -37,21 +37,21 @@ describe('/metrics', () => {
     await app.gql('{ sessions(first: 100000) { nodes { id } } }');
     await app.gql('query Wrong { nothing }');
     await app.gql('query {');
-    expect(await read(COUNT)).toMatchObject({
+    expect(await readMetric(COUNT)).toMatchObject({
       'type="query",operation="Page",code="OK"': 2,
       'type="query",operation="",code="PAGE_SIZE_TOO_LARGE"': 1,
       'type="unknown",operation="",code="GRAPHQL_VALIDATION_FAILED"': 1,
       'type="unknown",operation="",code="GRAPHQL_PARSE_FAILED"': 1,
     });
-    expect(await read(`${DURATION}_count`)).toMatchObject({ 'type="query"': 3, 'type="unknown"': 2 });
+    expect(await readMetric(`${DURATION}_count`)).toMatchObject({ 'type="query"': 3, 'type="unknown"': 2 });
   });
 
-  it('counts what is refused before GraphQL', async () => {
+  it('counts requests that are rejected before GraphQL', async () => {
     await fetch(app.url, { method: 'POST', headers: { 'content-type': 'text/plain' }, body: 'hello' });
-    expect(await read(COUNT)).toMatchObject({ 'type="unknown",operation="",code="BAD_USER_INPUT"': 1 });
+    expect(await readMetric(COUNT)).toMatchObject({ 'type="unknown",operation="",code="BAD_USER_INPUT"': 1 });
   });
 
-  it('counts over WebSocket what is answered and what is refused', async () => {
+  it('counts successful and rejected operations over WebSocket', async () => {
     const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: 'query OverSocket { serverInfo { version } }' } });
     expect(await socket.next()).toMatchObject({ type: 'next' });
@@ -59,34 +59,34 @@ describe('/metrics', () => {
     socket.send({ id: '2', type: 'subscribe', payload: { query: 'query Bad($id: ID!) { session(id: $id) { id } }' } });
     await socket.next();
     socket.close();
-    expect(await read(COUNT)).toMatchObject({
+    expect(await readMetric(COUNT)).toMatchObject({
       'type="query",operation="OverSocket",code="OK"': 1,
       'type="query",operation="Bad",code="BAD_USER_INPUT"': 1,
     });
   });
 
-  it.each(['ws', 'sse'] as const)('counts a subscription over %s once, when it begins', async over => {
+  it.each(['ws', 'sse'] as const)('counts a subscription over %s once, when it starts', async over => {
     const name = `Live${over}`;
     const stream = await app.subscribe(`subscription ${name} { sessionEvents { __typename } }`, {}, { over });
-    expect(await read(COUNT)).toMatchObject({ [`type="subscription",operation="${name}",code="OK"`]: 1 });
-    // The one before may be on its way out.
-    await expect.poll(() => read('sessiongraph_subscriptions')).toEqual({ '': 1 });
+    expect(await readMetric(COUNT)).toMatchObject({ [`type="subscription",operation="${name}",code="OK"`]: 1 });
+    // The subscription of the previous test may still be closing.
+    await expect.poll(() => readMetric('sessiongraph_subscriptions')).toEqual({ '': 1 });
     await app.gql('mutation { createSession(input: { title: "a" }) { created } }');
     await stream.next();
     await stream.close();
-    expect(await read(COUNT)).toMatchObject({ [`type="subscription",operation="${name}",code="OK"`]: 1 });
+    expect(await readMetric(COUNT)).toMatchObject({ [`type="subscription",operation="${name}",code="OK"`]: 1 });
   });
 
-  it('shows the pool, the event log and the process', async () => {
-    expect((await read('sessiongraph_database_pool_connections'))['']).toBeGreaterThan(0);
+  it('shows gauges of the pool, the event log and the process', async () => {
+    expect((await readMetric('sessiongraph_database_pool_connections'))['']).toBeGreaterThan(0);
     for (const name of ['database_pool_idle', 'database_pool_waiting', 'subscriptions_behind', 'events_buffered', 'event_lag']) {
-      expect(await read(`sessiongraph_${name}`)).toEqual({ '': expect.any(Number) });
+      expect(await readMetric(`sessiongraph_${name}`)).toEqual({ '': expect.any(Number) });
     }
-    expect((await read('process_resident_memory_bytes'))['']).toBeGreaterThan(0);
+    expect((await readMetric('process_resident_memory_bytes'))['']).toBeGreaterThan(0);
     expect((await fetch(address)).headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
   });
 
-  it('is for programs on this machine only: not for pages, other names, or what a proxy sends on', async () => {
+  it('returns 403 to pages of other origins, other Host headers and forwarded requests', async () => {
     expect((await fetch(address, { headers: { origin: 'https://evil.example' } })).status).toBe(403);
     expect(await getStatusWithHost(address.href, 'evil.example')).toBe(403);
     for (const header of ['x-forwarded-for', 'forwarded']) {
@@ -97,59 +97,59 @@ describe('/metrics', () => {
   });
 });
 
-describe('access to /metrics with authentication on', () => {
-  let closed: TestApp;
+describe('/metrics with authentication', () => {
+  let secured: TestApp;
   let metricsUrl: URL;
   let admin: TestKey;
-  /** As what a proxy sends on: not from this machine. */
-  const ask = async (headers: Record<string, string>) => {
+  /** Requests /metrics as if a proxy had forwarded the request from another machine. */
+  const getForwarded = async (headers: Record<string, string>) => {
     const response = await fetch(metricsUrl, { headers: { 'x-forwarded-for': '203.0.113.7', ...headers } });
     const body = await response.text();
     return { status: response.status, body, challenge: response.headers.get('www-authenticate') };
   };
   const codeOf = (body: string) => JSON.parse(body).errors[0].extensions.code;
   beforeAll(async () => {
-    closed = await startTestApp();
-    metricsUrl = new URL('/metrics', closed.url);
-    admin = await makeKey(closed, { scope: 'ADMIN' });
+    secured = await startTestApp();
+    metricsUrl = new URL('/metrics', secured.url);
+    admin = await makeKey(secured, { scope: 'ADMIN' });
   });
 
-  it('is given to a key with READ', async () => {
-    const reader = await makeKey(closed, { scope: 'READ', by: admin.secret });
-    const { status, body } = await ask(reader.headers);
+  it('accepts a key with the scope READ', async () => {
+    const reader = await makeKey(secured, { scope: 'READ', by: admin.secret });
+    const { status, body } = await getForwarded(reader.headers);
     expect(status).toBe(200);
     expect(body).toContain('sessiongraph_operations_total');
   });
 
-  it('is refused without a key and with one that lets nobody in', async () => {
+  it('returns UNAUTHORIZED without a key and with an invalid one', async () => {
     for (const authorization of [null, 'Bearer sg_nobody', 'Basic abc']) {
-      const { status, body, challenge } = await ask(authorization === null ? {} : { authorization });
+      const { status, body, challenge } = await getForwarded(authorization === null ? {} : { authorization });
       expect({ status, challenge, code: codeOf(body) }).toEqual({ status: 401, challenge: 'Bearer', code: 'UNAUTHORIZED' });
     }
   });
 
-  it('is refused to a key bound to agents, whatever its scope, on this machine too', async () => {
-    const bound = await makeKey(closed, { scope: 'ADMIN', agentIds: ['a'], by: admin.secret });
-    const { status, body } = await ask(bound.headers);
+  it('returns FORBIDDEN to an ADMIN key bound to agents, even for a local request', async () => {
+    const bound = await makeKey(secured, { scope: 'ADMIN', agentIds: ['a'], by: admin.secret });
+    const { status, body } = await getForwarded(bound.headers);
     expect({ status, code: codeOf(body) }).toEqual({ status: 403, code: 'FORBIDDEN' });
     expect((await fetch(metricsUrl, { headers: bound.headers })).status).toBe(403);
   });
 
-  it('is refused to a key that was revoked', async () => {
-    const revoked = await makeKey(closed, { scope: 'READ', by: admin.secret });
-    await closed.gql('mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { id } } }', { id: revoked.id }, admin);
-    await expect.poll(async () => (await ask(revoked.headers)).status).toBe(401);
+  it('returns 401 to a revoked key', async () => {
+    const revoked = await makeKey(secured, { scope: 'READ', by: admin.secret });
+    await secured.gql('mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { id } } }', { id: revoked.id }, admin);
+    await expect.poll(async () => (await getForwarded(revoked.headers)).status).toBe(401);
   });
 
-  it('stays open to programs on this machine', async () => {
+  it('accepts local requests without a key', async () => {
     expect((await fetch(metricsUrl)).status).toBe(200);
   });
 });
 
-describe('limits', () => {
+describe('sessiongraph_limits_hit_total', () => {
   let limited: TestApp;
   let limitsUrl: URL;
-  const hits = () => read('sessiongraph_limits_hit_total', limitsUrl);
+  const hits = () => readMetric('sessiongraph_limits_hit_total', limitsUrl);
   const send = (query: string, variables?: Record<string, unknown>) => limited.gql(query, variables);
   beforeAll(async () => {
     limited = await startTestApp({ env: { RATE_LIMIT_CREATIONS: '1', MAX_QUERY_COST: '2000' } });
@@ -183,22 +183,22 @@ describe('limits', () => {
       'TITLE_TOO_LONG',
       () => send('mutation ($t: String!) { createSession(input: { title: $t }) { created } }', { t: 'x'.repeat(201) }),
     ],
-  ])('%s is counted with each %s, and nothing else is', async (limit, code, refused) => {
+  ])('counts only %s when a request returns %s', async (limit, code, exceedLimit) => {
     const before = await hits();
-    expect(await refused()).toMatchObject({ errors: [{ extensions: { code } }] });
+    expect(await exceedLimit()).toMatchObject({ errors: [{ extensions: { code } }] });
     const label = `limit="${limit}"`;
     expect(await hits()).toEqual({ ...before, [label]: (before[label] ?? 0) + 1 });
   });
 
-  it('a syntax error is none', async () => {
+  it('does not count a syntax error', async () => {
     const before = await hits();
     (await send('{ a ')).expectError('GRAPHQL_PARSE_FAILED');
     expect(await hits()).toEqual(before);
   });
 
-  it('request_time is counted, down to the statement that waits', async () => {
-    // Only the request that waits for ever is made of the one that waits for nothing.
-    const hasty = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '300ms' } });
+  it('counts request_time when a statement waits for a lock', async () => {
+    // A second server has the short timeout, so the other requests of this test cannot exceed it.
+    const shortTimeoutApp = await app.startSecondServer({ env: { REQUEST_TIMEOUT: '300ms' } });
     const { createSession } = (
       await app.gql<{ createSession: { session: { sessionId: string } } }>(
         'mutation { createSession(input: { title: "a" }) { session { sessionId } } }',
@@ -210,17 +210,22 @@ describe('limits', () => {
     try {
       await client.query('begin');
       await client.query('select 1 from aria_engine.chat_sessions where id = $1 for update', [sessionId]);
-      const blocked = await hasty.gql('mutation ($id: ID!) { updateSession(input: { id: $id, title: "b" }) { session { id } } }', {
-        id: sessionId,
-      });
+      const blocked = await shortTimeoutApp.gql(
+        'mutation ($id: ID!) { updateSession(input: { id: $id, title: "b" }) { session { id } } }',
+        {
+          id: sessionId,
+        },
+      );
       blocked.expectError('REQUEST_TIMEOUT');
     } finally {
       await client.end();
     }
-    expect(await read('sessiongraph_limits_hit_total', new URL('/metrics', hasty.url))).toEqual({ 'limit="request_time"': 1 });
+    expect(await readMetric('sessiongraph_limits_hit_total', new URL('/metrics', shortTimeoutApp.url))).toEqual({
+      'limit="request_time"': 1,
+    });
   });
 
-  it('rate is counted over HTTP and WebSocket', async () => {
+  it('counts rate over HTTP and WebSocket', async () => {
     const key = await makeKey(limited, { scope: 'WRITE' });
     const create = 'mutation { createSession(input: { title: "a" }) { created } }';
     (await limited.gql(create, {}, key)).expectOk();
@@ -233,31 +238,34 @@ describe('limits', () => {
     expect(await hits()).toMatchObject({ 'limit="rate"': 2 });
   });
 
-  it('operations of a socket and the size of its messages are counted', { timeout: 120_000 }, async () => {
+  it('counts socket_operations and socket_message_size', { timeout: 120_000 }, async () => {
     const busy = await openAcknowledgedWebSocket(app.webSocketUrl);
     const query = 'subscription { sessionEvents { __typename } }';
     for (let id = 0; id <= 1_000; id += 1) busy.send({ id: String(id), type: 'subscribe', payload: { query } });
     expect(await busy.next()).toMatchObject({ type: 'error', id: '1000' });
     busy.send({ id: 'large', type: 'subscribe', payload: { query: 'x'.repeat(5_000_000) } });
     expect((await busy.closed).code).toBe(1009);
-    expect(await read('sessiongraph_limits_hit_total')).toMatchObject({ 'limit="socket_operations"': 1, 'limit="socket_message_size"': 1 });
+    expect(await readMetric('sessiongraph_limits_hit_total')).toMatchObject({
+      'limit="socket_operations"': 1,
+      'limit="socket_message_size"': 1,
+    });
   });
 
-  it('sockets of a key are counted', { timeout: 120_000 }, async () => {
+  it('counts sockets when a key opens more than 100', { timeout: 120_000 }, async () => {
     const keyed = await startTestApp();
     const key = await makeKey(keyed, { scope: 'READ' });
-    // One after the other: on a busy machine a hundred hellos at once could come later than a server waits for them.
+    // Sequential, because on a busy machine a hundred concurrent handshakes could exceed the server's timeout for connection_init.
     const sockets: RawWebSocket[] = [];
     while (sockets.length < 100) sockets.push(await openAcknowledgedWebSocket(keyed.webSocketUrl, key.headers));
     const oneMore = await openRawWebSocket(keyed.webSocketUrl, undefined, key.headers);
     oneMore.send({ type: 'connection_init' });
     expect((await oneMore.closed).code).toBe(1013);
-    expect(await read('sessiongraph_limits_hit_total', new URL('/metrics', keyed.url))).toEqual({ 'limit="sockets"': 1 });
+    expect(await readMetric('sessiongraph_limits_hit_total', new URL('/metrics', keyed.url))).toEqual({ 'limit="sockets"': 1 });
     for (const socket of sockets) socket.close();
   });
 });
 
-describe('the number of distinct names', () => {
+describe('createMetrics', () => {
   const report = (name: string): OperationReport => ({
     requestId: 'r',
     traceId: null,
@@ -276,7 +284,7 @@ describe('the number of distinct names', () => {
     events: () => ({ subscriptions: 0, behind: 0, buffered: 0, lag: 0 }),
   };
 
-  it('is bounded, however many names clients and limits have', async () => {
+  it('limits the number of distinct operation and limit labels', async () => {
     const metrics = createMetrics(noSources);
     for (let n = 0; n < 1_000; n += 1) {
       metrics.answered?.(report(`Name${n}`));

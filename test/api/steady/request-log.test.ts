@@ -13,8 +13,8 @@ afterAll(() => app.close());
 const INFO = 30;
 const operations = (log: readonly Record<string, unknown>[]) => log.filter(({ msg }) => msg === 'operation');
 
-describe('the log of operations', () => {
-  it('has one line for each, with what it was, how it went and for whom', async () => {
+describe('the operation log', () => {
+  it('has one line for each operation, with its name, transport, viewer and duration', async () => {
     const headers = { 'x-request-id': 'one-line' };
     await app.gql('query Page { sessions(first: 1) { nodes { id } } }', {}, { headers });
     const lines = operations(app.log).filter(({ requestId }) => requestId === 'one-line');
@@ -35,13 +35,13 @@ describe('the log of operations', () => {
     ]);
   });
 
-  it('has the codes of errors', async () => {
+  it('contains the codes of errors', async () => {
     const headers = { 'x-request-id': 'with-codes' };
     await app.gql('mutation Twice { a: endSession(input: { id: "x" }) { session { id } } }', {}, { headers });
     expect(operations(app.log).at(-1)).toMatchObject({ requestId: 'with-codes', type: 'mutation', codes: ['SESSION_NOT_FOUND'] });
   });
 
-  it('never tells variables, content, documents or credentials', async () => {
+  it('contains no variables, content, documents or credentials', async () => {
     const headers = { authorization: 'Bearer hush-token', 'x-request-id': 'hush' };
     const input = { title: 'hush-title', key: 'hush-key', metadata: { hush: 'hush-metadata' } };
     (
@@ -52,7 +52,7 @@ describe('the log of operations', () => {
     expect(JSON.stringify(app.log)).not.toMatch(/hush-(token|title|key|metadata|literal)/);
   });
 
-  it('has a line for a subscription when it ends, with the number of its results', async () => {
+  it('has a line for a subscription when it ends, with the number of its events', async () => {
     const stream = await app.subscribe('subscription Live { sessionEvents { __typename } }');
     await app.gql('mutation { createSession(input: { title: "a" }) { created } }');
     await stream.next();
@@ -63,17 +63,17 @@ describe('the log of operations', () => {
     expect(operations(app.log).find(isLive)).toMatchObject({ transport: 'ws', type: 'subscription', events: 1 });
   });
 
-  it('has a line for a subscription whose client goes without a word', async () => {
-    const open = () => app.app.events.gauges().subscriptions;
-    await expect.poll(open).toBe(0);
+  it('has a line for a subscription whose client disconnects without closing it', async () => {
+    const openSubscriptions = () => app.app.events.gauges().subscriptions;
+    await expect.poll(openSubscriptions).toBe(0);
     const socket = await openAcknowledgedWebSocket(app.webSocketUrl);
     socket.send({ id: '1', type: 'subscribe', payload: { query: 'subscription Gone { sessionEvents { __typename } }' } });
-    await expect.poll(open).toBe(1);
+    await expect.poll(openSubscriptions).toBe(1);
     socket.terminate();
     await expect.poll(() => operations(app.log).filter(({ operation }) => operation === 'Gone')).toHaveLength(1);
   });
 
-  it('leads from an unexpected error to its cause by the errorId', async () => {
+  it('contains the errorId of an unexpected error, which one other line has too', async () => {
     const server = await startStubServer();
     const { body } = await post(server.url, { query: 'query Fails { fail(how: "plain") }' });
     const errorId = body.errors?.[0]?.extensions.errorId;

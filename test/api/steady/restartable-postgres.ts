@@ -7,36 +7,36 @@ import { prepareDataFolder } from '../../../src/embedded/data-folder.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/embedded/embedded-postgres.ts';
 import { migrate } from '../../../src/postgres/migrations.ts';
 
-/** A Postgres of the test's own that can be away, and the way to it that can be silent. */
+/** A Postgres that a test can stop and start, behind a TCP proxy that can stop forwarding. */
 export interface RestartablePostgres {
-  /** Of the migrated database, by a way that stays the same. */
+  /** The URL of the migrated database through the proxy. It does not change when Postgres restarts. */
   readonly url: string;
-  /** Ends it as an operator does. */
+  /** Stops Postgres regularly. */
   stop(): Promise<void>;
-  /** Ends it as an accident does: every backend at once, nothing written down. */
+  /** Stops all processes of Postgres immediately, without a checkpoint. */
   crash(): Promise<void>;
   start(): Promise<void>;
-  /** From now on nothing passes in either direction, and nothing is refused. */
-  silence(): void;
-  /** Everything passes again, what was held back included. */
-  speak(): void;
-  /** The connections there are stay silent for good; new ones pass. */
-  strand(): void;
+  /** Stops forwarding data on existing and new connections, without closing them. */
+  freeze(): void;
+  /** Forwards data again, including data held back. */
+  unfreeze(): void;
+  /** Stops forwarding data on existing connections. New connections work. */
+  freezeConnections(): void;
   close(): Promise<void>;
 }
 
 const FOLDER_PREFIX = 'sessiongraph-steady-';
 
-/** Starts one, durable, with all migrations applied. */
+/** Starts a durable Postgres with all migrations applied. */
 export async function startRestartablePostgres(): Promise<RestartablePostgres> {
   const folder = await prepareDataFolder(await mkdtemp(join(tmpdir(), FOLDER_PREFIX)));
   const log = { info: () => undefined, warn: () => undefined };
   const launch = () => startEmbeddedPostgres({ folder, maxConnections: 60, durable: true, log });
   let postgres: EmbeddedPostgres | null = await launch();
   let port = Number(new URL(postgres.url).port);
-  let silent = false;
+  let frozen = false;
   const sockets = new Set<Socket>();
-  const relay = createServer(client => {
+  const proxy = createServer(client => {
     const server = connect(port, '127.0.0.1');
     for (const socket of [client, server]) {
       sockets.add(socket);
@@ -49,10 +49,10 @@ export async function startRestartablePostgres(): Promise<RestartablePostgres> {
     }
     client.on('data', data => void server.write(data));
     server.on('data', data => void client.write(data));
-    if (silent) for (const socket of [client, server]) socket.pause();
+    if (frozen) for (const socket of [client, server]) socket.pause();
   }).listen(0, '127.0.0.1');
-  await once(relay, 'listening');
-  const address = relay.address();
+  await once(proxy, 'listening');
+  const address = proxy.address();
   const url = new URL(postgres.url);
   url.port = String(typeof address === 'object' ? address?.port : '');
   await migrate(url.href);
@@ -75,20 +75,20 @@ export async function startRestartablePostgres(): Promise<RestartablePostgres> {
       postgres = await launch();
       port = Number(new URL(postgres.url).port);
     },
-    silence() {
-      silent = true;
+    freeze() {
+      frozen = true;
       for (const socket of sockets) socket.pause();
     },
-    speak() {
-      silent = false;
+    unfreeze() {
+      frozen = false;
       for (const socket of sockets) socket.resume();
     },
-    strand() {
+    freezeConnections() {
       for (const socket of sockets) socket.pause();
     },
     async close() {
       for (const socket of sockets) socket.destroy();
-      relay.close();
+      proxy.close();
       await stop();
       await rm(folder, { recursive: true, force: true });
     },

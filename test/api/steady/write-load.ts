@@ -1,59 +1,59 @@
 import { openAcknowledgedWebSocket } from '../../support/raw-websocket.ts';
 import { runSql } from '../../support/sql.ts';
 
-/** How one write ended for its client. */
+/** The outcome of one write. */
 export interface WriteOutcome {
-  /** Unique. */
+  /** The unique content of the message. */
   readonly content: string;
-  /** `OK`, the error's code, `refused` where no connection was to be had, or `none` where the connection ended without an answer. */
+  /** `OK`, the error code, `refused` if the server refused the connection, or `none` if the connection ended without a response. */
   readonly code: string;
 }
 
-/** Clients that write as fast as they are answered. */
+/** Clients that send their next write when the previous one has its response. */
 export interface WriteLoad {
   readonly outcomes: readonly WriteOutcome[];
-  /** Resolves when so many writes more have ended so from now on. */
-  more(code: string, count: number): Promise<void>;
-  /** Resolves when each writer has ended the write it is at. */
+  /** Waits for `count` more writes with this code. */
+  waitForMore(code: string, count: number): Promise<void>;
+  /** Stops the writers. Resolves when each has finished its current write. */
   stop(): Promise<void>;
 }
 
 const APPEND = 'mutation Append($input: AppendMessageInput!) { appendMessage(input: $input) { message { id } } }';
 
-/** What became of one write for its client. */
-type Reply = Answer | 'refused' | 'none';
+/** The response to one write, or the reason why there is none. */
+type WriteResult = WriteResponse | 'refused' | 'none';
 
-interface Answer {
+interface WriteResponse {
   readonly data?: { readonly createSession?: { readonly session: { readonly id: string } } } | null;
   readonly errors?: readonly { readonly extensions: { readonly code: string } }[];
 }
 
-type Send = (variables: Record<string, unknown>) => Promise<Reply>;
+type Send = (variables: Record<string, unknown>) => Promise<WriteResult>;
 
-function codeOf(reply: Reply): string {
-  return typeof reply === 'string' ? reply : (reply.errors?.[0]?.extensions.code ?? 'OK');
+function codeOf(result: WriteResult): string {
+  return typeof result === 'string' ? result : (result.errors?.[0]?.extensions.code ?? 'OK');
 }
 
-function isRefusal(error: unknown): boolean {
+function isConnectionRefused(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return ('code' in error && error.code === 'ECONNREFUSED') || isRefusal(error.cause);
+  return ('code' in error && error.code === 'ECONNREFUSED') || isConnectionRefused(error.cause);
 }
 
-async function postTo(url: string, query: string, variables: Record<string, unknown>): Promise<Reply> {
+async function postTo(url: string, query: string, variables: Record<string, unknown>): Promise<WriteResult> {
   try {
     const response = await fetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ query, variables }),
     });
-    return (await response.json()) as Answer;
+    return (await response.json()) as WriteResponse;
   } catch (error) {
-    return isRefusal(error) ? 'refused' : 'none';
+    return isConnectionRefused(error) ? 'refused' : 'none';
   }
 }
 
-/** Sends over one socket of its own, one operation at a time. */
-async function socketTo(url: string): Promise<Send> {
+/** Opens a WebSocket and returns a function that sends one operation at a time over it. */
+async function openSocketSender(url: string): Promise<Send> {
   const socket = await openAcknowledgedWebSocket(url.replace('http', 'ws'));
   const closed = socket.closed.then(() => null);
   let id = 0;
@@ -61,16 +61,16 @@ async function socketTo(url: string): Promise<Send> {
     id += 1;
     socket.send({ id: String(id), type: 'subscribe', payload: { query: APPEND, variables } });
     const message = await Promise.race([socket.next(), closed]);
-    // What it was answered with comes before the message that completes it.
+    // The result precedes the `complete` message.
     if (message?.type === 'next') await Promise.race([socket.next(), closed]);
     if (message === null) return 'none';
-    return message.type === 'error' ? { errors: message.payload as Answer['errors'] } : (message.payload as Answer);
+    return message.type === 'error' ? { errors: message.payload as WriteResponse['errors'] } : (message.payload as WriteResponse);
   };
 }
 
 /**
- * Starts writers, each on a session of its own.
- * @param url of GraphQL over HTTP
+ * Starts writers. Each writes to its own session.
+ * @param url the URL of GraphQL over HTTP
  */
 export async function startWriteLoad(url: string, writers: { readonly http: number; readonly ws: number }): Promise<WriteLoad> {
   const outcomes: WriteOutcome[] = [];
@@ -79,7 +79,7 @@ export async function startWriteLoad(url: string, writers: { readonly http: numb
 
   async function write(name: string, send: Send): Promise<void> {
     const created = await postTo(url, 'mutation { createSession(input: {}) { session { id } } }', {});
-    if (typeof created === 'string') throw new Error('no session could be created');
+    if (typeof created === 'string') throw new Error('The session could not be created.');
     const sessionId = created.data?.createSession?.session.id;
     for (let number = 1; !stopped; number += 1) {
       const content = `${name}/${number}`;
@@ -91,7 +91,7 @@ export async function startWriteLoad(url: string, writers: { readonly http: numb
   }
 
   const overHttp: Send = variables => postTo(url, APPEND, variables);
-  const sockets = await Promise.all(Array.from({ length: writers.ws }, () => socketTo(url)));
+  const sockets = await Promise.all(Array.from({ length: writers.ws }, () => openSocketSender(url)));
   const running = [
     ...Array.from({ length: writers.http }, (_, writer) => write(`http${writer}`, overHttp)),
     ...sockets.map((send, writer) => write(`ws${writer}`, send)),
@@ -101,12 +101,12 @@ export async function startWriteLoad(url: string, writers: { readonly http: numb
 
   return {
     outcomes,
-    more(code, count) {
-      const ended = () => outcomes.reduce((sum, outcome) => sum + (outcome.code === code ? 1 : 0), 0);
-      const goal = ended() + count;
+    waitForMore(code, count) {
+      const countOutcomes = () => outcomes.reduce((sum, outcome) => sum + (outcome.code === code ? 1 : 0), 0);
+      const goal = countOutcomes() + count;
       return new Promise(resolve => {
         const check = () => {
-          if (ended() < goal) return;
+          if (countOutcomes() < goal) return;
           waiting.delete(check);
           resolve();
         };
@@ -120,13 +120,13 @@ export async function startWriteLoad(url: string, writers: { readonly http: numb
   };
 }
 
-/** The contents of all messages in the store. */
+/** Returns the contents of all messages in the database. */
 export async function storedContents(databaseUrl: string): Promise<Set<string>> {
   const rows = await runSql<{ content: string }>(databaseUrl, 'select content from aria_engine.chat_messages');
   return new Set(rows.map(({ content }) => content));
 }
 
-/** Contents of writes that ended so. */
+/** Returns the contents of the writes with this code. */
 export function contentsOf(outcomes: readonly WriteOutcome[], code: string): string[] {
   return outcomes.filter(outcome => outcome.code === code).map(({ content }) => content);
 }

@@ -6,8 +6,8 @@ const api = useMutationApi({ env: { STALLED_AFTER: '1h' } });
 const REASON = 'No activity for 1 hour';
 const HOUR_MS = 3_600_000;
 
-/** Makes sessions silent for two hours. */
-async function silence(...ids: readonly string[]): Promise<void> {
+/** Sets the last activity of the sessions to two hours ago. */
+async function makeInactive(...ids: readonly string[]): Promise<void> {
   await api.rows(
     "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours' where session_id = any($1::uuid[])",
     [ids],
@@ -18,8 +18,8 @@ async function statusOf(id: string): Promise<unknown> {
   return (await api.session(id))?.status;
 }
 
-describe('the sweeper', () => {
-  it('marks what is at work without activity as STALLED, once, with its event, and nothing else', async () => {
+describe('the sweeper of stalled sessions', () => {
+  it('marks inactive WORKING and SPAWNING sessions as STALLED with one event, and no other sessions', async () => {
     const create = (status: string) => api.create({ status });
     const [working, spawning, waiting, fresh] = [
       await create('WORKING'),
@@ -34,8 +34,13 @@ describe('the sweeper', () => {
       'subscription ($id: ID!) { sessionStatusChanged(sessionId: $id) { from to reason } }',
       { id: working.sessionId },
     );
-    // In one statement, so that they are looked at in one sweep.
-    await silence(...[working, spawning, waiting, trashed, superseded].map(({ sessionId }) => sessionId));
+    // Age updatedAt too, so that the test sees the sweeper set it.
+    await api.rows(
+      "update aria_engine.chat_session_activity set updated_at = updated_at - interval '1 hour' where session_id = any($1::uuid[])",
+      [[working.sessionId, spawning.sessionId]],
+    );
+    // One statement, so that one sweep sees all of them.
+    await makeInactive(...[working, spawning, waiting, trashed, superseded].map(({ sessionId }) => sessionId));
     expect(await stream.next()).toEqual({ sessionStatusChanged: { from: 'WORKING', to: 'STALLED', reason: REASON } });
     await expect.poll(() => statusOf(spawning.id)).toBe('STALLED');
     for (const before of [working, spawning]) {
@@ -54,13 +59,13 @@ describe('the sweeper', () => {
     for (const { id } of [fresh, trashed, superseded]) expect(await statusOf(id)).toBe('WORKING');
   });
 
-  it('is made good by activity, and marks again what falls silent again', async () => {
+  it('marks a session again that became active and then inactive', async () => {
     const { id, sessionId } = await api.create({ status: 'WORKING' });
-    await silence(sessionId);
+    await makeInactive(sessionId);
     await expect.poll(() => statusOf(id)).toBe('STALLED');
     await api.append(id, { content: 'still here' });
     expect(await api.session(id)).toMatchObject({ status: 'WORKING', statusReason: null, version: 3, messageCount: 1 });
-    await silence(sessionId);
+    await makeInactive(sessionId);
     await expect.poll(() => statusOf(id)).toBe('STALLED');
     const events = await api.events(sessionId);
     expect(events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type))).toEqual([
@@ -72,12 +77,12 @@ describe('the sweeper', () => {
     ]);
   });
 
-  it('counts a session that a call sets to work from then on, however long it waited before', async () => {
+  it('measures inactivity from the time a session was set to WORKING', async () => {
     const { id, sessionId } = await api.create({ status: 'ACTIVE' });
     const marker = await api.create({ status: 'WORKING' });
-    await silence(sessionId);
+    await makeInactive(sessionId);
     await api.update({ id, status: 'WORKING' });
-    await silence(marker.sessionId);
+    await makeInactive(marker.sessionId);
     await expect.poll(() => statusOf(marker.id)).toBe('STALLED');
     expect(await statusOf(id)).toBe('WORKING');
     await api.rows("update aria_engine.chat_sessions set working_since = now() - interval '2 hours' where id = $1", [sessionId]);
@@ -85,13 +90,13 @@ describe('the sweeper', () => {
   });
 });
 
-describe('one batch', () => {
-  // Sessions silent for longer than the batch asks for, and too short for the sweeper of the application.
-  const SILENT_MS = 60_000;
+describe('stallSessions', () => {
+  // The test sessions are inactive for longer than this, but shorter than STALLED_AFTER, so that the server's sweeper does not mark them.
+  const INACTIVE_MS = 60_000;
   const lost = new AbortController().signal;
-  const sweep = (size: number, skip: readonly string[] = []) => stallSessions(api.app.app.database, SILENT_MS, { size, skip, lost });
+  const sweep = (size: number, skip: readonly string[] = []) => stallSessions(api.app.app.database, INACTIVE_MS, { size, skip, lost });
 
-  async function createSilent(count: number): Promise<string[]> {
+  async function createInactive(count: number): Promise<string[]> {
     const created = await Promise.all(Array.from({ length: count }, () => api.create({ status: 'WORKING' })));
     const ids = created.map(({ sessionId }) => sessionId);
     await api.rows(
@@ -106,8 +111,8 @@ describe('one batch', () => {
     return events.map(({ type, payload }) => (type === 'STATUS_CHANGED' ? `${payload.from} ${payload.to}` : type)).slice(1);
   }
 
-  it('takes no more than its size, and tells whether there are more', async () => {
-    const ids = await createSilent(25);
+  it('marks at most `size` sessions and reports whether there are more', async () => {
+    const ids = await createInactive(25);
     expect(await sweep(10)).toEqual({ taken: 10, failed: [], more: true });
     expect(await sweep(10)).toEqual({ taken: 10, failed: [], more: true });
     expect(await sweep(10)).toEqual({ taken: 5, failed: [], more: false });
@@ -115,8 +120,8 @@ describe('one batch', () => {
     expect(await sweep(10)).toEqual({ taken: 0, failed: [], more: false });
   });
 
-  it('passes over a session that is being written to, and sees what was written', async () => {
-    const [id = ''] = await createSilent(1);
+  it('skips a locked session, and does not mark it if the lock holder wrote activity', async () => {
+    const [id = ''] = await createInactive(1);
     const writer = await api.connect();
     await writer.query('begin');
     await writer.query('select 1 from aria_engine.chat_sessions where id = $1 for no key update', [id]);
@@ -128,8 +133,8 @@ describe('one batch', () => {
     expect(await statusOf(id)).toBe('WORKING');
   });
 
-  it('and an append at the same time end as if one had come after the other', async () => {
-    const ids = await createSilent(60);
+  it('and a concurrent append have the same result as one after the other', async () => {
+    const ids = await createInactive(60);
     const appended = ids.map(id => api.append(id, { content: 'here' }));
     while ((await sweep(5)).more);
     await Promise.all(appended);
@@ -139,8 +144,8 @@ describe('one batch', () => {
     }
   });
 
-  it('taken by several at once is taken once: never two events for one stall', async () => {
-    const ids = await createSilent(120);
+  it('writes one event per session when four sweeps run concurrently', async () => {
+    const ids = await createInactive(120);
     const sweepers = Array.from({ length: 4 }, async () => {
       let taken = 0;
       for (let round = 0; round < 40; round += 1) taken += (await sweep(7)).taken;
@@ -155,14 +160,14 @@ describe('one batch', () => {
     }
   });
 
-  it('does not fail for one row that does', async () => {
-    const ids = await createSilent(6);
-    const bad = ids[3] ?? '';
+  it('marks the other sessions of a batch if one of them fails', async () => {
+    const ids = await createInactive(6);
+    const failingId = ids[3] ?? '';
     await api.rows(`create function aria_engine.refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`);
     await api.rows(`create trigger refuse before update on aria_engine.chat_sessions for each row
-      when (old.id = '${bad}') execute function aria_engine.refuse()`);
-    expect(await sweep(10)).toMatchObject({ taken: 5, failed: [{ id: bad, error: expect.any(Error) }] });
-    expect(await sweep(10, [bad])).toEqual({ taken: 0, failed: [], more: false });
+      when (old.id = '${failingId}') execute function aria_engine.refuse()`);
+    expect(await sweep(10)).toMatchObject({ taken: 5, failed: [{ id: failingId, error: expect.any(Error) }] });
+    expect(await sweep(10, [failingId])).toEqual({ taken: 0, failed: [], more: false });
     await api.rows('drop trigger refuse on aria_engine.chat_sessions');
     expect(await sweep(10)).toEqual({ taken: 1, failed: [], more: false });
     for (const id of ids) expect(await changesOf(id)).toEqual(['WORKING STALLED']);

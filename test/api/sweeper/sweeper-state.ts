@@ -1,21 +1,21 @@
 import { runSql } from '../../support/sql.ts';
 
-/** The statement that tells which server process of Postgres holds the sweeper's lock of this database. */
-export const HOLDER = `select l.pid from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+/** Selects the Postgres backend that holds the sweeper's advisory lock in this database. */
+export const LOCK_HOLDER_SQL = `select l.pid from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and ((l.classid::bigint << 32) | l.objid::bigint) = 7305021103
   and l.database = (select oid from pg_database where datname = current_database())`;
 
-/** The server processes of Postgres that hold the sweeper's lock of this database: one, or for a moment none. */
-export async function holders(databaseUrl: string): Promise<number[]> {
-  return (await runSql<{ pid: number }>(databaseUrl, HOLDER)).map(({ pid }) => pid);
+/** Returns the pids of the backends that hold the sweeper's lock in this database: one, or none while the lock changes hands. */
+export async function sweeperLockHolders(databaseUrl: string): Promise<number[]> {
+  return (await runSql<{ pid: number }>(databaseUrl, LOCK_HOLDER_SQL)).map(({ pid }) => pid);
 }
 
-/** Ends the connection of whoever sweeps this database, as an accident would. */
-export async function endSweeping(databaseUrl: string): Promise<void> {
-  await runSql(databaseUrl, `select pg_terminate_backend(pid) from (${HOLDER}) holder`);
+/** Terminates the sweeper's connection to this database. */
+export async function terminateSweeperConnection(databaseUrl: string): Promise<void> {
+  await runSql(databaseUrl, `select pg_terminate_backend(pid) from (${LOCK_HOLDER_SQL}) holder`);
 }
 
-/** The values of one metric of a server by its labels, as it prints them; `''` where it has none. */
+/** Reads /metrics of a server and returns the values of one metric by their labels. The key is `''` for a metric without labels. */
 export async function readMetric(graphqlUrl: string, name: string): Promise<Readonly<Record<string, number>>> {
   const text = await (await fetch(new URL('/metrics', graphqlUrl))).text();
   return Object.fromEntries(

@@ -7,7 +7,7 @@ import { startTestApp } from '../../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { runSql } from '../../support/sql.ts';
 import { startRestartablePostgres } from '../steady/restartable-postgres.ts';
-import { endSweeping, HOLDER, holders, readMetric } from './sweeper-state.ts';
+import { LOCK_HOLDER_SQL, readMetric, sweeperLockHolders, terminateSweeperConnection } from './sweeper-state.ts';
 
 let database: TestDatabase;
 let lines: Record<string, unknown>[];
@@ -26,13 +26,13 @@ afterEach(async () => {
   await database.close();
 });
 
-const NOTHING: BatchOutcome = { taken: 0, failed: [], more: false };
+const NOTHING_SWEPT: BatchOutcome = { taken: 0, failed: [], more: false };
 
 function task(name: string, sweep: SweepTask['sweep'], everyMs = 50): SweepTask {
   return { name, everyMs, atOnce: true, sweep };
 }
 
-/** A sweeper of these tasks alone. */
+/** Starts a sweeper with these tasks. Returns the function that stops it. */
 function start(...tasks: readonly SweepTask[]): () => Promise<void> {
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const observer = { sweeping: () => undefined, swept: (report: (typeof reports)[number]) => void reports.push(report) };
@@ -41,48 +41,48 @@ function start(...tasks: readonly SweepTask[]): () => Promise<void> {
   return stop;
 }
 
-/** The work of a task that has nothing to sweep. */
-function noting(note: () => void): SweepTask['sweep'] {
+/** Returns the sweep function of a task that only calls `onSweep`. */
+function calling(onSweep: () => void): SweepTask['sweep'] {
   return async () => {
-    note();
-    return NOTHING;
+    onSweep();
+    return NOTHING_SWEPT;
   };
 }
 
-describe('one sweeper', () => {
-  it('of all that are started sweeps at a time, and does all its work where the lock is held', async () => {
+describe('startSweeper', () => {
+  it('runs the tasks of one of four sweepers at a time, on the connection that holds the lock', async () => {
     const backends = new Set<number>();
-    let elsewhere = 0;
+    let withoutLock = 0;
     const work = task('work', async connection => {
       const rows = await connection.rows<{ own: number; holder: number }>(
-        Prisma.sql`select pg_backend_pid() as own, holder.pid as holder from (${Prisma.raw(HOLDER)}) holder`,
+        Prisma.sql`select pg_backend_pid() as own, holder.pid as holder from (${Prisma.raw(LOCK_HOLDER_SQL)}) holder`,
       );
       for (const { own, holder } of rows) backends.add(own === holder ? own : Number.NaN);
-      if (rows.length !== 1) elsewhere += 1;
-      return NOTHING;
+      if (rows.length !== 1) withoutLock += 1;
+      return NOTHING_SWEPT;
     });
     for (let number = 0; number < 4; number += 1) start(work);
     for (let round = 1; round <= 4; round += 1) {
       await expect.poll(() => backends.size).toBe(round);
-      await endSweeping(database.url);
+      await terminateSweeperConnection(database.url);
     }
     expect(backends).not.toContain(Number.NaN);
-    expect(elsewhere).toBe(0);
+    expect(withoutLock).toBe(0);
   });
 
-  it('that stops leaves it to the next at once', async () => {
+  it('lets the next sweeper take over when one stops', async () => {
     const swept: string[] = [];
     const stopFirst = start(
       task(
         'first',
-        noting(() => void swept.push('first')),
+        calling(() => void swept.push('first')),
       ),
     );
     await expect.poll(() => swept.length).toBeGreaterThan(0);
     start(
       task(
         'second',
-        noting(() => void swept.push('second')),
+        calling(() => void swept.push('second')),
       ),
     );
     await stopFirst();
@@ -91,35 +91,35 @@ describe('one sweeper', () => {
     expect(swept.slice(number)).not.toContain('first');
   });
 
-  it('that is told to stop in the middle of a long batch does so in time, and lets go of the lock', async () => {
-    let begun = false;
+  it('can be stopped during a long batch, and then releases the lock', async () => {
+    let started = false;
     const stop = start(
       task('long', async connection => {
-        begun = true;
+        started = true;
         await connection.rows(Prisma.sql`select pg_sleep(100)`);
-        return NOTHING;
+        return NOTHING_SWEPT;
       }),
     );
-    await expect.poll(() => begun).toBe(true);
+    await expect.poll(() => started).toBe(true);
     await stop();
-    await expect.poll(() => holders(database.url)).toEqual([]);
+    await expect.poll(() => sweeperLockHolders(database.url)).toEqual([]);
     expect(lines.map(({ msg }) => msg)).toEqual(['this server sweeps from now on']);
   });
 });
 
-describe('trouble', () => {
-  it('with one task stops no other: it is told of, and tried again', async () => {
+describe('a sweeper task', () => {
+  it('that fails is logged, reported and retried, and does not stop the other tasks', async () => {
     let tries = 0;
     const swept: string[] = [];
     start(
       task('broken', async connection => {
         tries += 1;
         if (tries < 3) await connection.rows(Prisma.sql`select 1 / 0`);
-        return { ...NOTHING, taken: 1 };
+        return { ...NOTHING_SWEPT, taken: 1 };
       }),
       task(
         'fine',
-        noting(() => void swept.push('fine')),
+        calling(() => void swept.push('fine')),
       ),
     );
     await expect.poll(() => reports.some(({ task: name, taken }) => name === 'broken' && taken === 1)).toBe(true);
@@ -129,7 +129,7 @@ describe('trouble', () => {
     expect(lines).toContainEqual(expect.objectContaining({ task: 'broken', msg: 'swept', taken: 1 }));
   });
 
-  it('with one row leaves that row alone, and only that', async () => {
+  it('skips a row that failed for the rest of the sweep, and no other row', async () => {
     const skipped: (readonly string[])[] = [];
     start(
       task('rows', async (_connection, skip) => {
@@ -144,14 +144,14 @@ describe('trouble', () => {
     expect(lines).toContainEqual(expect.objectContaining({ task: 'rows', msg: 'swept', taken: 4, failed: 1 }));
   });
 
-  it('with a long sweep of one task makes no other wait for its end', async () => {
+  it('with many batches does not delay other tasks', async () => {
     let batches = 0;
     const others: number[] = [];
     start(
       task('endless', async () => ({ taken: ++batches, failed: [], more: true })),
       task(
         'other',
-        noting(() => void others.push(batches)),
+        calling(() => void others.push(batches)),
         1,
       ),
     );
@@ -160,17 +160,17 @@ describe('trouble', () => {
   });
 });
 
-describe('servers on one database', () => {
+describe('servers that share a database', () => {
   const active = async (url: string) => (await readMetric(url, 'sessiongraph_sweeper_active'))[''];
 
-  it('have one sweeper among them, shown in its metrics; another takes over where it ends', async () => {
+  it('have one active sweeper, shown in its metrics; another server takes over when it stops', async () => {
     const first = await startTestApp({ databaseUrl: database.url });
     leftovers.push(() => first.close());
     await expect.poll(() => active(first.url)).toBe(1);
     const second = await startTestApp({ databaseUrl: database.url, env: { STALLED_AFTER: '1h' } });
     leftovers.push(() => second.close());
     expect(await active(second.url)).toBe(0);
-    expect(await holders(database.url)).toHaveLength(1);
+    expect(await sweeperLockHolders(database.url)).toHaveLength(1);
     await first.close();
     await expect.poll(() => active(second.url)).toBe(1);
     await second.gql('mutation { createSession(input: { status: WORKING }) { session { id } } }');
@@ -180,22 +180,22 @@ describe('servers on one database', () => {
     await expect.poll(() => readMetric(second.url, 'sessiongraph_swept_total')).toMatchObject({ 'task="stalled_sessions"': 1 });
   });
 
-  it('sweep again when the database comes back, and say once that it was away', async () => {
+  it('sweep again after a database outage, and log each outage once', async () => {
     const postgres = await startRestartablePostgres();
     leftovers.push(() => postgres.close());
     const app = await startTestApp({ databaseUrl: postgres.url, env: { STALLED_AFTER: '1h' } });
     leftovers.push(() => app.close());
     await app.gql('mutation { createSession(input: { status: WORKING }) { session { id } } }');
     await expect.poll(() => active(app.url)).toBe(1);
-    const said = (text: string) => app.log.filter(({ msg }) => msg === text);
+    const linesOf = (text: string) => app.log.filter(({ msg }) => msg === text);
     for (const how of ['stop', 'crash'] as const) {
-      const before = said('the sweeper cannot reach the database').length;
+      const before = linesOf('the sweeper cannot reach the database').length;
       await postgres[how]();
-      await expect.poll(() => said('the sweeper cannot reach the database').length).toBe(before + 1);
+      await expect.poll(() => linesOf('the sweeper cannot reach the database').length).toBe(before + 1);
       expect(await active(app.url)).toBe(0);
       await postgres.start();
       await expect.poll(() => active(app.url)).toBe(1);
-      await expect.poll(() => said('the sweeper reaches the database again').length).toBe(before + 1);
+      await expect.poll(() => linesOf('the sweeper reaches the database again').length).toBe(before + 1);
     }
     await runSql(postgres.url, "update aria_engine.chat_session_activity set last_activity_at = now() - interval '2 hours'");
     const status = () => runSql<{ status: string }>(postgres.url, 'select status::text as status from aria_engine.chat_sessions');

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { purgeTrash } from '../../../src/sweeper/trash-purge.ts';
 import { type MutationApi, type SessionView, typesOf, useMutationApi } from '../session/mutation-api.ts';
-import { endSweeping, readMetric } from './sweeper-state.ts';
+import { readMetric, terminateSweeperConnection } from './sweeper-state.ts';
 
 const api = useMutationApi();
 const lost = new AbortController().signal;
 
+/** Moves the session to the trash as if that had happened `days` days ago. */
 async function trash(on: MutationApi, session: SessionView, days: number): Promise<void> {
   await on.mutate('deleteSession', { id: session.id }, 'deletedId');
   await on.rows('update aria_engine.chat_sessions set deleted_at = now() - make_interval(days => $2) where id = $1', [
@@ -14,19 +15,19 @@ async function trash(on: MutationApi, session: SessionView, days: number): Promi
   ]);
 }
 
-describe('one batch of the purge', () => {
+describe('purgeTrash', () => {
   const purge = (size = 20) => purgeTrash(api.app.app.database, 2, { size, skip: [], lost });
 
-  it('takes the oldest, no more than its size, and leaves what may still be restored', async () => {
+  it('deletes at most `size` sessions, oldest first, and keeps those within TRASH_DAYS', async () => {
     const sessions = await Promise.all(Array.from({ length: 5 }, () => api.create()));
     for (const [index, session] of sessions.entries()) await trash(api, session, index);
     expect(await purge(2)).toEqual({ taken: 2, failed: [], more: true });
     expect(await purge(2)).toEqual({ taken: 1, failed: [], more: false });
-    const left = await Promise.all(sessions.map(({ id }) => api.session(id)));
-    expect(left.map(session => session !== null)).toEqual([true, true, false, false, false]);
+    const remaining = await Promise.all(sessions.map(({ id }) => api.session(id)));
+    expect(remaining.map(session => session !== null)).toEqual([true, true, false, false, false]);
   });
 
-  it('lets be what is just being restored', async () => {
+  it('skips a session that is being restored', async () => {
     const session = await api.create();
     await trash(api, session, 3);
     const writer = await api.connect();
@@ -39,7 +40,7 @@ describe('one batch of the purge', () => {
     expect(await api.session(session.id)).toMatchObject({ deletedAt: null });
   });
 
-  it('by several at once removes each once', async () => {
+  it('deletes each session once when four purges run concurrently', async () => {
     const sessions = await Promise.all(Array.from({ length: 30 }, () => api.create()));
     for (const session of sessions) await trash(api, session, 3);
     const outcomes = await Promise.all(Array.from({ length: 4 }, () => purge(50)));
@@ -51,7 +52,7 @@ describe('one batch of the purge', () => {
 describe('a server with TRASH_DAYS', () => {
   const server = useMutationApi({ env: { TRASH_DAYS: '2' } });
 
-  it('removes for good what has lain there longer, as a permanent delete does: more than a batch, and with children', async () => {
+  it('permanently deletes all older trashed sessions, in several batches, like deleteSession with permanent: true', async () => {
     const { url, databaseUrl } = server.app;
     const sweeps = async () => (await readMetric(url, 'sessiongraph_sweep_duration_seconds_count'))['task="trash"'] ?? 0;
     await expect.poll(sweeps).toBeGreaterThan(0);
@@ -66,15 +67,16 @@ describe('a server with TRASH_DAYS', () => {
       'subscription ($id: ID!) { sessionEvents(filter: { sessionIds: [$id] }) { __typename session { id } } }',
       { id: parent.sessionId },
     );
-    // In one statement, so that one sweep takes them all.
+    // One statement, so that one sweep sees all of them.
     await server.rows(`update aria_engine.chat_sessions set deleted_at = now() - interval '3 days' where id = any($1::uuid[])`, [
       [parent, ...many].map(({ sessionId }) => sessionId),
     ]);
-    // It looks again when it begins anew, and otherwise in a minute.
-    await endSweeping(databaseUrl);
+    // The sweeper runs the task again when it restarts; otherwise only after a minute.
+    await terminateSweeperConnection(databaseUrl);
     expect(await stream.next()).toEqual({ sessionEvents: { __typename: 'SessionDeletedEvent', session: null } });
-    const left = () => server.rows('select 1 from aria_engine.chat_sessions where deleted_at is not null').then(rows => rows.length);
-    await expect.poll(left).toBe(1);
+    const trashedCount = () =>
+      server.rows('select 1 from aria_engine.chat_sessions where deleted_at is not null').then(rows => rows.length);
+    await expect.poll(trashedCount).toBe(1);
     await expect.poll(() => readMetric(url, 'sessiongraph_swept_total')).toMatchObject({ 'task="trash"': 46 });
     expect(server.app.log).toContainEqual(expect.objectContaining({ msg: 'swept', task: 'trash', taken: 46, failed: 0 }));
 
