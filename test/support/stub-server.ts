@@ -6,7 +6,7 @@ import { OPEN_ACCESS } from '../../src/server/auth/authenticate.ts';
 import type { OperationOrigin } from '../../src/server/graphql/execution.ts';
 import type { PersistedDocuments } from '../../src/server/graphql/persisted-documents.ts';
 import { createHttpServer, type HttpServer } from '../../src/server/http/http-server.ts';
-import type { EventStreamPace } from '../../src/server/live/event-stream.ts';
+import type { EventStreamTimeouts } from '../../src/server/live/event-stream.ts';
 
 const SDL = /* GraphQL */ `
   scalar Even
@@ -92,7 +92,7 @@ export async function startStubServer(
     documents?: PersistedDocuments;
     drainTimeoutMs?: number;
     webSockets?: { initTimeoutMs?: number; pingMs?: number };
-    eventStreams?: EventStreamPace;
+    eventStreams?: EventStreamTimeouts;
   } = {},
 ): Promise<StubServer> {
   const events: string[] = [];

@@ -19,7 +19,7 @@ export interface Access {
 export const OPEN_ACCESS: Access = { viewer: LOCAL_VIEWER, onEnd: () => () => undefined };
 
 /** The access of whoever was not let in: it sees nothing and may do nothing. */
-export const NO_ACCESS: Access = { viewer: { id: 'nobody', name: 'nobody', scopes: [], agentIds: [] }, onEnd: () => () => undefined };
+export const DENIED_ACCESS: Access = { viewer: { id: 'nobody', name: 'nobody', scopes: [], agentIds: [] }, onEnd: () => () => undefined };
 
 /** Lets callers in, the same way over every transport. */
 export interface Authenticator {

@@ -82,7 +82,7 @@ function retryWhileUnavailable(execute: ExecuteEvent, ended: AbortSignal): Execu
 
 /** Traces the execution for each event. */
 function withTracing(execute: ExecuteEvent, watch: WatchedOperation | undefined): ExecuteEvent {
-  return watch === undefined ? execute : event => watch.delivers(() => execute(event));
+  return watch === undefined ? execute : event => watch.runEvent(() => execute(event));
 }
 
 /** Calls the listener when the signal aborts; immediately if it has. */

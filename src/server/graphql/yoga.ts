@@ -4,7 +4,7 @@ import type { Config } from '../../config.ts';
 import type { RateGate } from '../auth/rate-gate.ts';
 import { createCors } from '../http/cors.ts';
 import type { OriginCheck } from '../http/origin-check.ts';
-import type { EventStreamPace } from '../live/event-stream.ts';
+import type { EventStreamTimeouts } from '../live/event-stream.ts';
 import { createDocumentCache, type DocumentCache } from './document-cache.ts';
 import type { ErrorModel } from './error-model.ts';
 import type { ExecutionOptions } from './execution.ts';
@@ -39,7 +39,7 @@ export interface YogaOptions {
   readonly rates?: RateGate;
   /** Keeps what has been parsed. */
   readonly parsed: DocumentCache<DocumentNode>;
-  readonly eventStreams?: EventStreamPace;
+  readonly eventStreams?: EventStreamTimeouts;
   /** Whether clients may ask for the schema, and are told names of it they may have meant. */
   readonly introspection: boolean;
 }

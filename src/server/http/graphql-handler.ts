@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { DomainError } from '../../errors.ts';
-import { type Access, type Authenticator, NO_ACCESS } from '../auth/authenticate.ts';
+import { type Access, type Authenticator, DENIED_ACCESS } from '../auth/authenticate.ts';
 import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
@@ -52,7 +52,7 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
     try {
       return { access: await authenticator.authenticate(headers.authorization ?? null) };
     } catch (refusal) {
-      return { access: NO_ACCESS, refusal };
+      return { access: DENIED_ACCESS, refusal };
     }
   }
 
@@ -88,10 +88,10 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
 
   async function execute(request: IncomingMessage, response: ServerResponse, context: TransportContext, watched: WatchedOperation) {
     try {
-      await watched.within(() => yoga(request, response, context));
+      await watched.run(() => yoga(request, response, context));
     } catch (error) {
       const failure = errors.present(error, { requestId: context.origin.requestId });
-      watched.ends([failure]);
+      watched.end([failure]);
       if (response.headersSent) response.destroy();
       else sendText(response, 500, `${failure.message} ${String(failure.extensions.errorId)}`);
     }
@@ -102,7 +102,7 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
     response.setHeader('x-request-id', requestId);
     const watched = watch({ requestId, transport: 'http', headers: traceHeadersOf(request.headers) });
     const reject = (error: DomainError, status?: number) => {
-      watched.ends([error]);
+      watched.end([error]);
       sendError(request, response, error, status);
     };
     if (request.method === 'POST' && !isGraphQLContent(request)) {

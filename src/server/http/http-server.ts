@@ -16,7 +16,7 @@ import { createErrorModel } from '../graphql/error-model.ts';
 import type { ContextFactory, ExecutionOptions } from '../graphql/execution.ts';
 import { createPersistedDocuments, type PersistedDocuments } from '../graphql/persisted-documents.ts';
 import { createGraphQLYoga, GRAPHQL_PATH } from '../graphql/yoga.ts';
-import type { EventStreamPace } from '../live/event-stream.ts';
+import type { EventStreamTimeouts } from '../live/event-stream.ts';
 import { createSharedExecution } from '../live/shared-execution.ts';
 import { createWebSocketTransport, type WebSocketOptions } from '../live/websocket.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -59,7 +59,7 @@ export interface HttpServerOptions {
   /** Timeouts of WebSockets. */
   readonly webSockets?: Pick<WebSocketOptions, 'initTimeoutMs' | 'pingMs'>;
   /** Timeouts of event streams. */
-  readonly eventStreams?: EventStreamPace;
+  readonly eventStreams?: EventStreamTimeouts;
 }
 
 /** GraphQL over HTTP, SSE and WebSocket and GraphiQL at `/graphql`; `/livez`, `/readyz` (also `/health`) and `/metrics`. */

@@ -2,47 +2,48 @@ import type { ExecutionResult, FormattedExecutionResult, GraphQLError, GraphQLFo
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
 
-/** Of the results of subscriptions: the cursor of the event each one tells of. Beside the result, so that it is never part of an answer. */
+/** The cursor of the event behind each result of a subscription. Kept outside the result so that it never appears in a response. */
 const cursors = new WeakMap<ExecutionResult, string>();
 
-/** Of operations that are subscriptions: the source of their events. */
+/** The source of the events of each subscription. */
 const sources = new WeakMap<OperationOrigin, object>();
 
-/** Of results that have been sent: a result of one event goes to every subscriber who asked the same. */
-const texts = new WeakMap<ExecutionResult, string>();
+/** The JSON of results that have been sent. Subscribers that share an execution get the same result. */
+const jsonTexts = new WeakMap<ExecutionResult, string>();
 
-/** A line of an event stream takes anything but these. */
-const UNFIT = /[\0\r\n]/;
+/** Characters that a line of an event stream cannot contain. */
+const INVALID_IN_LINE = /[\0\r\n]/;
 
 /**
- * Where a subscriber goes on who has had this source event: its place in the event log where it is a row of it (`seq`), else the
- * `cursor` it carries itself. Null where it has neither: nobody can resume there.
+ * The cursor from which a subscriber resumes after this event: from its position in the event log (`seq`), or else the `cursor` that the
+ * event carries. Null if it has neither.
  */
 function cursorOfEvent(event: unknown): string | null {
   if (typeof event !== 'object' || event === null) return null;
   if ('seq' in event && typeof event.seq === 'bigint') return encodeEventCursor(event.seq);
-  return 'cursor' in event && typeof event.cursor === 'string' && event.cursor !== '' && !UNFIT.test(event.cursor) ? event.cursor : null;
+  if (!('cursor' in event) || typeof event.cursor !== 'string') return null;
+  return event.cursor === '' || INVALID_IN_LINE.test(event.cursor) ? null : event.cursor;
 }
 
-/** Notes down of which event a result tells. */
+/** Remembers the event behind a result. */
 export function setResumeCursor(result: ExecutionResult, event: unknown): void {
   const cursor = cursorOfEvent(event);
   if (cursor !== null) cursors.set(result, cursor);
 }
 
-/** The cursor to resume after for whoever has had this result; null for one that tells of no event, such as a refusal. */
+/** The cursor from which a client resumes after this result; null if the result belongs to no event, such as a rejection. */
 export function resumeCursorOf(result: ExecutionResult): string | null {
   return cursors.get(result) ?? null;
 }
 
-/** Notes down where the events of a subscription come from. */
+/** Remembers the source of a subscription's events. */
 export function setEventSource(origin: OperationOrigin, source: object): void {
   sources.set(origin, source);
 }
 
 /**
- * The cursor to resume after for whoever has taken all that a subscription has given so far, at its start and however long it has been silent;
- * null while a result is on its way, and where nobody can resume.
+ * The cursor from which a client resumes that has received all results so far, also if the subscription has had none yet or none for a long
+ * time. Null while a result is being made, and if the subscription cannot be resumed.
  */
 export function settledCursorOf(origin: OperationOrigin): string | null {
   const source = sources.get(origin);
@@ -50,7 +51,7 @@ export function settledCursorOf(origin: OperationOrigin): string | null {
   return encodeEventCursor(source.settledSeq);
 }
 
-/** An error as clients see it; `http` is for our own server. */
+/** An error as clients get it: without `extensions.http`, which is for this server only. */
 export function formatError(error: GraphQLError): GraphQLFormattedError {
   const { http: _, ...extensions } = error.extensions;
   return { ...error.toJSON(), extensions };
@@ -60,11 +61,11 @@ function format(result: ExecutionResult): FormattedExecutionResult {
   return result.errors === undefined ? result : { ...result, errors: result.errors.map(formatError) };
 }
 
-/** A result, its errors in their public form, as JSON; made once, however many it is sent to. */
+/** The JSON of a result whose errors are in their public form. Serialised once, however many subscribers get it. */
 export function toJson(result: ExecutionResult): string {
-  const known = texts.get(result);
+  const known = jsonTexts.get(result);
   if (known !== undefined) return known;
   const text = JSON.stringify(format(result));
-  texts.set(result, text);
+  jsonTexts.set(result, text);
   return text;
 }

@@ -4,140 +4,142 @@ import { type ExecutionResult, GraphQLError } from 'graphql';
 import { resumeCursorOf, toJson } from './event-result.ts';
 import { yieldTurn } from './loop-turn.ts';
 
-/** How a stream is kept alive. */
-export interface EventStreamPace {
-  /** Every so often a comment is sent, which tells proxies and clients that the stream lives. */
+/** Timeouts of an event stream. */
+export interface EventStreamTimeouts {
+  /** Interval of comments, which show proxies and clients that the stream is alive. */
   readonly heartbeatMs?: number;
-  /** A client that has read nothing for so long, while something waits for it, is cut. */
+  /** A client is cut if it reads nothing for this long while data waits for it. */
   readonly stallMs?: number;
 }
 
 /** The client's end of a response. */
 export interface StreamClient {
-  /** Whether no more is to be written before the client has read. */
+  /** Whether the client must read before more is written. */
   isFull(): boolean;
   /** Cuts the connection. */
   cut(): void;
 }
 
-/** What an event stream is made for. */
-interface EventStreamOptions extends EventStreamPace {
-  /** Aborted where the server drains: the end of the stream is not that of the subscription. */
+/** What an event stream needs. */
+interface EventStreamOptions extends EventStreamTimeouts {
+  /** Aborts when the server drains. The stream then ends without completing the subscription. */
   readonly ending?: AbortSignal;
   readonly client: StreamClient;
-  /** The cursor to resume after for whoever has taken all results so far; null while one is on its way, and where nobody can resume. */
+  /** The cursor from which a client resumes that has received all results so far; null while a result is being made, and if it cannot resume. */
   readonly settledCursor: () => string | null;
 }
 
-/** Where a `ReadableStream` takes its chunks. */
-interface EventSink {
+/** The controller of a `ReadableStream`. */
+interface StreamController {
   enqueue(chunk: Uint8Array): void;
   close(): void;
 }
 
-/** What a `ReadableStream` is made from. */
-interface EventSourceBody {
-  start(body: EventSink): void;
-  pull(body: EventSink): Promise<void>;
+/** The source of a `ReadableStream`. */
+interface EventStreamSource {
+  start(controller: StreamController): void;
+  pull(controller: StreamController): Promise<void>;
   cancel(): Promise<void>;
 }
 
-/** When an EventSource comes again after the connection ended, at the soonest and the latest: after a deploy not all come at once. */
+/** Range of the reconnection time sent to an EventSource. It is random, so that clients do not all return at once after a deployment. */
 const RECONNECT_MS = [500, 2_000] as const;
 
-/** When it comes again after a failure that may be over then. */
+/** Reconnection time after an error that may be over by then. */
 const RETRY_MS = 5_000;
 
-/** When it comes again after `complete`, where nobody has closed it: an EventSource knows no end. */
+/** Reconnection time after `complete`. An EventSource that is not closed takes the end of the stream for a lost connection and reconnects. */
 const DAY_MS = 86_400_000;
 
-/** A client may take the end of a stream for part of its last event where both come at once, and wait for ever: graphql-sse 2.6 does. */
-const PARTING_MS = 100;
+/** Pause before the stream ends. graphql-sse 2.6 hangs if the end arrives together with the last event. */
+const PAUSE_BEFORE_END_MS = 100;
 
 function frame(result: ExecutionResult): string {
   const cursor = resumeCursorOf(result);
   return `${cursor === null ? '' : `id: ${cursor}\n`}event: next\ndata: ${toJson(result)}\n\n`;
 }
 
-/** Of the last result, for how long there is no point in coming again, in milliseconds. */
-function retryAfterOf({ errors = [] }: ExecutionResult): number {
+/** How long a client should wait before it subscribes again after this last result, in milliseconds. */
+function reconnectTimeAfter({ errors = [] }: ExecutionResult): number {
   let retryMs = DAY_MS;
   for (const { extensions } of errors) {
     if (extensions.retryable !== true) return DAY_MS;
     const { details } = extensions;
-    const told = typeof details === 'object' && details !== null && 'retryAfterMs' in details ? Number(details.retryAfterMs) : RETRY_MS;
-    retryMs = Math.ceil(told);
+    const hasRetryTime = typeof details === 'object' && details !== null && 'retryAfterMs' in details;
+    retryMs = Math.ceil(hasRetryTime ? Number(details.retryAfterMs) : RETRY_MS);
   }
   return retryMs;
 }
 
 function completion(last: ExecutionResult): string {
-  return `event: complete\nretry: ${retryAfterOf(last)}\ndata:\n\n`;
+  return `event: complete\nretry: ${reconnectTimeAfter(last)}\ndata:\n\n`;
 }
 
-/** The stream of a subscription that was refused, or of a query: one result. */
+/** The event stream of one result: of a query, or of a subscription that was rejected. */
 export function toSingleEventStream(result: ExecutionResult): string {
   return frame(result) + completion(result);
 }
 
 /**
- * The source of the body of an event stream in the distinct connections mode of GraphQL over SSE: each result as `event: next`, with the cursor
- * of its event as `id:`, which an EventSource sends back as `Last-Event-ID` when it connects again. `event: complete` comes where the
- * subscription is over: whoever comes again would get the same end. Where the server drains, the stream just ends, so that clients connect
- * again. An `id:` without data comes at the start and where others' events have gone by since, so that whoever has had no event yet, or none for
- * a long time, resumes too. The next result is asked for when there is room for it; where the body is given up, the results are returned.
+ * The source of an event stream in the distinct connections mode of GraphQL over SSE.
+ *
+ * Each result is an `event: next`, with the cursor of its event as `id:`. An EventSource sends it back as `Last-Event-ID` when it reconnects.
+ * An `id:` without data comes at the start, and with heartbeats after events of other subscribers, so that a client without recent events
+ * can resume, too. `event: complete` means that subscribing again would end the same way. If the server drains, the stream ends without it,
+ * and clients reconnect. The source asks for the next result when there is room for it. If the stream is cancelled, the results are
+ * returned.
  */
-export function createEventSource(
+export function createEventStreamSource(
   results: AsyncIterator<ExecutionResult>,
   { heartbeatMs = 12_000, stallMs = 60_000, ending, client, settledCursor }: EventStreamOptions,
-): EventSourceBody {
+): EventStreamSource {
   let heartbeat: NodeJS.Timeout | undefined;
   let last: ExecutionResult = {};
-  /** Since when the client has not been seen to read, by the heartbeat. */
-  let readAt = performance.now();
+  /** When a heartbeat last found that the client reads. */
+  let lastReadAt = performance.now();
   let hasRead = false;
-  let told: string | null = null;
+  let sentCursor: string | null = null;
 
-  /** Empty where the client knows. */
-  function place(): string {
+  /** A line with the current cursor; empty if the client has it. */
+  function cursorLine(): string {
     const cursor = settledCursor();
-    if (cursor === null || cursor === told) return '';
-    told = cursor;
+    if (cursor === null || cursor === sentCursor) return '';
+    sentCursor = cursor;
     return `id: ${cursor}\n`;
   }
 
-  async function end(body: EventSink): Promise<void> {
+  async function end(controller: StreamController): Promise<void> {
     clearInterval(heartbeat);
-    if (ending?.aborted === true) await delay(PARTING_MS);
-    else body.enqueue(Buffer.from(completion(last)));
-    body.close();
+    if (ending?.aborted === true) await delay(PAUSE_BEFORE_END_MS);
+    else controller.enqueue(Buffer.from(completion(last)));
+    controller.close();
   }
 
   return {
-    start(body) {
-      // Some browsers show nothing of an answer before something of its body has come.
-      body.enqueue(Buffer.from(`retry: ${randomInt(...RECONNECT_MS)}\n${place()}\n`));
+    start(controller) {
+      // Some browsers report a response only after the first bytes of its body.
+      controller.enqueue(Buffer.from(`retry: ${randomInt(...RECONNECT_MS)}\n${cursorLine()}\n`));
       heartbeat = setInterval(() => {
         const isFull = client.isFull();
-        if (!isFull || hasRead) readAt = performance.now();
+        if (!isFull || hasRead) lastReadAt = performance.now();
         hasRead = false;
-        if (!isFull) body.enqueue(Buffer.from(`:\n${place()}\n`));
-        else if (performance.now() - readAt >= stallMs) client.cut();
+        if (!isFull) controller.enqueue(Buffer.from(`:\n${cursorLine()}\n`));
+        else if (performance.now() - lastReadAt >= stallMs) client.cut();
       }, heartbeatMs);
     },
-    async pull(body) {
+    async pull(controller) {
       hasRead = true;
       await yieldTurn();
       try {
         const next = await results.next();
-        if (next.done === true) return await end(body);
+        if (next.done === true) return await end(controller);
         last = next.value;
       } catch (error) {
         last = { errors: [toGraphQLError(error)] };
-        body.enqueue(Buffer.from(frame(last)));
-        return await end(body);
+        controller.enqueue(Buffer.from(frame(last)));
+        return await end(controller);
       }
-      body.enqueue(Buffer.from(frame(last)));
+      controller.enqueue(Buffer.from(frame(last)));
     },
     async cancel() {
       clearInterval(heartbeat);
@@ -146,7 +148,7 @@ export function createEventSource(
   };
 }
 
-/** Streams of this server fail with errors in their public form. */
+/** Result streams of this server fail with GraphQL errors only. */
 function toGraphQLError(error: unknown): GraphQLError {
   return error instanceof GraphQLError ? error : new GraphQLError(String(error));
 }

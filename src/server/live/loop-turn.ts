@@ -1,19 +1,19 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** How long streams may keep the process from everything else, in milliseconds. */
+/** How long streams may run in one turn of the event loop before other work gets its turn, in milliseconds. */
 const MAX_TURN_MS = 20;
 
-let began: number | null = null;
+let turnStartedAt: number | null = null;
 
 /**
- * To be awaited by a loop that may go on and on without ever waiting for input or output: resolves at once while this turn of the event loop
- * is young, else in the next one. All who call it share the turn.
+ * Lets other work run between the iterations of a loop that may never wait for I/O: wait for the result in every iteration. Resolves
+ * immediately if the current turn of the event loop is young, and otherwise in the next turn. All callers share the turn.
  */
 export function yieldTurn(): Promise<void> | undefined {
-  if (began !== null) return performance.now() - began > MAX_TURN_MS ? nextTurn() : undefined;
-  began = performance.now();
+  if (turnStartedAt !== null) return performance.now() - turnStartedAt > MAX_TURN_MS ? nextTurn() : undefined;
+  turnStartedAt = performance.now();
   setImmediate(() => {
-    began = null;
+    turnStartedAt = null;
   });
   return undefined;
 }

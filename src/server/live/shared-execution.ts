@@ -2,67 +2,71 @@ import { type DocumentNode, type ExecutionResult, getOperationAST, Kind, visit }
 import type { Viewer } from '../../modules/viewer/viewer.rules.ts';
 import type { Operation } from '../graphql/execution.ts';
 
-/** Answers of subscriptions to one event, executed once for all who asked the same with the same rights. */
+/** Executes a subscription once per event for all subscribers with the same operation and the same permissions. */
 export interface SharedExecution {
   /**
-   * The result for this event, from another subscriber's execution where one with the same key has begun just now, else from `execute`.
-   * Results are shared among those who get the very same object for a source event: the live ones, not who reads the log later.
-   * @param key of `shareKeyOf`; null is not shared
-   * @param left aborted where the subscriber no longer wants it
+   * The result for an event. If another subscriber with the same key started an execution for this event less than 100 ms ago, this is its
+   * result; otherwise `execute` runs. Events are compared by identity: live subscribers get the same object, but a subscriber that catches
+   * up reads its own copy from the log and does not share.
+   * @param key from `shareKeyOf`; null never shares
+   * @param left aborts when the subscriber leaves
    */
   resultFor(event: unknown, key: string | null, left: AbortSignal, execute: Execute): Promise<ExecutionResult>;
 }
 
-/** @param isWanted to be asked once, before it begins: where nobody wants the result any more it may be anything, and nobody gets it */
+/** @param isWanted call it once before executing; if it is false, all subscribers have left and the result is ignored */
 type Execute = (isWanted: () => boolean) => Promise<ExecutionResult>;
 
 interface SharedResult {
   readonly result: Promise<ExecutionResult>;
+  /** Abort when the subscribers that share the result leave. */
   readonly subscribers: AbortSignal[];
 }
 
-interface Shared {
-  readonly begun: number;
+interface EventResults {
+  readonly startedAt: number;
+  /** By share key. */
   readonly results: Map<string, SharedResult>;
 }
 
-/** `session` and `message` are as of delivery: nobody is given what is older, in milliseconds. */
+/** Results contain the session and message as of delivery, so subscribers never get results older than this. */
 const MAX_AGE_MS = 100;
 
-/** Most events whose results are held; the oldest go first. */
+/** Maximum events whose results are kept. Beyond that the oldest are dropped. */
 const MAX_EVENTS = 256;
 
-/** @param now in milliseconds, of a clock that only goes forward */
+/** @param now a monotonic clock in milliseconds */
 export function createSharedExecution(now: () => number = () => performance.now()): SharedExecution {
-  /** In the order they were begun. */
-  const held = new Map<object, Shared>();
-  let sweep: NodeJS.Timeout | null = null;
+  /** Results of recent events, oldest first. */
+  const recent = new Map<object, EventResults>();
+  let cleanUpTimer: NodeJS.Timeout | null = null;
 
-  function dropOld(): void {
-    for (const [event, { begun }] of held) {
-      if (held.size <= MAX_EVENTS && now() - begun <= MAX_AGE_MS) break;
-      held.delete(event);
+  function dropOldResults(): void {
+    for (const [event, { startedAt }] of recent) {
+      if (recent.size <= MAX_EVENTS && now() - startedAt <= MAX_AGE_MS) break;
+      recent.delete(event);
     }
-    if (held.size > 0 || sweep === null) return;
-    clearInterval(sweep);
-    sweep = null;
+    if (recent.size > 0 || cleanUpTimer === null) return;
+    clearInterval(cleanUpTimer);
+    cleanUpTimer = null;
   }
 
-  function sharedOf(event: object): Shared {
-    const known = held.get(event);
-    if (known !== undefined && now() - known.begun <= MAX_AGE_MS) return known;
-    const shared: Shared = { begun: now(), results: new Map() };
-    held.delete(event);
-    held.set(event, shared);
-    if (held.size > MAX_EVENTS) dropOld();
-    sweep ??= setInterval(dropOld, MAX_AGE_MS).unref();
-    return shared;
+  function resultsOf(event: object): EventResults['results'] {
+    const known = recent.get(event);
+    if (known !== undefined && now() - known.startedAt <= MAX_AGE_MS) return known.results;
+    const started: EventResults = { startedAt: now(), results: new Map() };
+    // Deleted first: setting a key that exists would not move it to the end of the map.
+    recent.delete(event);
+    recent.set(event, started);
+    if (recent.size > MAX_EVENTS) dropOldResults();
+    cleanUpTimer ??= setInterval(dropOldResults, MAX_AGE_MS).unref();
+    return started.results;
   }
 
   return {
     resultFor(event, key, left, execute) {
       if (key === null || typeof event !== 'object' || event === null) return execute(() => !left.aborted);
-      const { results } = sharedOf(event);
+      const results = resultsOf(event);
       const known = results.get(key);
       if (known !== undefined) {
         known.subscribers.push(left);
@@ -71,6 +75,7 @@ export function createSharedExecution(now: () => number = () => performance.now(
       const subscribers = [left];
       const result = execute(() => {
         const isWanted = subscribers.some(({ aborted }) => !aborted);
+        // A subscriber that comes later must not get the ignored result.
         if (!isWanted) results.delete(key);
         return isWanted;
       });
@@ -80,64 +85,66 @@ export function createSharedExecution(now: () => number = () => performance.now(
   };
 }
 
-interface SharedOperation {
+/** What the share key needs to know of an operation. Documents are cached, so this is computed once per operation. */
+interface OperationIdentity {
   readonly number: number;
-  /** The variables on which the answer to an event depends. */
-  readonly variables: readonly string[];
+  /** Names of the variables on which results depend, sorted. */
+  readonly resultVariables: readonly string[];
 }
 
-const operations = new WeakMap<DocumentNode, Map<string, SharedOperation | null>>();
+const identities = new WeakMap<DocumentNode, Map<string, OperationIdentity | null>>();
 let lastNumber = 0;
 
-/** All variables but those of which only the arguments of root fields are made: they choose the events, and the root field gives the event as it is. */
-function answerVariables(document: DocumentNode, operationName: string | undefined): string[] | null {
+/**
+ * Names of the variables on which results depend. Variables used only in arguments of the root field do not count: these arguments select
+ * the events, and the root field's resolver returns the event unchanged.
+ */
+function findResultVariables(document: DocumentNode, operationName: string | undefined): string[] | null {
   const operation = getOperationAST(document, operationName);
   if (!operation) return null;
   const found = new Set<string>();
-  const roots = new Set<unknown>(operation.selectionSet.selections);
+  const rootFields = new Set<unknown>(operation.selectionSet.selections);
   visit(document, {
     VariableDefinition: () => false,
     Argument: (_node, _key, _parent, _path, ancestors) => {
       const owner = ancestors.at(-1);
-      return owner !== undefined && 'kind' in owner && owner.kind === Kind.FIELD && roots.has(owner) ? false : undefined;
+      const isOfRootField = owner !== undefined && 'kind' in owner && owner.kind === Kind.FIELD && rootFields.has(owner);
+      // `false` skips the argument.
+      return isOfRootField ? false : undefined;
     },
     Variable: node => void found.add(node.name.value),
   });
   return [...found].sort();
 }
 
-function sharedOperation(document: DocumentNode, operationName: string | null | undefined): SharedOperation | null {
-  const named = operations.get(document) ?? new Map<string, SharedOperation | null>();
-  operations.set(document, named);
+function identityOf(document: DocumentNode, operationName: string | null | undefined): OperationIdentity | null {
+  const byName = identities.get(document) ?? new Map<string, OperationIdentity | null>();
+  identities.set(document, byName);
   const name = operationName ?? '';
-  const known = named.get(name);
+  const known = byName.get(name);
   if (known !== undefined) return known;
-  const variables = answerVariables(document, operationName ?? undefined);
+  const resultVariables = findResultVariables(document, operationName ?? undefined);
   lastNumber += 1;
-  const operation = variables === null ? null : { number: lastNumber, variables };
-  named.set(name, operation);
-  return operation;
-}
-
-/** JSON has no words for these: they would look like null. */
-function isLost(value: unknown): boolean {
-  return typeof value === 'number' && !Number.isFinite(value);
+  const identity = resultVariables === null ? null : { number: lastNumber, resultVariables };
+  byName.set(name, identity);
+  return identity;
 }
 
 /**
- * Names everything on which the answer of a subscription to an event depends: document, operation, variables, and what the viewer may see
- * (scopes and agents; nothing within a subscription tells who the viewer is). Holds where the resolver of a subscription's root field gives
- * its event whatever the arguments. Null where that cannot be told.
+ * A key that is equal for two subscribers only if they get equal results for the same event. It contains everything the result depends on:
+ * the document, the operation, the variables, and what the viewer may see (scopes and agents; no field reachable from a subscription returns
+ * the viewer). Null if the operation cannot be shared.
  */
 export function shareKeyOf({ document, operationName, variableValues }: Operation, { scopes, agentIds }: Viewer): string | null {
-  const operation = sharedOperation(document, operationName);
-  if (operation === null) return null;
+  const identity = identityOf(document, operationName);
+  if (identity === null) return null;
+  const values = identity.resultVariables.filter(name => variableValues?.[name] !== undefined).map(name => [name, variableValues?.[name]]);
   let isExact = true;
-  const values = operation.variables.filter(name => variableValues?.[name] !== undefined).map(name => [name, variableValues?.[name]]);
   const key = JSON.stringify(
-    [operation.number, values, [...scopes].sort(), agentIds === null ? null : [...agentIds].sort()],
+    [identity.number, values, [...scopes].sort(), agentIds === null ? null : [...agentIds].sort()],
     (_name, value: unknown) => {
-      if (isLost(value)) isExact = false;
+      // JSON writes NaN and Infinity as null, so different values would have the same key.
+      if (typeof value === 'number' && !Number.isFinite(value)) isExact = false;
       return value;
     },
   );

@@ -1,69 +1,73 @@
 import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
 
-/** What leaves a WebSocket: no more waits in memory than a little, however slowly the client reads. */
+/** Sends messages over a WebSocket. It bounds the data in memory, however slowly the client reads. */
 export interface SocketOutbox {
-  /** Resolves at once while the client keeps up, else when it has read what was sent; on a closed socket at once, having sent nothing. */
+  /**
+   * Sends a message. Resolves immediately while the client keeps up, and otherwise when the client has read the message. On a closed
+   * socket it sends nothing and resolves.
+   */
   send(text: string): Promise<void>;
-  /** Answers a ping of the client's. */
+  /** Answers a ping of the client. */
   pong(data: Buffer): void;
 }
 
-/** Most bytes that wait for a client beside the last message. */
+/** Maximum bytes that wait for a client, besides the last message. */
 const MAX_WAITING_BYTES = 32 * 1024;
 
 /**
- * While more waits than that, nothing is read from the client either: what it asks for would only wait, too.
- * @param connection what the socket writes to
- * @param onProgress called when a client that was behind has read
+ * Above the limit of waiting bytes, the outbox also stops reading from the client: the responses to further requests would only wait, too.
+ * @param connection the stream that the socket writes to
+ * @param onProgress called when a slow client has read something
  */
 export function createSocketOutbox(socket: WebSocket, connection: Writable, onProgress: () => void): SocketOutbox {
+  /** Resolves when the client has read the waiting bytes; null while it keeps up. */
   let drained: Promise<void> | null = null;
-  let isGathering = false;
+  let isCorked = false;
 
-  /** A call of the system for each message would cost more than all the rest: what is sent without waiting in between leaves together. */
-  function gather(): void {
-    if (isGathering) return;
-    isGathering = true;
+  /** Combines everything sent in one turn of the event loop. One system call per message would cost more than all other work. */
+  function corkUntilNextTick(): void {
+    if (isCorked) return;
+    isCorked = true;
     connection.cork();
     process.nextTick(() => {
-      isGathering = false;
+      isCorked = false;
       connection.uncork();
     });
   }
 
-  function isFull(bytes: number): boolean {
+  function exceedsLimit(bytes: number): boolean {
     return socket.bufferedAmount + bytes > MAX_WAITING_BYTES;
   }
 
-  /** Calls `write`; what it writes is followed, and resolves when it has left. */
-  function follow(write: (done: (error?: Error | null) => void) => void): Promise<void> {
+  /** Writes and stops reading until the data has been sent. */
+  function writeAndWait(write: (done: (error?: Error | null) => void) => void): Promise<void> {
     socket.pause();
-    const following = new Promise<void>(resolve => {
+    const sent = new Promise<void>(resolve => {
       write(error => {
-        if (drained === following) {
+        if (drained === sent) {
           drained = null;
           socket.resume();
         }
-        // A failure is followed by the socket's end, of which everyone hears.
+        // After an error the socket closes, which the transport handles.
         if (!error) onProgress();
         resolve();
       });
     });
-    drained = following;
-    return following;
+    drained = sent;
+    return sent;
   }
 
   return {
     async send(text) {
       while (drained !== null) await drained;
       if (socket.readyState !== socket.OPEN) return;
-      gather();
-      if (isFull(text.length)) await follow(done => socket.send(text, done));
+      corkUntilNextTick();
+      if (exceedsLimit(text.length)) await writeAndWait(done => socket.send(text, done));
       else socket.send(text);
     },
     pong(data) {
-      if (isFull(data.length)) void follow(done => socket.pong(data, false, done));
+      if (exceedsLimit(data.length)) void writeAndWait(done => socket.pong(data, false, done));
       else socket.pong(data);
     },
   };

@@ -9,7 +9,7 @@ import { wrapAsyncIterator } from '../../async-iterator.ts';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { LOCAL_VIEWER } from '../../modules/viewer/viewer.rules.ts';
-import { type Access, type Authenticator, NO_ACCESS } from '../auth/authenticate.ts';
+import { type Access, type Authenticator, DENIED_ACCESS } from '../auth/authenticate.ts';
 import type { RateGate } from '../auth/rate-gate.ts';
 import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
@@ -24,19 +24,19 @@ import { formatError, toJson } from './event-result.ts';
 import { yieldTurn } from './loop-turn.ts';
 import { createSocketOutbox, type SocketOutbox } from './socket-outbox.ts';
 
-/** Of RFC 6455: the server goes away. */
+/** Close code of RFC 6455: the server shuts down. */
 const GOING_AWAY = 1001;
 
-/** Of the registry of RFC 6455: clients of graphql-ws connect again. */
+/** Registered close code: clients of graphql-ws reconnect. */
 const TRY_AGAIN_LATER = 1013;
 
-/** Operations one connection may have running at once. */
+/** Maximum running operations of one connection. */
 const MAX_OPERATIONS = 1_000;
 
-/** Connections one key or token may have open at once; where authentication is off, as many as one likes. */
+/** Maximum open connections of one key or token. Without authentication there is no limit. */
 const MAX_SOCKETS = 100;
 
-/** What the WebSocket side is made of. */
+/** What the WebSocket transport needs. */
 export interface WebSocketOptions {
   readonly yoga: GraphQLYoga;
   readonly errors: ErrorModel;
@@ -44,23 +44,23 @@ export interface WebSocketOptions {
   readonly watch: WatchOperation;
   readonly authenticator: Authenticator;
   readonly documents: PersistedDocuments;
-  /** Left out, callers may do as much as they like. */
+  /** By default there are no rate limits. */
   readonly rates?: RateGate;
-  /** Told of what is refused outside operations. */
+  /** Counts what is rejected outside operations. */
   readonly limits?: LimitCounter;
-  /** A connection without `connection_init` for so long is closed with 4408. */
+  /** A connection that sends no `connection_init` within this time is closed with 4408. */
   readonly initTimeoutMs?: number;
-  /** Every so often each connection is pinged; one that by the next time has neither answered nor read what waited for it is cut. */
+  /** Interval of pings. A connection is cut if, between two pings, it neither answers nor reads data that waits for it. */
   readonly pingMs?: number;
 }
 
 /** GraphQL over WebSocket, subprotocol graphql-transport-ws. */
 export interface WebSocketTransport {
-  /** Takes over a connection that asks to become a WebSocket. */
+  /** Upgrades an HTTP connection to a WebSocket. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Closes every connection with 1001: subscriptions at once, queries and mutations under way first get their answer. */
+  /** Closes every connection with 1001. Running queries and mutations get their results first; subscriptions are not awaited. */
   close(): Promise<void>;
-  /** Cuts what is still connected. */
+  /** Cuts every connection. */
   terminate(): void;
 }
 
@@ -70,10 +70,10 @@ interface Connection {
   readonly operations: Map<string, RunningOperation>;
   /** The `Authorization` header of the handshake. */
   readonly authorization: string | null;
-  /** Who was let in; nobody before the connection is initialised. */
+  /** The caller's access; denied until the connection is initialised. */
   access: Access;
-  /** Stops waiting for the end of the access. */
-  release: () => void;
+  /** Removes the listener for the end of the access. */
+  stopAccessListener: () => void;
 }
 
 interface RunningOperation {
@@ -82,16 +82,16 @@ interface RunningOperation {
   readonly controller: AbortController;
 }
 
-type Wire = ConnectionContext<Record<string, unknown>, Connection>;
+type ProtocolContext = ConnectionContext<Record<string, unknown>, Connection>;
 
-function authorizationOf(context: Wire): string | null {
+function authorizationOf(context: ProtocolContext): string | null {
   const { authorization, Authorization } = context.connectionParams ?? {};
   const given = authorization ?? Authorization;
   return typeof given === 'string' ? given : context.extra.authorization;
 }
 
-/** What `onSubscribe` put there. */
-function contextOf(args: ExecutionArgs): TransportContext {
+/** The context that `prepareOperation` created. */
+function transportContextOf(args: ExecutionArgs): TransportContext {
   return args.contextValue as TransportContext;
 }
 
@@ -116,13 +116,13 @@ function sendResults(
   });
 }
 
-/** Runs what belongs to an operation. */
-function within<Result>(args: ExecutionArgs, work: () => Result): Result {
-  const { watch } = contextOf(args).origin;
-  return watch === undefined ? work() : watch.within(work);
+/** Runs work as part of the operation's trace. */
+function runTraced<Result>(args: ExecutionArgs, work: () => Result): Result {
+  const { watch } = transportContextOf(args).origin;
+  return watch === undefined ? work() : watch.run(work);
 }
 
-/** Binds graphql-ws to `ws`; its own binding writes to the console what clients do wrong. */
+/** Connects graphql-ws to `ws`. Its own binding is not used because it prints client errors to the console. */
 export function createWebSocketTransport({
   yoga,
   errors,
@@ -137,20 +137,20 @@ export function createWebSocketTransport({
 }: WebSocketOptions): WebSocketTransport {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_BODY_BYTES, handleProtocols, autoPong: false });
   const connections = new Set<Connection>();
-  let closing = false;
+  let isClosing = false;
 
-  /** A subscription is not waited for, nor completed: its client takes 1001 for a reason to connect and subscribe again. */
-  function closeIfAnswered({ socket, operations }: Connection): void {
-    if (closing && [...operations.values()].every(operation => operation.isSubscription)) socket.close(GOING_AWAY, 'Going away');
+  /** Subscriptions are neither awaited nor completed: close code 1001 makes clients reconnect and resubscribe. */
+  function closeWhenAnswered({ socket, operations }: Connection): void {
+    if (isClosing && [...operations.values()].every(operation => operation.isSubscription)) socket.close(GOING_AWAY, 'Going away');
   }
 
-  function hasTooMany({ viewer }: Access): boolean {
+  function hasTooManyConnections({ viewer }: Access): boolean {
     if (viewer.id === LOCAL_VIEWER.id) return false;
     return [...connections].filter(({ access }) => access.viewer.id === viewer.id).length > MAX_SOCKETS;
   }
 
-  /** Lets the caller in, or closes the connection with the failure's code for a reason. */
-  async function admit(context: Wire): Promise<boolean> {
+  /** Authenticates the caller. If that fails, closes the connection; the reason is the error's code. */
+  async function authenticate(context: ProtocolContext): Promise<boolean> {
     const { extra } = context;
     try {
       extra.access = await authenticator.authenticate(authorizationOf(context));
@@ -159,18 +159,19 @@ export function createWebSocketTransport({
       extra.socket.close(code === 'UNAUTHORIZED' ? CloseCode.Forbidden : TRY_AGAIN_LATER, String(code));
       return false;
     }
-    if (hasTooMany(extra.access)) {
+    if (hasTooManyConnections(extra.access)) {
       limits?.limitHit('sockets');
       extra.socket.close(TRY_AGAIN_LATER, 'RATE_LIMIT_EXCEEDED');
       return false;
     }
     if (extra.socket.readyState === extra.socket.OPEN) {
-      extra.release = extra.access.onEnd(reason => extra.socket.close(CloseCode.Forbidden, reason.code));
+      extra.stopAccessListener = extra.access.onEnd(reason => extra.socket.close(CloseCode.Forbidden, reason.code));
     }
     return true;
   }
 
-  function prepare(context: Wire, id: string, payload: SubscribePayload): ExecutionArgs | Promise<GraphQLError[]> {
+  /** Parses and validates an operation. */
+  function prepareOperation(context: ProtocolContext, id: string, payload: SubscribePayload): ExecutionArgs | Promise<GraphQLError[]> {
     const { operations } = context.extra;
     const controller = new AbortController();
     const requestId = randomUUID();
@@ -181,17 +182,17 @@ export function createWebSocketTransport({
       else signal.addEventListener('abort', release, { once: true });
     };
     const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, untilSent };
-    const refuse = async (...faults: readonly unknown[]): Promise<GraphQLError[]> => {
-      const excess = (await rates?.takeFault(origin)) ?? null;
-      const refusals = (excess === null ? faults : [excess]).map(fault =>
-        errors.present(fault, { requestId, operation: payload.operationName ?? undefined }),
+    const reject = async (...problems: readonly unknown[]): Promise<GraphQLError[]> => {
+      const refusal = (await rates?.takeFault(origin)) ?? null;
+      const rejections = (refusal === null ? problems : [refusal]).map(problem =>
+        errors.present(problem, { requestId, operation: payload.operationName ?? undefined }),
       );
-      watched.ends(refusals);
-      return refusals;
+      watched.end(rejections);
+      return rejections;
     };
     try {
       if (operations.size >= MAX_OPERATIONS) {
-        throw new DomainError('QUERY_TOO_COMPLEX', 'This connection has too many operations running.', {
+        throw new DomainError('QUERY_TOO_COMPLEX', `A connection may run at most ${MAX_OPERATIONS} operations at the same time.`, {
           limit: MAX_OPERATIONS,
           running: operations.size,
         });
@@ -199,26 +200,26 @@ export function createWebSocketTransport({
       const contextValue: TransportContext = { origin };
       const { schema, parse, validate } = yoga.getEnveloped(contextValue);
       const text = documents.textFor(payload) ?? payload.query;
-      const excess = rates?.checkBeforeParsing(origin, text) ?? null;
-      if (excess !== null) return refuse(excess);
+      const refusal = rates?.checkBeforeParsing(origin, text) ?? null;
+      if (refusal !== null) return reject(refusal);
       const document = parse(text);
-      const faults: readonly GraphQLError[] = validate(schema, document);
-      if (faults.length > 0) return refuse(...faults);
+      const problems: readonly GraphQLError[] = validate(schema, document);
+      if (problems.length > 0) return reject(...problems);
       const operation = getOperationAST(document, payload.operationName);
       if (!operation) throw new DomainError('BAD_USER_INPUT', 'Could not determine what operation to execute.', { field: 'operationName' });
       operations.set(id, { isSubscription: operation.operation === 'subscription', controller });
       return { schema, document, contextValue, variableValues: payload.variables ?? undefined, operationName: payload.operationName };
     } catch (error) {
-      return refuse(error);
+      return reject(error);
     }
   }
 
   const protocol = makeServer<Record<string, unknown>, Connection>({
     connectionInitWaitTimeout: initTimeoutMs,
-    onConnect: admit,
-    onSubscribe: prepare,
-    execute: args => within(args, () => yoga.getEnveloped(contextOf(args)).execute(args)),
-    subscribe: args => within(args, () => yoga.getEnveloped(contextOf(args)).subscribe(args)),
+    onConnect: authenticate,
+    onSubscribe: prepareOperation,
+    execute: args => runTraced(args, () => yoga.getEnveloped(transportContextOf(args)).execute(args)),
+    subscribe: args => runTraced(args, () => yoga.getEnveloped(transportContextOf(args)).subscribe(args)),
     async onOperation({ extra }, id, _payload, _args, outcome) {
       const result = await outcome;
       return Symbol.asyncIterator in result ? sendResults(result[Symbol.asyncIterator](), id, extra.outbox) : undefined;
@@ -229,18 +230,18 @@ export function createWebSocketTransport({
     onComplete: ({ extra }, id) => {
       extra.operations.get(id)?.controller.abort();
       extra.operations.delete(id);
-      // The message that completes it is sent right after this.
-      if (closing) setImmediate(closeIfAnswered, extra);
+      // graphql-ws sends the message that completes the operation right after this hook.
+      if (isClosing) setImmediate(closeWhenAnswered, extra);
     },
   });
 
-  /** Pings, and gives the function that is told of other signs of life. */
+  /** Starts to ping the client. Gives a function that reports other signs of life. */
   function keepAlive(socket: WebSocket): () => void {
     let isAlive = true;
-    const livesOn = () => {
+    const markAlive = () => {
       isAlive = true;
     };
-    socket.on('pong', livesOn);
+    socket.on('pong', markAlive);
     const timer = setInterval(() => {
       if (!isAlive) return socket.terminate();
       isAlive = false;
@@ -248,33 +249,33 @@ export function createWebSocketTransport({
       return undefined;
     }, pingMs);
     socket.once('close', () => clearInterval(timer));
-    return livesOn;
+    return markAlive;
   }
 
-  async function handle({ socket }: Connection, message: string, onMessage: (text: string) => Promise<void>): Promise<void> {
+  async function handleMessage({ socket }: Connection, message: string, onMessage: (text: string) => Promise<void>): Promise<void> {
     try {
       await onMessage(message);
     } catch (error) {
-      // An answer that finds the client gone is nobody's fault.
+      // The client disconnected before it got its response.
       if (socket.readyState !== socket.OPEN) return;
-      log.error({ err: error }, 'a WebSocket message could not be handled');
+      log.error({ err: error }, 'a WebSocket message failed unexpectedly');
       socket.close(CloseCode.InternalServerError, 'Internal server error');
     }
   }
 
-  function serve(socket: WebSocket, { headers, socket: connected }: IncomingMessage): void {
+  function serveConnection(socket: WebSocket, { headers, socket: connected }: IncomingMessage): void {
     const outbox = createSocketOutbox(socket, connected, keepAlive(socket));
     const connection: Connection = {
       socket,
       outbox,
       operations: new Map(),
       authorization: headers.authorization ?? null,
-      access: NO_ACCESS,
-      release: () => undefined,
+      access: DENIED_ACCESS,
+      stopAccessListener: () => undefined,
     };
     connections.add(connection);
     socket.on('ping', data => outbox.pong(data));
-    // Broken frames and messages too large; ws closes the connection with the code that says which.
+    // Malformed frames and oversized messages. ws closes the connection with the matching code.
     socket.on('error', error => {
       if ('code' in error && error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') limits?.limitHit('socket_message_size');
       log.debug({ err: error }, 'a WebSocket connection failed');
@@ -286,8 +287,8 @@ export function createWebSocketTransport({
         close: (code, reason) => socket.close(code, reason),
         onMessage: onMessage => {
           socket.on('message', data => {
-            // Once the goodbye is sent nothing can be answered any more, so nothing may be done.
-            if (socket.readyState === socket.OPEN) void handle(connection, String(data), onMessage);
+            // After the close frame no response can be sent, so no operation may start.
+            if (socket.readyState === socket.OPEN) void handleMessage(connection, String(data), onMessage);
           });
         },
       },
@@ -295,19 +296,19 @@ export function createWebSocketTransport({
     );
     socket.once('close', (code, reason) => {
       connections.delete(connection);
-      connection.release();
+      connection.stopAccessListener();
       for (const { controller } of connection.operations.values()) controller.abort();
-      closed(code, String(reason)).catch((error: unknown) => log.error({ err: error }, 'a WebSocket connection could not be tidied up'));
+      closed(code, String(reason)).catch((error: unknown) => log.error({ err: error }, 'the clean-up of a WebSocket connection failed'));
     });
   }
 
   return {
-    upgrade: (request, socket, head) => sockets.handleUpgrade(request, socket, head, serve),
+    upgrade: (request, socket, head) => sockets.handleUpgrade(request, socket, head, serveConnection),
     async close() {
-      closing = true;
-      const gone = [...connections].map(({ socket }) => once(socket, 'close'));
-      for (const connection of connections) closeIfAnswered(connection);
-      await Promise.all(gone);
+      isClosing = true;
+      const closed = [...connections].map(({ socket }) => once(socket, 'close'));
+      for (const connection of connections) closeWhenAnswered(connection);
+      await Promise.all(closed);
     },
     terminate() {
       for (const { socket } of connections) socket.terminate();

@@ -3,68 +3,69 @@ import type { ErrorCode } from '../../errors.ts';
 import type { Span, SpanAttributes, TraceHeaders, Tracer } from '../../postgres/tracer.ts';
 import { codeOf } from '../graphql/error-model.ts';
 
-/** What an operation is, as far as that is known. */
+/** An operation's type and name; null while they are unknown. */
 interface OperationName {
   readonly type: `${OperationTypeNode}` | null;
   readonly name: string | null;
 }
 
-/** How one operation is traced. */
+/** The trace of one operation. */
 export interface OperationSpan {
+  /** Null if nothing is traced. */
   readonly traceId: string | null;
-  /** Runs what belongs to the operation. */
-  within<Result>(work: () => Result): Result;
-  /** Runs the answer to one event of a subscription in a trace of its own that points to the subscription's. */
-  delivers(operation: OperationName, work: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
-  /** The answer is there; of a subscription, its stream has begun or was refused. */
-  answered(operation: OperationName & { readonly requestId: string; readonly codes: readonly ErrorCode[] }): void;
+  /** Runs work as part of the operation's trace. */
+  run<Result>(work: () => Result): Result;
+  /** Runs a subscription's execution for one event, in a trace of its own that links to the subscription's. */
+  runEvent(operation: OperationName, execute: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
+  /** Ends the span: the result is known, or the stream of a subscription has started or was rejected. */
+  end(operation: OperationName & { readonly requestId: string; readonly codes: readonly ErrorCode[] }): void;
 }
 
 const UNTRACED: OperationSpan = {
   traceId: null,
-  within: work => work(),
-  delivers: (_operation, work) => work(),
-  answered: () => undefined,
+  run: work => work(),
+  runEvent: (_operation, execute) => execute(),
+  end: () => undefined,
 };
 
-const MAX_NAME = 128;
+const MAX_NAME_LENGTH = 128;
 
-/** A caller's mistake is no failure of the server, as OpenTelemetry has it for servers of HTTP. */
-const FAILURES: ReadonlySet<ErrorCode> = new Set(['INTERNAL_SERVER_ERROR', 'SERVICE_UNAVAILABLE', 'REQUEST_TIMEOUT']);
+/** Codes that mark a span as failed. As OpenTelemetry says for HTTP servers, a caller's mistake does not. */
+const FAILURE_CODES: ReadonlySet<ErrorCode> = new Set(['INTERNAL_SERVER_ERROR', 'SERVICE_UNAVAILABLE', 'REQUEST_TIMEOUT']);
 
 function attributesOf({ type, name }: OperationName, codes: readonly ErrorCode[]): SpanAttributes {
   const [first] = codes;
   return {
     ...(type === null ? {} : { 'graphql.operation.type': type }),
-    ...(name === null ? {} : { 'graphql.operation.name': name.slice(0, MAX_NAME) }),
+    ...(name === null ? {} : { 'graphql.operation.name': name.slice(0, MAX_NAME_LENGTH) }),
     ...(first === undefined ? {} : { 'error.type': first, 'sessiongraph.error_codes': codes }),
   };
 }
 
 function endSpan(span: Span, name: string, attributes: SpanAttributes, codes: readonly ErrorCode[]): void {
-  span.end({ name, attributes, failed: codes.some(code => FAILURES.has(code)) });
+  span.end({ name, attributes, failed: codes.some(code => FAILURE_CODES.has(code)) });
 }
 
 /**
- * Begins the span of an operation, named and described as OpenTelemetry's conventions for GraphQL servers say; neither document nor
- * variables are in it.
- * @param headers of the request, which may name the trace it belongs to
+ * Starts the span of an operation. Names and attributes follow OpenTelemetry's conventions for GraphQL servers; they contain neither the
+ * document nor variables.
+ * @param headers the trace context of the request
  */
-export function beginOperationSpan(tracer: Tracer | undefined, headers: TraceHeaders): OperationSpan {
+export function startOperationSpan(tracer: Tracer | undefined, headers: TraceHeaders): OperationSpan {
   if (tracer === undefined) return UNTRACED;
   const span = tracer.beginServer(headers);
   return {
     traceId: span.traceId,
-    within: work => span.within(work),
-    async delivers(operation, work) {
-      const delivery = span.beginLinked();
-      if (delivery === null) return work();
-      const result = await delivery.within(work);
+    run: work => span.within(work),
+    async runEvent(operation, execute) {
+      const eventSpan = span.beginLinked();
+      if (eventSpan === null) return execute();
+      const result = await eventSpan.within(execute);
       const codes = [...new Set(result.errors?.map(codeOf) ?? [])];
-      endSpan(delivery, 'subscription event', attributesOf(operation, codes), codes);
+      endSpan(eventSpan, 'subscription event', attributesOf(operation, codes), codes);
       return result;
     },
-    answered({ type, name, requestId, codes }) {
+    end({ type, name, requestId, codes }) {
       const attributes = { ...attributesOf({ type, name }, codes), 'sessiongraph.request_id': requestId };
       endSpan(span, type ?? 'GraphQL Operation', attributes, codes);
     },

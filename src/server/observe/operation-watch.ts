@@ -3,81 +3,78 @@ import type { ErrorCode } from '../../errors.ts';
 import type { TraceHeaders, Tracer } from '../../postgres/tracer.ts';
 import { codeOf, errorIdOf, toFailure } from '../graphql/error-model.ts';
 import { limitOf } from '../graphql/limits/limit-names.ts';
-import { beginOperationSpan } from './operation-span.ts';
+import { startOperationSpan } from './operation-span.ts';
 
-/** How one operation went; nothing in it comes from variables or content. */
+/** The outcome of one operation. It contains no variables and no content. */
 export interface OperationReport {
   readonly requestId: string;
-  /** Of the trace the operation is in; null where nothing is traced. */
+  /** Null if nothing is traced. */
   readonly traceId: string | null;
   readonly transport: 'http' | 'ws';
-  /** Null where it was refused before it was clear what it is. */
+  /** Null if the request was rejected before its document was validated. */
   readonly type: `${OperationTypeNode}` | null;
-  /** As the client calls it; null where it has no name, or was refused before. */
+  /** The operation's name in the document; null if it has none, or if the request was rejected before. */
   readonly name: string | null;
-  /** Who asked; null where it did not come so far. */
+  /** The caller's name; null if the request was rejected before its document was validated. */
   readonly viewer: string | null;
-  /** Each code once; none where all went well. */
+  /** Each error code once; empty if there were no errors. */
   readonly codes: readonly ErrorCode[];
-  /** The limits it ran into, each once, as src/server/limit-names.ts names them. */
+  /** Each exceeded limit once, by its name in limit-names.ts. */
   readonly limits: readonly string[];
-  /** Under which the log tells of unexpected errors. */
+  /** The ids of unexpected errors in the log. */
   readonly errorIds: readonly string[];
-  /** From the arrival of the request on. */
+  /** Since the arrival of the request. */
   readonly durationMs: number;
   /** Results sent by a subscription. */
   readonly events: number;
 }
 
-/** Hears of operations. It must not throw. */
+/** Receives reports of operations. It must not throw. */
 export interface OperationObserver {
-  /** The answer is there; of a subscription, the stream has begun or was refused. */
+  /** The result is known. For a subscription: its stream has started or was rejected. */
   answered?(report: OperationReport): void;
-  /** All is over; for queries and mutations right after `answered`. */
+  /** The operation is over. For queries and mutations this follows `answered` immediately. */
   ended?(report: OperationReport): void;
 }
 
-/** One operation under way, told about by those it passes through. */
+/** Collects the progress of one running operation. */
 export interface WatchedOperation {
-  /** What was asked for, once the document is known to be valid. */
-  isFor(type: `${OperationTypeNode}`, name: string | null): void;
-  seenBy(viewer: string): void;
-  /** Runs what belongs to the operation, so that it is traced as such. */
-  within<Result>(work: () => Result): Result;
-  /** Runs the answer to one event of a subscription, to be traced by itself. */
-  delivers(work: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
-  /** The stream of a subscription has begun. */
-  streams(): void;
-  /** A subscription sends one more result, with these errors. */
-  sends(errors: readonly unknown[] | undefined): void;
-  /** It is over, with these errors; later calls change nothing. */
-  ends(errors: readonly unknown[] | undefined): void;
+  /** Sets what runs and for whom, once the document is known to be valid. */
+  setOperation(operation: Pick<OperationReport, 'type' | 'name' | 'viewer'>): void;
+  /** Runs work as part of the operation's trace. */
+  run<Result>(work: () => Result): Result;
+  /** Runs a subscription's execution for one event, in a trace of its own. */
+  runEvent(execute: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
+  /** The stream of a subscription has started. */
+  streamStarted(): void;
+  /** A subscription has one more result, with these errors. */
+  addResult(errors: readonly unknown[] | undefined): void;
+  /** The operation is over, with these errors. Only the first call counts. */
+  end(errors: readonly unknown[] | undefined): void;
 }
 
-/** Begins to watch an operation, at the arrival of its request. */
+/** Starts to watch an operation when its request arrives. */
 export type WatchOperation = (
-  about: Pick<OperationReport, 'requestId' | 'transport'> & { readonly headers: TraceHeaders },
+  request: Pick<OperationReport, 'requestId' | 'transport'> & { readonly headers: TraceHeaders },
 ) => WatchedOperation;
 
 /**
- * Puts together what happens to an operation, the same for every transport, and tells the observers.
- * @param tracer left out, nothing is traced
+ * Reports operations to the observers, the same for every transport, and traces them.
+ * @param tracer without it, nothing is traced
  */
 export function createOperationWatch(observers: readonly OperationObserver[], tracer?: Tracer): WatchOperation {
   return ({ requestId, transport, headers }) => {
-    const span = beginOperationSpan(tracer, headers);
-    const begun = performance.now();
+    const span = startOperationSpan(tracer, headers);
+    const startedAt = performance.now();
     const codes = new Set<ErrorCode>();
     const limits = new Set<string>();
     const errorIds = new Set<string>();
-    let type: OperationReport['type'] = null;
-    let name: string | null = null;
-    let viewer: string | null = null;
+    let operation: Pick<OperationReport, 'type' | 'name' | 'viewer'> = { type: null, name: null, viewer: null };
     let events = 0;
     let isAnswered = false;
     let isOver = false;
 
-    function note(errors: readonly unknown[] = []): void {
+    function collect(errors: readonly unknown[] = []): void {
       for (const error of errors) {
         codes.add(codeOf(error));
         const limit = limitOf(toFailure(error));
@@ -87,45 +84,41 @@ export function createOperationWatch(observers: readonly OperationObserver[], tr
       }
     }
 
-    function tell(moment: 'answered' | 'ended'): void {
-      const report: OperationReport = {
-        ...{ requestId, traceId: span.traceId, transport, type, name, viewer, events },
+    function report(moment: 'answered' | 'ended'): void {
+      const current: OperationReport = {
+        ...{ requestId, traceId: span.traceId, transport, ...operation, events },
         codes: [...codes],
         limits: [...limits],
         errorIds: [...errorIds],
-        durationMs: performance.now() - begun,
+        durationMs: performance.now() - startedAt,
       };
-      for (const observer of observers) observer[moment]?.(report);
+      for (const observer of observers) observer[moment]?.(current);
     }
 
     function answer(): void {
       if (isAnswered) return;
       isAnswered = true;
-      span.answered({ type, name, requestId, codes: [...codes] });
-      tell('answered');
+      span.end({ ...operation, requestId, codes: [...codes] });
+      report('answered');
     }
 
     return {
-      isFor(givenType, givenName) {
-        type = givenType;
-        name = givenName;
+      setOperation(given) {
+        operation = given;
       },
-      seenBy(given) {
-        viewer = given;
-      },
-      within: work => span.within(work),
-      delivers: work => span.delivers({ type, name }, work),
-      streams: answer,
-      sends(errors) {
+      run: work => span.run(work),
+      runEvent: execute => span.runEvent(operation, execute),
+      streamStarted: answer,
+      addResult(errors) {
         events += 1;
-        note(errors);
+        collect(errors);
       },
-      ends(errors) {
+      end(errors) {
         if (isOver) return;
         isOver = true;
-        note(errors);
+        collect(errors);
         answer();
-        tell('ended');
+        report('ended');
       },
     };
   };

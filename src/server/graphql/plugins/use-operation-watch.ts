@@ -4,15 +4,14 @@ import { wrapAsyncIterator } from '../../../async-iterator.ts';
 import type { WatchedOperation } from '../../observe/operation-watch.ts';
 import type { TransportContext } from './use-execution.ts';
 
-function begin({ document, operationName, contextValue }: ExecutionArgs): WatchedOperation | undefined {
+function identify({ document, operationName, contextValue }: ExecutionArgs): WatchedOperation | undefined {
   const { watch, access } = (contextValue as TransportContext).origin;
   const operation = getOperationAST(document, operationName);
-  if (operation) watch?.isFor(operation.operation, operation.name?.value ?? null);
-  watch?.seenBy(access.viewer.name);
+  watch?.setOperation({ type: operation?.operation ?? null, name: operation?.name?.value ?? null, viewer: access.viewer.name });
   return watch;
 }
 
-/** The same stream; the watch learns of each result, and of the end. */
+/** The same stream. It reports each result and its end to the watch. */
 function watchStream(
   stream: AsyncIterator<ExecutionResult, undefined>,
   watch: WatchedOperation,
@@ -20,38 +19,38 @@ function watchStream(
   return wrapAsyncIterator(stream, {
     async next() {
       const next = await stream.next();
-      if (next.done !== true) watch.sends(next.value.errors);
+      if (next.done !== true) watch.addResult(next.value.errors);
       return next;
     },
-    onEnd: error => watch.ends(error === undefined ? undefined : [error]),
+    onEnd: error => watch.end(error === undefined ? undefined : [error]),
   });
 }
 
-/** Tells the operation's watch what it is and how it ended, whichever way it came in; to be the first plugin. */
+/** Reports the operation and its outcome to the watch, for every transport. It must be the first plugin. */
 export function useOperationWatch(): Plugin<TransportContext, TransportContext> {
   return {
     onExecute({ args }) {
-      const watch = begin(args);
+      const watch = identify(args);
       return {
         onExecuteDone({ result }) {
-          if (!(Symbol.asyncIterator in result)) watch?.ends(result.errors);
+          if (!(Symbol.asyncIterator in result)) watch?.end(result.errors);
         },
       };
     },
     onSubscribe({ args }) {
-      const watch = begin(args);
+      const watch = identify(args);
       return {
         onSubscribeResult({ result, setResult }) {
           if (watch === undefined) return;
-          if (!(Symbol.asyncIterator in result)) return watch.ends(result.errors);
-          watch.streams();
+          if (!(Symbol.asyncIterator in result)) return watch.end(result.errors);
+          watch.streamStarted();
           setResult(watchStream(result[Symbol.asyncIterator](), watch));
         },
       };
     },
-    // Over HTTP also what never came to be executed; a WebSocket tells of that itself.
+    // Over HTTP this includes requests that were not executed. The WebSocket transport reports those itself.
     onResultProcess({ result, serverContext }) {
-      if (!Array.isArray(result) && !(Symbol.asyncIterator in result)) serverContext.origin.watch?.ends(result.errors);
+      if (!Array.isArray(result) && !(Symbol.asyncIterator in result)) serverContext.origin.watch?.end(result.errors);
     },
   };
 }

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { DomainError } from '../../../../src/errors.ts';
 import { createLog } from '../../../../src/log.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../../src/modules/viewer/viewer.rules.ts';
-import { NO_ACCESS } from '../../../../src/server/auth/authenticate.ts';
+import { DENIED_ACCESS } from '../../../../src/server/auth/authenticate.ts';
 import { createErrorModel } from '../../../../src/server/graphql/error-model.ts';
 import { limitOf } from '../../../../src/server/graphql/limits/limit-names.ts';
 import { useErrorModel } from '../../../../src/server/graphql/plugins/use-error-model.ts';
@@ -44,7 +44,7 @@ const yoga = createYoga<TransportContext>({
 /** Subscribes, and reads up to the first event. */
 async function subscribe(field: string, viewer: Viewer) {
   const { signal } = new AbortController();
-  const context: TransportContext = { origin: { requestId: 'r', signal, access: { ...NO_ACCESS, viewer } } };
+  const context: TransportContext = { origin: { requestId: 'r', signal, access: { ...DENIED_ACCESS, viewer } } };
   const query = encodeURIComponent(`subscription { ${field} }`);
   const response = await yoga.fetch(`http://localhost/graphql?query=${query}`, { headers: { accept: 'text/event-stream' } }, context);
   const reader = response.body?.getReader();

@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { createEventSource } from '../../../../src/server/live/event-stream.ts';
+import { createEventStreamSource } from '../../../../src/server/live/event-stream.ts';
 
 /** An event stream whose subscription has no events, at a place of the log that the test moves. */
 function silentStream(settledCursor: () => string | null) {
   const chunks: string[] = [];
   const results = { next: () => new Promise<never>(() => undefined) };
   const client = { isFull: () => false, cut: () => undefined };
-  const body = createEventSource(results, { heartbeatMs: 1_000, client, settledCursor });
+  const body = createEventStreamSource(results, { heartbeatMs: 1_000, client, settledCursor });
   body.start({ enqueue: chunk => chunks.push(Buffer.from(chunk).toString()), close: () => undefined });
   return { chunks, cancel: () => body.cancel() };
 }
