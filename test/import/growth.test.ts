@@ -1,6 +1,7 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRandomSource, type RandomSource } from '../../scripts/seed/random-source.ts';
 import { at, header, type ImportFixture, openImportFixture, readSession, uuid } from './openclaw-folder.ts';
 
 let atOnce: ImportFixture;
@@ -11,28 +12,21 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([atOnce.close(), inPieces.close()]));
 
-/** Returns a generator of repeatable pseudo-random numbers between 0 and 1 (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 /** A random transcript with branches, compactions, lines that are not messages, malformed lines, missing parents and duplicate ids. */
-function randomTranscript(id: string, random: () => number): string {
-  const pick = <Item>(items: readonly Item[]) => items[Math.floor(random() * items.length)];
+function randomTranscript(id: string, random: RandomSource): string {
+  const pick = <Item>(items: readonly Item[]) => items[Math.floor(random.fraction() * items.length)];
   const lines = [JSON.stringify(header(id))];
   const ids: string[] = [];
   for (let number = 1; number <= 60; number++) {
-    const kind = random();
-    const entryId = random() < 0.05 ? pick(ids) : `e${number}`;
-    const parentId = random() < 0.8 ? (ids.at(-1) ?? null) : random() < 0.1 ? 'gone' : (pick(ids) ?? null);
-    const entry = { ...(random() < 0.05 ? {} : { id: entryId }), ...(random() < 0.1 ? {} : { parentId }), timestamp: at(number) };
-    const usage = random() < 0.3 ? { input: number, output: 1 } : undefined;
+    const kind = random.fraction();
+    const entryId = random.fraction() < 0.05 ? pick(ids) : `e${number}`;
+    const parentId = random.fraction() < 0.8 ? (ids.at(-1) ?? null) : random.fraction() < 0.1 ? 'gone' : (pick(ids) ?? null);
+    const entry = {
+      ...(random.fraction() < 0.05 ? {} : { id: entryId }),
+      ...(random.fraction() < 0.1 ? {} : { parentId }),
+      timestamp: at(number),
+    };
+    const usage = random.fraction() < 0.3 ? { input: number, output: 1 } : undefined;
     if (kind < 0.04) lines.push('{"broken":');
     else if (kind < 0.07) lines.push('');
     else if (kind < 0.2) lines.push(JSON.stringify({ type: 'custom', ...entry }));
@@ -76,13 +70,13 @@ async function readImported(fixture: ImportFixture, id: string) {
 describe('a transcript imported piece by piece', () => {
   it('gives the same result as when imported at once, wherever the pieces end', async () => {
     for (let seed = 1; seed <= 8; seed++) {
-      const random = randomNumbers(seed);
+      const random = createRandomSource(seed, 0);
       const id = uuid(seed);
       const text = randomTranscript(id, random);
       expect((await atOnce.import(await atOnce.createFolder({ [`${id}.jsonl`]: text }))).failures).toEqual([]);
       const folder = await inPieces.createFolder({ [`${id}.jsonl`]: '' });
       for (let start = 0; start < text.length; ) {
-        const end = start + 1 + Math.floor(random() * 2_500);
+        const end = start + 1 + Math.floor(random.fraction() * 2_500);
         await appendFile(join(folder, `${id}.jsonl`), text.slice(start, end));
         expect((await inPieces.import(folder)).failures).toEqual([]);
         start = end;

@@ -3,13 +3,13 @@ import { wrapAsyncIterator } from '../../src/async-iterator.ts';
 
 const DONE = { done: true, value: undefined };
 
-/** A source of 1 and 2 that then waits for ever. */
+/** A source that returns 1 and 2, and never settles after that. */
 function createSource() {
-  let given = 0;
+  let count = 0;
   return {
     next: () => {
-      given += 1;
-      return given > 2 ? new Promise<never>(() => undefined) : Promise.resolve({ done: false, value: given } as const);
+      count += 1;
+      return count > 2 ? new Promise<never>(() => undefined) : Promise.resolve({ done: false, value: count } as const);
     },
     return: vi.fn(() => Promise.resolve({ done: true, value: undefined } as const)),
   };
@@ -21,7 +21,7 @@ function wrapped(next?: () => Promise<IteratorResult<number, undefined>>) {
   return { source, onEnd, stream: wrapAsyncIterator<number>(source, { next: next ?? (() => source.next()), onEnd }) };
 }
 
-it('gives what next gives, and reports the end of the source once', async () => {
+it('returns the results of next and reports the end of the source once', async () => {
   const results: IteratorResult<number, undefined>[] = [
     { done: false, value: 10 },
     { done: true, value: undefined },
@@ -35,7 +35,7 @@ it('gives what next gives, and reports the end of the source once', async () => 
   expect(onEnd.mock.calls).toEqual([[undefined]]);
 });
 
-it('rejects with the error of next, reports it and ends', async () => {
+it('rejects with the error of next, reports the error and ends', async () => {
   const error = new Error('broken');
   const { stream, source, onEnd } = wrapped(() => Promise.reject(error));
   await expect(stream.next()).rejects.toBe(error);
@@ -44,18 +44,18 @@ it('rejects with the error of next, reports it and ends', async () => {
   expect(onEnd.mock.calls).toEqual([[error]]);
 });
 
-it.each(['return', 'end'] as const)('%s ends a call of next that waits for the source', async how => {
+it.each(['return', 'end'] as const)('%s ends a pending call of next', async method => {
   const { stream, source, onEnd } = wrapped();
   await stream.next();
   await stream.next();
-  const waiting = stream.next();
-  void stream[how](undefined);
-  expect(await waiting).toEqual(DONE);
+  const pending = stream.next();
+  void stream[method](undefined);
+  expect(await pending).toEqual(DONE);
   expect(source.return).toHaveBeenCalledTimes(1);
   expect(onEnd.mock.calls).toEqual([[undefined]]);
 });
 
-it('throw reports the error and ends', async () => {
+it('throw rejects with the error, reports it and ends the stream', async () => {
   const error = new Error('given up');
   const { stream, onEnd } = wrapped();
   await expect(stream.throw(error)).rejects.toBe(error);
@@ -63,17 +63,17 @@ it('throw reports the error and ends', async () => {
   expect(onEnd.mock.calls).toEqual([[error]]);
 });
 
-it('gives the last value of end to a call of next that waits', async () => {
+it('end passes its last value to a pending call of next', async () => {
   const { stream } = wrapped();
   await stream.next();
   await stream.next();
-  const waiting = stream.next();
+  const pending = stream.next();
   stream.end(99);
-  expect(await waiting).toEqual({ done: false, value: 99 });
+  expect(await pending).toEqual({ done: false, value: 99 });
   expect(await stream.next()).toEqual(DONE);
 });
 
-it('keeps the last value of end for the next call, and drops it on return', async () => {
+it('end keeps its last value for the next call of next, and return discards it', async () => {
   const { stream } = wrapped();
   stream.end(99);
   expect(await stream.next()).toEqual({ done: false, value: 99 });
@@ -84,7 +84,7 @@ it('keeps the last value of end for the next call, and drops it on return', asyn
   expect(await other.stream.next()).toEqual(DONE);
 });
 
-it('ignores a source that fails to return', async () => {
+it("ignores an error of the source's return", async () => {
   const source = { ...createSource(), return: () => Promise.reject(new Error('busy')) };
   const stream = wrapAsyncIterator<number>(source, { next: () => source.next() });
   expect(await stream.return(undefined)).toEqual(DONE);

@@ -9,11 +9,11 @@ describe('parseDuration', () => {
     ['2h', 7_200_000],
     ['7d', 604_800_000],
     ['0s', 0],
-  ])('%j is %d ms', (text, milliseconds) => {
+  ])('parses %j as %d ms', (text, milliseconds) => {
     expect(parseDuration(text)).toBe(milliseconds);
   });
 
-  it.each(['', '5', 'm', '5 m', '-5m', '1.5h', '5M', '5min', '1h30m'])('%j is none', text => {
+  it.each(['', '5', 'm', '5 m', '-5m', '1.5h', '5M', '5min', '1h30m'])('returns null for %j', text => {
     expect(parseDuration(text)).toBeNull();
   });
 });
@@ -38,15 +38,15 @@ describe('readConfig', () => {
     tracing: null,
   };
 
-  it('has the defaults of the design', () => {
+  it('returns the defaults for an empty environment', () => {
     expect(readConfig({})).toEqual(defaults);
   });
 
-  it('takes an empty variable for unset', () => {
+  it('treats empty and blank variables as unset', () => {
     expect(readConfig({ PORT: '', HOST: ' ', DATABASE_URL: '', STALLED_AFTER: '', GRAPHIQL: '\t' })).toEqual(defaults);
   });
 
-  it('reads every variable, and no other', () => {
+  it('reads every known variable and ignores others', () => {
     const variables = {
       HOST: '::1',
       PORT: '0',
@@ -115,7 +115,7 @@ describe('readConfig', () => {
     });
   });
 
-  it('tells every fault at once, each with its variable and what is wrong', () => {
+  it('reports every invalid variable in one error, each with its name, value and the reason', () => {
     const variables = {
       HOST: 'a b',
       PORT: '65536',
@@ -143,7 +143,7 @@ describe('readConfig', () => {
     } catch (thrown) {
       error = thrown;
     }
-    if (!(error instanceof ConfigError)) throw new Error('It was taken.');
+    if (!(error instanceof ConfigError)) throw new Error('readConfig accepted invalid variables.');
     expect(error.faults.map(line => line.split(' ')[0]).sort()).toEqual(Object.keys(variables).sort());
     for (const line of error.faults) expect(error.message).toContain(`\n  ${line}`);
     expect(error.message).toContain('19 fault(s)');
@@ -165,15 +165,15 @@ describe('readConfig', () => {
       { OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json' },
       { exporter: 'otlp', protocol: 'http/json' },
     ],
-  ])('with %j traces by %j', (variables, tracing) => {
+  ])('with %j sets tracing to %j', (variables, tracing) => {
     expect(readConfig(variables).tracing).toEqual(tracing);
   });
 
-  it('takes no exporter of traces that it does not have', () => {
+  it('rejects an unknown trace exporter', () => {
     expect(() => readConfig({ OTEL_TRACES_EXPORTER: 'zipkin' })).toThrow('OTEL_TRACES_EXPORTER "zipkin" is none of otlp, console and none');
   });
 
-  it.each(['-1', '1.5', 'x', '0x10', '+1', '1 '])('does not take %j for a port', PORT => {
+  it.each(['-1', '1.5', 'x', '0x10', '+1', '1 '])('rejects %j as a port', PORT => {
     expect(() => readConfig({ PORT })).toThrow(ConfigError);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { badInput, DomainError, isErrorCode, isRetryable, sessionNotFound } from '../../src/errors.ts';
 
 describe('DomainError', () => {
-  it('is an error with a code and details', () => {
+  it('is an Error with a code, a message and details', () => {
     const error = new DomainError('KEY_TAKEN', 'Taken.', { value: 'a' });
     expect(error).toBeInstanceOf(Error);
     expect(error).toMatchObject({ name: 'DomainError', code: 'KEY_TAKEN', message: 'Taken.', details: { value: 'a' } });
@@ -11,7 +11,7 @@ describe('DomainError', () => {
 });
 
 describe('badInput', () => {
-  it('names the field in message and details', () => {
+  it('has the field in its message and its details', () => {
     const error = badInput('input.tags.3', 'must not be blank', { maxLength: 64 });
     expect(error).toMatchObject({
       code: 'BAD_USER_INPUT',
@@ -22,15 +22,15 @@ describe('badInput', () => {
 });
 
 describe('sessionNotFound', () => {
-  it('tells of the trash only where it lies there', () => {
+  it('has details.trashed only for a session in the trash', () => {
     expect(sessionNotFound('x')).toMatchObject({ code: 'SESSION_NOT_FOUND', details: { id: 'x' } });
     expect(sessionNotFound('x').details).not.toHaveProperty('trashed');
     expect(sessionNotFound('x', true)).toMatchObject({ code: 'SESSION_NOT_FOUND', details: { id: 'x', trashed: true } });
   });
 });
 
-describe('codes', () => {
-  it('are known by their own names alone', () => {
+describe('error codes', () => {
+  it('are recognised by their exact names', () => {
     expect([isErrorCode('KEY_TAKEN'), isErrorCode('key_taken'), isErrorCode('constructor'), isErrorCode(null), isErrorCode(1)]).toEqual([
       true,
       false,
@@ -40,7 +40,7 @@ describe('codes', () => {
     ]);
   });
 
-  it('are retryable only where waiting helps', () => {
+  it('are retryable only if a later attempt may succeed', () => {
     expect(isRetryable('SERVICE_UNAVAILABLE')).toBe(true);
     expect(isRetryable('REQUEST_TIMEOUT')).toBe(true);
     expect(isRetryable('VERSION_CONFLICT')).toBe(false);

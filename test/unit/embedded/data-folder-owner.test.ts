@@ -14,8 +14,8 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** What a process that did not release the folder leaves behind. */
-async function leave(owner: Partial<FolderOwner>, heartbeat = new Date()): Promise<void> {
+/** Writes the owner file of a process that did not release the folder. */
+async function writeOwnerFile(owner: Partial<FolderOwner>, heartbeat = new Date()): Promise<void> {
   const record: FolderOwner = { ...currentIdentity(), role: 'server', since: '2026-01-01T00:00:00.000Z', state: 'running', ...owner };
   const path = join(folder, 'owner', '7.json');
   await mkdir(join(folder, 'owner'));
@@ -28,7 +28,7 @@ function deadPid(): number {
 }
 
 describe('claimFolder', () => {
-  it('has one owner, whom others are told about', async () => {
+  it('refuses a second owner, with the role, process id and start time of the first', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
     await claim.setState('running');
     await expect(claimFolder(folder, { role: 'seed' })).rejects.toThrow(
@@ -39,8 +39,8 @@ describe('claimFolder', () => {
     await (await claimFolder(folder, { role: 'seed' })).release();
   });
 
-  it('gives the folder to one of many that ask at once', async () => {
-    await leave({ pid: deadPid() });
+  it('gives the folder to exactly one of many concurrent callers', async () => {
+    await writeOwnerFile({ pid: deadPid() });
     const claims = await Promise.allSettled(Array.from({ length: 20 }, () => claimFolder(folder, { role: 'server' })));
     expect(claims.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     for (const claim of claims) if (claim.status === 'rejected') expect(claim.reason).toBeInstanceOf(FolderTakenError);
@@ -48,29 +48,29 @@ describe('claimFolder', () => {
   });
 
   it('takes over from a dead process', async () => {
-    await leave({ pid: deadPid() });
+    await writeOwnerFile({ pid: deadPid() });
     await (await claimFolder(folder, { role: 'server' })).release();
   });
 
-  it('takes over from a process whose number has been given to another since', async () => {
-    await leave({ started: 'long ago' });
+  it('takes over from a process whose id now belongs to another process', async () => {
+    await writeOwnerFile({ started: 'long ago' });
     await (await claimFolder(folder, { role: 'server' })).release();
   });
 
-  it('takes over from an owner in another container that gives no sign of life', async () => {
-    await leave({ scope: 'elsewhere' }, new Date(Date.now() - 60_000));
+  it('takes over from an owner in another container whose heartbeat has stopped', async () => {
+    await writeOwnerFile({ scope: 'elsewhere' }, new Date(Date.now() - 60_000));
     await (await claimFolder(folder, { role: 'server' })).release();
   });
 
-  it('leaves an owner in another container alone as long as it gives signs of life', async () => {
-    await leave({ scope: 'elsewhere' });
+  it('refuses the folder while an owner in another container sends heartbeats', async () => {
+    await writeOwnerFile({ scope: 'elsewhere' });
     const path = join(folder, 'owner', '7.json');
-    const beat = setInterval(() => void utimes(path, new Date(), new Date()), 50);
+    const heartbeat = setInterval(() => void utimes(path, new Date(), new Date()), 50);
     await expect(claimFolder(folder, { role: 'server' })).rejects.toThrow(FolderTakenError);
-    clearInterval(beat);
+    clearInterval(heartbeat);
   });
 
-  it('waits for an owner that is draining', async () => {
+  it('waits until a draining owner releases the folder', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
     await claim.setState('draining');
     const next = claimFolder(folder, { role: 'server' });
@@ -78,17 +78,17 @@ describe('claimFolder', () => {
     await (await next).release();
   });
 
-  it('ends the waiting when told to', async () => {
+  it('stops waiting when its signal is aborted', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
     await claim.setState('draining');
-    const ending = new AbortController();
-    const next = claimFolder(folder, { role: 'server', signal: ending.signal });
-    ending.abort();
+    const abortController = new AbortController();
+    const next = claimFolder(folder, { role: 'server', signal: abortController.signal });
+    abortController.abort();
     await expect(next).rejects.toThrow(/aborted/);
     await claim.release();
   });
 
-  it('does not wait for ever', async () => {
+  it('fails if a draining owner does not release the folder in time', async () => {
     const claim = await claimFolder(folder, { role: 'server' });
     await claim.setState('draining');
     await expect(claimFolder(folder, { role: 'server', drainWaitMs: 0 })).rejects.toThrow(/draining since/);

@@ -22,7 +22,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 describe('defaultDataFolder', () => {
   const user = { platform: 'linux', home: '/home/ada', isRoot: false, userDataHome: null } as const;
 
-  it('is in the data folder of the user', () => {
+  it('is in the data folder of an ordinary user', () => {
     expect(defaultDataFolder(user)).toBe('/home/ada/.local/share/sessiongraph');
     expect(defaultDataFolder({ ...user, userDataHome: '/data/ada' })).toBe('/data/ada/sessiongraph');
     expect(defaultDataFolder({ ...user, platform: 'darwin', home: '/Users/ada' })).toBe(
@@ -30,7 +30,7 @@ describe('defaultDataFolder', () => {
     );
   });
 
-  it('is a system folder for root, whose home is closed to the account of Postgres', () => {
+  it("is a system folder for root, because the Postgres account cannot enter root's home", () => {
     expect(defaultDataFolder({ ...user, home: '/root', isRoot: true })).toBe('/var/lib/sessiongraph');
   });
 });
@@ -41,38 +41,38 @@ describe('dataFolderPath', () => {
   });
 });
 
-const stranger = { name: 'stranger', uid: 54_321, gid: 54_321 };
+const otherAccount = { name: 'other', uid: 54_321, gid: 54_321 };
 
 describe('firstClosedFolder', () => {
-  it('names the topmost folder that an account may not pass', async () => {
+  it('returns the topmost folder that the account cannot enter, or null', async () => {
     await mkdir(join(folder, 'closed', 'open'), { recursive: true });
     await chmod(folder, 0o711);
     await chmod(join(folder, 'closed'), 0o700);
-    expect(await firstClosedFolder(join(folder, 'closed', 'open'), stranger)).toBe(join(folder, 'closed'));
+    expect(await firstClosedFolder(join(folder, 'closed', 'open'), otherAccount)).toBe(join(folder, 'closed'));
     await chmod(join(folder, 'closed'), 0o711);
-    expect(await firstClosedFolder(join(folder, 'closed', 'open'), stranger)).toBeNull();
+    expect(await firstClosedFolder(join(folder, 'closed', 'open'), otherAccount)).toBeNull();
   });
 });
 
 describe('makeReachable', () => {
-  it('opens our folder to be passed, not listed', async () => {
+  it('gives the data folder mode 0711: others can enter it but not list it', async () => {
     await chmod(folder, 0o700);
-    await makeReachable(folder, stranger);
+    await makeReachable(folder, otherAccount);
     expect((await stat(folder)).mode & 0o777).toBe(0o711);
   });
 
-  it('says which folder above it is closed, and leaves that one alone', async () => {
+  it('names a parent folder that the account cannot enter, and does not change it', async () => {
     const data = join(folder, 'closed', 'data');
     await mkdir(data, { recursive: true });
     await chmod(folder, 0o711);
     await chmod(join(folder, 'closed'), 0o700);
-    await expect(makeReachable(data, stranger)).rejects.toThrow(`as the user stranger, who cannot enter ${join(folder, 'closed')}.`);
+    await expect(makeReachable(data, otherAccount)).rejects.toThrow(`as the user other, who cannot enter ${join(folder, 'closed')}.`);
     expect((await stat(join(folder, 'closed'))).mode & 0o777).toBe(0o700);
   });
 });
 
 describe('writePrivateFile', () => {
-  it('leaves one file that only its owner reads', async () => {
+  it('replaces the file and gives it mode 0600', async () => {
     await writePrivateFile(folder, 'secret', 'one');
     await writePrivateFile(folder, 'secret', 'two');
     expect(await readdir(folder)).toEqual(['secret']);

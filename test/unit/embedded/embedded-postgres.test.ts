@@ -8,12 +8,12 @@ const machine = { maxConnections: 100, durable: true, memory: 8 * GIB, sharedMem
 describe('isPostmasterOf', () => {
   const cluster = '/home/ada/my data/postgres-18';
 
-  it('knows the server of a cluster by its words', () => {
+  it('is true for the server process of the cluster', () => {
     expect(isPostmasterOf(['/opt/my app/bin/postgres', '-D', cluster, '-p', '5432'], cluster)).toBe(true);
     expect(isPostmasterOf(['/opt/my app/bin/postgres -D /home/ada/my data/postgres-18 -p 5432'], cluster)).toBe(true);
   });
 
-  it('knows it from the server of another cluster and from other programs', () => {
+  it('is false for the server of another cluster and for other programs', () => {
     expect(isPostmasterOf(['postgres', '-D', `${cluster}-old`, '-p', '5432'], cluster)).toBe(false);
     expect(isPostmasterOf(['vim', cluster], cluster)).toBe(false);
     expect(isPostmasterOf([], cluster)).toBe(false);
@@ -21,18 +21,18 @@ describe('isPostmasterOf', () => {
 });
 
 describe('serverSettings', () => {
-  it('takes a share of the memory, within limits', () => {
+  it('sets shared_buffers to a share of the memory between 64 MB and 512 MB', () => {
     expect(serverSettings(machine)).toContain('shared_buffers=512MB');
     expect(serverSettings({ ...machine, memory: GIB / 2 })).toContain('shared_buffers=64MB');
     expect(serverSettings({ ...machine, memory: 64 * GIB })).toContain('shared_buffers=512MB');
   });
 
-  it('keeps what is committed unless told otherwise', () => {
+  it('turns fsync off only if durable is false', () => {
     expect(serverSettings(machine)).not.toContain('fsync=off');
     expect(serverSettings({ ...machine, durable: false })).toContain('fsync=off');
   });
 
-  it('keeps to files of its own where shared memory is short, as in a container', () => {
+  it('uses mmap for dynamic shared memory if shared memory is small, as in a container', () => {
     expect(serverSettings(machine)).not.toContain('dynamic_shared_memory_type=mmap');
     expect(serverSettings({ ...machine, sharedMemory: GIB / 16 })).toContain('dynamic_shared_memory_type=mmap');
   });

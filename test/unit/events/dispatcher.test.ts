@@ -16,8 +16,8 @@ const event = (seq: bigint, sessionId: string, agentId = 'main'): StoredEvent =>
   payload: {},
 });
 
-/** A log of which nothing has been dispatched yet. */
-function emptySource(read: EventBacklog['read'] = () => Promise.reject(new Error('nothing is behind'))): EventBacklog {
+/** The source of a log from which no event has been dispatched yet. */
+function emptySource(read: EventBacklog['read'] = () => Promise.reject(new Error('The table must not be read.'))): EventBacklog {
   return {
     position: 0n,
     recent: () => null,
@@ -40,42 +40,42 @@ function subscribe(dispatcher: EventDispatcher, match: Partial<EventMatch>, sour
   return { stream, push: vi.spyOn(stream, 'push') };
 }
 
-/** Resolves once the stream waits for the dispatcher; what it waits with comes in a list, else it would be awaited here. */
-async function live(stream: EventSubscription): Promise<Promise<IteratorResult<StoredEvent>>[]> {
-  const waiting = stream.next();
+/** Makes the stream live. Returns its pending `next` in a list, because a returned promise would be awaited. */
+async function makeLive(stream: EventSubscription): Promise<Promise<IteratorResult<StoredEvent>>[]> {
+  const pending = stream.next();
   await vi.waitFor(() => expect(stream.isBehind).toBe(false), WAIT_OPTIONS);
-  return [waiting];
+  return [pending];
 }
 
 describe('EventDispatcher', () => {
-  it('asks only the subscriptions registered for an event', async () => {
+  it('passes an event only to the subscriptions registered for it', async () => {
     const dispatcher = new EventDispatcher();
-    const here = subscribe(dispatcher, { sessionIds: ['s1', 's2'] });
-    const elsewhere = Array.from({ length: 100 }, (_, index) => subscribe(dispatcher, { sessionIds: [`other-${index}`] }));
+    const matching = subscribe(dispatcher, { sessionIds: ['s1', 's2'] });
+    const others = Array.from({ length: 100 }, (_, index) => subscribe(dispatcher, { sessionIds: [`other-${index}`] }));
     const agent = subscribe(dispatcher, { agentIds: ['a'] });
     const all = subscribe(dispatcher, {});
-    await Promise.all([here, ...elsewhere, agent, all].map(({ stream }) => live(stream)));
+    await Promise.all([matching, ...others, agent, all].map(({ stream }) => makeLive(stream)));
 
     dispatcher.dispatch(event(1n, 's1', 'b'));
-    expect(here.push).toHaveBeenCalledTimes(1);
+    expect(matching.push).toHaveBeenCalledTimes(1);
     expect(all.push).toHaveBeenCalledTimes(1);
     expect(agent.push).not.toHaveBeenCalled();
-    for (const { push } of elsewhere) expect(push).not.toHaveBeenCalled();
+    for (const { push } of others) expect(push).not.toHaveBeenCalled();
 
     dispatcher.dispatch(event(2n, 's3', 'a'));
     expect(agent.push).toHaveBeenCalledTimes(1);
-    expect(here.push).toHaveBeenCalledTimes(1);
+    expect(matching.push).toHaveBeenCalledTimes(1);
   });
 
-  it('forgets a stream that has ended or fallen behind', async () => {
+  it('stops passing events to a stream that has ended or fallen behind', async () => {
     const dispatcher = new EventDispatcher();
     const ended = subscribe(dispatcher, { sessionIds: ['s'] });
     const slow = subscribe(dispatcher, {});
-    await Promise.all([live(ended.stream), live(slow.stream)]);
+    await Promise.all([makeLive(ended.stream), makeLive(slow.stream)]);
     await ended.stream.return();
     for (let seq = 1n; seq <= 10n; seq += 1n) dispatcher.dispatch(event(seq, 's'));
     expect(ended.push).not.toHaveBeenCalled();
-    // One went to the waiting consumer, four were held, the sixth was one too many.
+    // The first event goes to the pending `next`, four fill the buffer, and the sixth overflows it.
     expect(slow.push).toHaveBeenCalledTimes(6);
     expect(slow.stream.isBehind).toBe(true);
     expect(slow.stream.buffered).toBe(0);
@@ -83,7 +83,7 @@ describe('EventDispatcher', () => {
 });
 
 describe('EventSubscription', () => {
-  it('continues where its buffer began once it has fallen behind', async () => {
+  it('reads the table from the first buffered event on after it has fallen behind', async () => {
     const dispatcher = new EventDispatcher();
     const ranges: bigint[] = [];
     const log = Array.from({ length: 10 }, (_, index) => event(BigInt(index + 1), 's'));
@@ -99,33 +99,30 @@ describe('EventSubscription', () => {
       },
     };
     const { stream } = subscribe(dispatcher, {}, source);
-    const [first] = await live(stream);
-    for (const each of log) {
-      position = each.seq;
-      dispatcher.dispatch(each);
+    const [first] = await makeLive(stream);
+    for (const logged of log) {
+      position = logged.seq;
+      dispatcher.dispatch(logged);
     }
     expect((await first)?.value).toBe(log[0]);
-    for (const each of log.slice(1)) expect((await stream.next()).value).toBe(each);
+    for (const logged of log.slice(1)) expect((await stream.next()).value).toBe(logged);
     expect(ranges[0]).toBe(1n);
   });
 
-  it.each([true, false])(
-    'passes millions of events of others in a few steps, whether it follows children (%s) or not',
-    async followChildren => {
-      const end = 20_000_000n;
-      const read = vi.fn<EventBacklog['read']>(async ({ through }) => ({ events: [], reached: through }));
-      const dispatcher = new EventDispatcher();
-      const { stream } = subscribe(dispatcher, { sessionIds: ['a'], followChildren }, { ...emptySource(read), position: end });
-      const next = stream.next();
-      await vi.waitUntil(() => !stream.isBehind, WAIT_OPTIONS);
-      expect(read.mock.calls.at(-1)?.[0].through).toBe(end);
-      expect(read.mock.calls.length).toBeLessThan(40);
-      stream.end();
-      expect((await next).done).toBe(true);
-    },
-  );
+  it.each([true, false])('skips millions of events of other sessions in a few reads (followChildren: %s)', async followChildren => {
+    const end = 20_000_000n;
+    const read = vi.fn<EventBacklog['read']>(async ({ through }) => ({ events: [], reached: through }));
+    const dispatcher = new EventDispatcher();
+    const { stream } = subscribe(dispatcher, { sessionIds: ['a'], followChildren }, { ...emptySource(read), position: end });
+    const next = stream.next();
+    await vi.waitUntil(() => !stream.isBehind, WAIT_OPTIONS);
+    expect(read.mock.calls.at(-1)?.[0].through).toBe(end);
+    expect(read.mock.calls.length).toBeLessThan(40);
+    stream.end();
+    expect((await next).done).toBe(true);
+  });
 
-  it('tells from where to go on where nothing is on its way', async () => {
+  it('has a settledSeq only while no event is waiting for the consumer', async () => {
     const dispatcher = new EventDispatcher();
     let position = 0n;
     const { stream } = subscribe(
@@ -143,7 +140,7 @@ describe('EventSubscription', () => {
       dispatcher.dispatch(event(seq, sessionId));
     };
     expect(stream.settledSeq).toBe(0n);
-    const [first] = await live(stream);
+    const [first] = await makeLive(stream);
     dispatch(1n, 'other');
     expect(stream.settledSeq).toBe(1n);
     dispatch(2n, 's');
@@ -160,16 +157,16 @@ describe('EventSubscription', () => {
     expect(stream.settledSeq).toBeNull();
   });
 
-  it('gives what it holds before it fails', async () => {
+  it('delivers its buffered events before it fails', async () => {
     const dispatcher = new EventDispatcher();
     const { stream } = subscribe(dispatcher, {});
-    const [first] = await live(stream);
+    const [first] = await makeLive(stream);
     dispatcher.dispatch(event(1n, 's'));
     dispatcher.dispatch(event(2n, 's'));
-    stream.fail(new Error('gone'));
+    stream.fail(new Error('failed'));
     expect((await first)?.value).toMatchObject({ seq: 1n });
     expect((await stream.next()).value).toMatchObject({ seq: 2n });
-    await expect(stream.next()).rejects.toThrow('gone');
+    await expect(stream.next()).rejects.toThrow('failed');
     expect(await stream.next()).toEqual({ done: true, value: undefined });
   });
 });

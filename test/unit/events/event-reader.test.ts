@@ -7,8 +7,8 @@ import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const USAGE = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costNanoUsd: 0 };
 
-/** A reader over a log of so many events, each with a text of so many characters, all of it handed on. */
-async function readAll(number: number, characters: number): Promise<EventReader> {
+/** Returns a reader that has read a whole log of `count` events, each with a text of `characters` characters. */
+async function readAll(count: number, characters: number): Promise<EventReader> {
   const event = (seq: bigint): StoredEvent => ({
     seq,
     id: seq,
@@ -18,15 +18,15 @@ async function readAll(number: number, characters: number): Promise<EventReader>
     type: 'STATUS_CHANGED',
     payload: { from: 'ACTIVE', to: 'FAILED', reason: 'x'.repeat(characters), usage: USAGE, idleMs: 0 },
   });
-  const refuse = () => Promise.reject(new Error('not asked for'));
+  const unexpected = () => Promise.reject(new Error('The reader must not call this.'));
   const table: EventTable = {
     async readNew(after, limit) {
-      const count = Math.min(limit, number - Number(after));
-      const events = Array.from({ length: count }, (_, index) => event(after + BigInt(index + 1)));
-      return { events, reached: after + BigInt(count) };
+      const length = Math.min(limit, count - Number(after));
+      const events = Array.from({ length }, (_, index) => event(after + BigInt(index + 1)));
+      return { events, reached: after + BigInt(length) };
     },
-    readingFor: () => ({ read: refuse, readLinks: refuse, withDescendants: refuse }),
-    expiredSeq: refuse,
+    readingFor: () => ({ read: unexpected, readLinks: unexpected, withDescendants: unexpected }),
+    expiredSeq: unexpected,
     close: async () => undefined,
   };
   const reader = new EventReader({
@@ -36,27 +36,27 @@ async function readAll(number: number, characters: number): Promise<EventReader>
     onEvent: () => undefined,
     onExpired: () => undefined,
   });
-  reader.advance(BigInt(number));
-  await vi.waitFor(() => expect(reader.position).toBe(BigInt(number)), WAIT_OPTIONS);
+  reader.advance(BigInt(count));
+  await vi.waitFor(() => expect(reader.position).toBe(BigInt(count)), WAIT_OPTIONS);
   return reader;
 }
 
-/** How many of the newest events it keeps. */
-function keptOf(reader: EventReader): number {
+/** The number of the newest events that the reader keeps in memory. */
+function countKept(reader: EventReader): number {
   let kept = 0;
   while (BigInt(kept) <= reader.position && reader.recent(reader.position - BigInt(kept)) !== null) kept += 1;
   return kept - 1;
 }
 
-it('keeps thousands of the newest events, and no more than twice as many', async () => {
-  const kept = keptOf(await readAll(20_000, 20));
+it('keeps between 4,096 and 8,192 of the newest events', async () => {
+  const kept = countKept(await readAll(20_000, 20));
   expect(kept).toBeGreaterThanOrEqual(4_096);
   expect(kept).toBeLessThan(2 * 4_096);
 });
 
-it('keeps no more of them than 16 MiB hold, however long their texts are', async () => {
-  const kept = keptOf(await readAll(1_000, 100_000));
+it('keeps at most 16 MiB of events', async () => {
+  const kept = countKept(await readAll(1_000, 100_000));
   expect(kept).toBeGreaterThan(10);
   expect(kept * 200_000).toBeLessThanOrEqual(16 * 1024 * 1024);
-  expect(keptOf(await readAll(3, 10_000_000))).toBe(0);
+  expect(countKept(await readAll(3, 10_000_000))).toBe(0);
 });

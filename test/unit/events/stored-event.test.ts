@@ -12,7 +12,7 @@ const row = (type: string, payload: unknown): EventRow => ({
 });
 
 describe('toStoredEvent', () => {
-  it('reads what every event has', () => {
+  it('reads the common fields of an event', () => {
     expect(toStoredEvent(row('RESTORED', {}))).toEqual({
       seq: 9007199254740993n,
       id: 12n,
@@ -40,7 +40,7 @@ describe('toStoredEvent', () => {
     for (const [type, payload] of payloads) expect(toStoredEvent(row(type, payload))).toMatchObject({ type, payload });
   });
 
-  it('skips types it does not know and payloads that lack what their type demands', () => {
+  it('returns null for an unknown type or an invalid payload', () => {
     expect(toStoredEvent(row('LOG_APPENDED', {}))).toBeNull();
     expect(toStoredEvent(row('STATUS_CHANGED', { from: 'WORKING', to: 'GONE' }))).toBeNull();
     expect(toStoredEvent(row('UPDATED', { changed: 'title' }))).toBeNull();
@@ -54,7 +54,7 @@ describe('linkedParent', () => {
     return event === null ? undefined : linkedParent(event);
   };
 
-  it('is the parent that a CREATED or an UPDATED gave', () => {
+  it('returns the parent set by a CREATED or UPDATED event, else null', () => {
     expect(parentOf('CREATED', { parentId: 'p' })).toBe('p');
     expect(parentOf('UPDATED', { changed: ['parent'], parentId: 'p' })).toBe('p');
     expect(parentOf('CREATED', {})).toBeNull();

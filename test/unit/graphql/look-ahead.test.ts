@@ -27,7 +27,7 @@ extend('Thing', 'secret', { columns: 'secrets' });
 
 const NODE_PATHS = [['nodes'], ['edges', 'node']];
 
-/** The groups an operation needs, at its first root field. */
+/** Runs an operation and returns the column groups that its first root field needs. */
 async function groupsOf(source: string, variableValues: Record<string, unknown> = {}): Promise<readonly string[]> {
   let groups: readonly string[] | null = null;
   const resolver = (_args: unknown, _context: unknown, info: GraphQLResolveInfo) => {
@@ -35,41 +35,41 @@ async function groupsOf(source: string, variableValues: Record<string, unknown> 
     return null;
   };
   const { errors } = await graphql({ schema, source, rootValue: { row: resolver, rows: resolver, node: resolver }, variableValues });
-  if (errors !== undefined || groups === null) throw new Error(`It did not run: ${JSON.stringify(errors)}`);
+  if (errors !== undefined || groups === null) throw new Error(`The operation failed: ${JSON.stringify(errors)}`);
   return groups;
 }
 
 describe('columnGroups', () => {
-  it('are those of the fields asked for, each once, sorted', async () => {
+  it('returns the groups of the selected fields, sorted and without duplicates', async () => {
     expect(await groupsOf('{ row { id plain } }')).toEqual([]);
     expect(await groupsOf('{ row { text id json again: text } }')).toEqual(['json', 'texts']);
     expect(await groupsOf('{ row { __typename } }')).toEqual([]);
   });
 
-  it('follow aliases, fragments and inline fragments, however deep', async () => {
+  it('follows aliases, fragments and nested inline fragments', async () => {
     expect(
       await groupsOf('{ row { a: text ...F } } fragment F on Row { ...G } fragment G on Row { ... on Row { j: json } ... { other } }'),
     ).toEqual(['json', 'other', 'texts']);
   });
 
-  it('count what is skipped or not included as asked for', async () => {
+  it('includes fields that @skip or @include leave out', async () => {
     expect(
       await groupsOf('query($no: Boolean = false) { row { text @skip(if: true) json @include(if: $no) ... @include(if: $no) { other } } }'),
     ).toEqual(['json', 'other', 'texts']);
   });
 
-  it('merge the nodes of one field, at every level', async () => {
+  it('merges repeated selections of a field, at every level', async () => {
     expect(await groupsOf('{ row { text } row { json } }')).toEqual(['json', 'texts']);
     expect(
       await groupsOf('{ rows { nodes { text } } ...F } fragment F on Query { rows { nodes { json } edges { node { other } } } }'),
     ).toEqual(['json', 'other', 'texts']);
   });
 
-  it('stop at the row: what its relations need is not its own', async () => {
+  it('leaves out the fields of related rows', async () => {
     expect(await groupsOf('{ row { parent { text } list { nodes { json } } } }')).toEqual([]);
   });
 
-  it('take in objects that are made of the same row', async () => {
+  it('includes the fields of objects embedded in the row', async () => {
     expect(await groupsOf('{ row { progress { percent } p: progress { ...F } } } fragment F on Progress { note }')).toEqual([
       'notes',
       'progress',
@@ -77,12 +77,12 @@ describe('columnGroups', () => {
     expect(await groupsOf('{ row { progress { __typename } } }')).toEqual([]);
   });
 
-  it('lie below the paths of a connection, and nowhere else', async () => {
+  it('reads the selections below the given paths of a connection only', async () => {
     expect(await groupsOf('{ rows { total } }')).toEqual([]);
     expect(await groupsOf('{ rows { n: nodes { text } e: edges { cursor n: node { json } } } }')).toEqual(['json', 'texts']);
   });
 
-  it('of an interface are those of every type it is asked as', async () => {
+  it('includes the fields of every type selected on an interface', async () => {
     expect(await groupsOf('{ node { id ... on Row { text progress { note } } ... on Thing { secret } } }')).toEqual([
       'notes',
       'secrets',
@@ -92,8 +92,8 @@ describe('columnGroups', () => {
   });
 });
 
-describe('columnGroups of one document run twice', () => {
-  it('are the same, and another document has its own', async () => {
+describe('columnGroups of a document that runs again', () => {
+  it('returns the same groups, and other groups for another document', async () => {
     const source = '{ row { text } }';
     expect(await groupsOf(source)).toEqual(['texts']);
     expect(await groupsOf(source)).toEqual(['texts']);

@@ -27,7 +27,7 @@ describe('DateTime', () => {
     ['0001-01-01T00:00:00Z', '0001-01-01T00:00:00.000Z'],
     ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
     ['0001-01-01T00:00:00-00:01', '0001-01-01T00:01:00.000Z'],
-  ])('reads %s', (text, instant) => {
+  ])('parses %s', (text, instant) => {
     expect(parseInstant(text)?.toISOString()).toBe(instant);
     expect(dateTime.parseValue(text)).toEqual(new Date(instant));
     expect(literal(dateTime, JSON.stringify(text))).toEqual(new Date(instant));
@@ -64,16 +64,16 @@ describe('DateTime', () => {
     true,
     null,
     {},
-  ])('refuses %j', value => {
+  ])('rejects %j', value => {
     expect(() => dateTime.parseValue(value)).toThrow('RFC 3339');
   });
 
-  it('refuses a literal that is no string', () => {
+  it('rejects a literal that is not a string', () => {
     for (const text of ['20260212', 'true', '{ a: 1 }', '["2026-02-12T20:25:00Z"]', 'TODAY'])
       expect(() => literal(dateTime, text)).toThrow();
   });
 
-  it('writes what Postgres gives in UTC, and dates', () => {
+  it('serializes timestamps as Postgres returns them, and Date objects', () => {
     expect(formatInstant('2026-02-12 20:25:00+00')).toBe('2026-02-12T20:25:00.000Z');
     expect(formatInstant('2026-02-12 20:25:00.5+00')).toBe('2026-02-12T20:25:00.500Z');
     expect(formatInstant('2026-02-12 20:25:00.123+00')).toBe('2026-02-12T20:25:00.123Z');
@@ -86,7 +86,7 @@ describe('DateTime', () => {
 describe('SafeInt', () => {
   const MAX = Number.MAX_SAFE_INTEGER;
 
-  it('takes whole numbers up to 2^53 - 1', () => {
+  it('accepts whole numbers up to 2^53 - 1', () => {
     for (const value of [0, -1, MAX, -MAX]) {
       expect(safeInt.parseValue(value)).toBe(value);
       expect(literal(safeInt, String(value))).toBe(value);
@@ -95,7 +95,7 @@ describe('SafeInt', () => {
     expect(safeInt.serialize(2n ** 53n - 1n)).toBe(MAX);
   });
 
-  it('refuses all else', () => {
+  it('rejects all other values', () => {
     for (const value of [MAX + 1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '1', true, null, [1], {}])
       expect(() => safeInt.parseValue(value)).toThrow();
     for (const text of ['9007199254740992', '1.0', '1e3', '"1"', 'true', '[1]', '{ a: 1 }']) expect(() => literal(safeInt, text)).toThrow();
@@ -105,7 +105,7 @@ describe('SafeInt', () => {
 });
 
 describe('JSON', () => {
-  it('takes literals of any shape, variables in them included', () => {
+  it('accepts literals of any shape', () => {
     expect(literal(json, '{ a: 1, b: [1.5, "x", true, NAME, null, -2e3], c: { d: {} } }')).toEqual({
       a: 1,
       b: [1.5, 'x', true, 'NAME', null, -2_000],
@@ -114,14 +114,14 @@ describe('JSON', () => {
     expect(literal(json, '"""block"""')).toBe('block');
   });
 
-  it('keeps keys that are names of Object', () => {
+  it('keeps the keys __proto__ and constructor as plain keys', () => {
     const value = literal(json, '{ __proto__: { polluted: true }, constructor: 1 }') as object;
     expect(Object.hasOwn(value, '__proto__')).toBe(true);
     expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
   });
 
-  it('takes values as they are, but for null', () => {
+  it('passes values on unchanged and rejects null', () => {
     for (const value of [0, '', false, [], {}, { a: null }]) expect(json.parseValue(value)).toBe(value);
     expect(() => json.parseValue(null)).toThrow();
     expect(() => literal(json, 'null')).toThrow();

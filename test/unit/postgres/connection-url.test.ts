@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseConnectionUrl, toClientConfig } from '../../../src/postgres/connection-url.ts';
 
 describe('parseConnectionUrl', () => {
-  it('keeps from the driver the parameters that only Prisma knows', () => {
+  it('removes the parameters that only Prisma knows from the connection string', () => {
     const url = 'postgresql://ada:secret@db.example:5433/app?schema=records&sslmode=require&connection_limit=5&pgbouncer=true';
     expect(parseConnectionUrl(url)).toEqual({
       connectionString: 'postgresql://ada:secret@db.example:5433/app?sslmode=require',

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DomainError } from '../../../src/errors.ts';
 import { Prisma } from '../../../src/generated/prisma/client.ts';
-import { byKey, LoaderSet, pagesByParent } from '../../../src/postgres/batching.ts';
 import {
   allOf,
   emptyPage,
@@ -30,32 +29,32 @@ const BY_TIME = ordering(['t', 'timestamptz', true], ['id', 'uuid', true]);
 const WINDOW: PageWindow = { limit: 2, inverted: false, after: null, before: null };
 const rows = (...ids: string[]) => ids.map(id => ({ id, cursor: [id] }));
 
-function refusal(args: PageArguments): DomainError {
+function errorOf(args: PageArguments): DomainError {
   try {
     readWindow(args, SIZE, BY_TIME);
   } catch (error) {
     if (error instanceof DomainError) return error;
     throw error;
   }
-  throw new Error('It was taken.');
+  throw new Error('readWindow accepted the arguments.');
 }
 
 const cursor = (...parts: unknown[]) => Buffer.from(JSON.stringify(parts)).toString('base64url');
 
 describe('readWindow', () => {
-  it('takes the default where no size is given, null counting as left out', () => {
+  it('uses the default size if none is given, and treats null as absent', () => {
     expect(readWindow({}, SIZE, BY_TIME)).toEqual({ limit: 20, inverted: false, after: null, before: null });
     expect(readWindow({ first: null, last: 5 }, SIZE, BY_TIME)).toEqual({ limit: 5, inverted: true, after: null, before: null });
     expect(readWindow({ first: 0, last: null, after: null, before: null }, SIZE, BY_TIME).limit).toBe(0);
   });
 
-  it('refuses sizes that contradict, are negative or too large', () => {
-    expect(refusal({ first: 1, last: 1 })).toMatchObject({ code: 'BAD_USER_INPUT', details: { field: 'last' } });
-    expect(refusal({ last: -1 })).toMatchObject({ code: 'BAD_USER_INPUT', details: { field: 'last' } });
-    expect(refusal({ first: 101 })).toMatchObject({ code: 'PAGE_SIZE_TOO_LARGE', details: { field: 'first', requested: 101, max: 100 } });
+  it('rejects first with last, negative sizes and sizes above the maximum', () => {
+    expect(errorOf({ first: 1, last: 1 })).toMatchObject({ code: 'BAD_USER_INPUT', details: { field: 'last' } });
+    expect(errorOf({ last: -1 })).toMatchObject({ code: 'BAD_USER_INPUT', details: { field: 'last' } });
+    expect(errorOf({ first: 101 })).toMatchObject({ code: 'PAGE_SIZE_TOO_LARGE', details: { field: 'first', requested: 101, max: 100 } });
   });
 
-  it('refuses cursors that are none of this list, in either argument', () => {
+  it('rejects cursors that do not belong to this list, as after or before', () => {
     for (const text of [
       '',
       '!',
@@ -65,14 +64,14 @@ describe('readWindow', () => {
       cursor(2, 'test', 'infinity', 'x'),
       cursor(1, 'test', 1, 2),
     ]) {
-      expect(refusal({ after: text })).toMatchObject({ code: 'BAD_CURSOR', details: { field: 'after' } });
-      expect(refusal({ before: text })).toMatchObject({ code: 'BAD_CURSOR', details: { field: 'before' } });
+      expect(errorOf({ after: text })).toMatchObject({ code: 'BAD_CURSOR', details: { field: 'after' } });
+      expect(errorOf({ before: text })).toMatchObject({ code: 'BAD_CURSOR', details: { field: 'before' } });
     }
   });
 });
 
-describe('a value of a cursor', () => {
-  const reads = (type: SortType, value: string) => {
+describe('the values of a cursor', () => {
+  const isAccepted = (type: SortType, value: string) => {
     try {
       return readWindow({ after: cursor(1, 'test', value) }, SIZE, ordering(['x', type, false])).after?.[0] === value;
     } catch {
@@ -104,71 +103,71 @@ describe('a value of a cursor', () => {
     ],
     ['text', ['', 'a', '😀', "'"], ['a\0', '\ud800']],
     ['uuid', ['0197a000-0000-7000-8000-00000000000a'], ['0197A000-0000-7000-8000-00000000000A', '0197a00000007000800000000000000a', 'x']],
-  ])('of type %s is one Postgres can read', (type, good, bad) => {
-    for (const value of good) expect(reads(type, value), value).toBe(true);
-    for (const value of bad) expect(reads(type, value), value).toBe(false);
+  ])('of type %s are accepted only if Postgres can read them', (type, valid, invalid) => {
+    for (const value of valid) expect(isAccepted(type, value), value).toBe(true);
+    for (const value of invalid) expect(isAccepted(type, value), value).toBe(false);
   });
 });
 
 describe('toPage', () => {
-  const one = ordering(['id', 'text', false]);
+  const byId = ordering(['id', 'text', false]);
 
-  it('knows of more by the row read beyond the page', () => {
+  it('uses the row read beyond the page to set hasNextPage', () => {
     expect(rowsToRead(WINDOW)).toBe(3);
-    expect(toPage(rows('a', 'b', 'c'), WINDOW, one)).toMatchObject({
+    expect(toPage(rows('a', 'b', 'c'), WINDOW, byId)).toMatchObject({
       rows: [{ id: 'a' }, { id: 'b' }],
       hasNextPage: true,
       hasPreviousPage: false,
     });
-    expect(toPage(rows('a', 'b'), WINDOW, one)).toMatchObject({ hasNextPage: false, hasPreviousPage: false });
-    expect(toPage(rows(), WINDOW, one)).toMatchObject({ rows: [], hasNextPage: false, hasPreviousPage: false });
+    expect(toPage(rows('a', 'b'), WINDOW, byId)).toMatchObject({ hasNextPage: false, hasPreviousPage: false });
+    expect(toPage(rows(), WINDOW, byId)).toMatchObject({ rows: [], hasNextPage: false, hasPreviousPage: false });
   });
 
-  it('puts a page read from the end into the order of the list', () => {
+  it('returns a page read from the end in the order of the list', () => {
     const backwards = { ...WINDOW, inverted: true };
-    expect(toPage(rows('c', 'b', 'a'), backwards, one)).toMatchObject({
+    expect(toPage(rows('c', 'b', 'a'), backwards, byId)).toMatchObject({
       rows: [{ id: 'b' }, { id: 'c' }],
       hasNextPage: false,
       hasPreviousPage: true,
     });
   });
 
-  it('takes what lies beyond a given cursor to exist', () => {
-    expect(toPage(rows('a'), { ...WINDOW, after: ['x'] }, one)).toMatchObject({ hasNextPage: false, hasPreviousPage: true });
-    expect(toPage(rows('a'), { ...WINDOW, before: ['x'] }, one)).toMatchObject({ hasNextPage: true, hasPreviousPage: false });
-    expect(toPage(rows('a'), { ...WINDOW, inverted: true, before: ['x'] }, one)).toMatchObject({
+  it('assumes that there are rows beyond a given cursor', () => {
+    expect(toPage(rows('a'), { ...WINDOW, after: ['x'] }, byId)).toMatchObject({ hasNextPage: false, hasPreviousPage: true });
+    expect(toPage(rows('a'), { ...WINDOW, before: ['x'] }, byId)).toMatchObject({ hasNextPage: true, hasPreviousPage: false });
+    expect(toPage(rows('a'), { ...WINDOW, inverted: true, before: ['x'] }, byId)).toMatchObject({
       hasNextPage: true,
       hasPreviousPage: false,
     });
     expect(emptyPage({ ...WINDOW, limit: 0, after: ['x'] })).toMatchObject({ rows: [], hasNextPage: false, hasPreviousPage: true });
   });
 
-  it('gives cursors that lead back to their values', () => {
-    const page = toPage([{ cursor: ['Ünïcode "\\ 😀'] }], WINDOW, one);
+  it('returns cursors that are decoded to their values', () => {
+    const page = toPage([{ cursor: ['Ünïcode "\\ 😀'] }], WINDOW, byId);
     expect(page.cursorAt(1)).toBeNull();
     const first = page.cursorAt(0);
-    expect(readWindow({ after: first }, SIZE, one).after).toEqual(['Ünïcode "\\ 😀']);
+    expect(readWindow({ after: first }, SIZE, byId).after).toEqual(['Ünïcode "\\ 😀']);
   });
 });
 
 describe('keysetConditions', () => {
   const text = (list: Ordering, window: Partial<PageWindow>) => keysetConditions(list, { ...WINDOW, ...window }).map(({ sql }) => sql);
 
-  it('compare rows where all terms go one way, so that the index is entered at the cursor', () => {
+  it('is one row comparison if all terms have the same direction, so the index scan starts at the cursor', () => {
     expect(text(BY_TIME, { after: ['1', '2'] })).toEqual(['(t,id) < (?::timestamptz,?::uuid)']);
     expect(text(BY_TIME, { before: ['1', '2'] })).toEqual(['(t,id) > (?::timestamptz,?::uuid)']);
     expect(text(BY_TIME, { after: ['1', '2'], before: ['3', '4'] })).toHaveLength(2);
     expect(text(BY_TIME, {})).toEqual([]);
   });
 
-  it('bound the first term outright where terms go both ways', () => {
+  it('bounds the first term separately if the terms have different directions', () => {
     const mixed = ordering(['a', 'text', false], ['b', 'integer', true], ['id', 'uuid', false]);
     expect(text(mixed, { after: ['1', '2', '3'] })).toEqual([
       '(a >= ?::text and (a > ?::text or (b <= ?::integer and (b < ?::integer or id > ?::uuid))))',
     ]);
   });
 
-  it('go with an ORDER BY that is turned round for a page from the end', () => {
+  it('matches an ORDER BY that is reversed for a page from the end', () => {
     expect(orderList(BY_TIME, WINDOW).sql).toBe('t desc,id desc');
     expect(orderList(BY_TIME, { ...WINDOW, inverted: true }).sql).toBe('t asc,id asc');
     expect(allOf([]).sql).toBe('true');
@@ -176,15 +175,15 @@ describe('keysetConditions', () => {
 });
 
 describe('fingerprintOf', () => {
-  it('is the same for the same, whatever the order of keys; null counts as left out', () => {
-    const from = new Date('2026-01-01T00:00:00.000Z');
-    expect(fingerprintOf(['x', { a: 1, b: { c: from, d: [1, 2] } }])).toBe(
-      fingerprintOf(['x', { b: { d: [1, 2], c: from, e: null }, a: 1, f: null }]),
+  it('ignores the order of keys and treats null as absent', () => {
+    const instant = new Date('2026-01-01T00:00:00.000Z');
+    expect(fingerprintOf(['x', { a: 1, b: { c: instant, d: [1, 2] } }])).toBe(
+      fingerprintOf(['x', { b: { d: [1, 2], c: instant, e: null }, a: 1, f: null }]),
     );
     expect(fingerprintOf({ a: undefined })).toBe(fingerprintOf({}));
   });
 
-  it('tells apart what differs', () => {
+  it('differs for different values', () => {
     const parts = [
       [],
       {},
@@ -200,34 +199,5 @@ describe('fingerprintOf', () => {
       { b: new Date(1) },
     ];
     expect(new Set(parts.map(fingerprintOf)).size).toBe(parts.length);
-  });
-});
-
-describe('batching', () => {
-  it('gives each parent its own rows, and an empty page to one without', () => {
-    const read = ['a', 'b', 'a'].map((listParent, index) => ({ listParent, id: index, cursor: [`${index}`] }));
-    const pages = pagesByParent(['b', 'a', 'c'], read, WINDOW, ordering(['id', 'integer', false]));
-    expect(pages.map(page => page.rows.map(row => row.id))).toEqual([[1], [0, 2], []]);
-  });
-
-  it('puts rows in the order of their keys', () => {
-    expect(byKey(['b', 'x', 'a', 'b'], [{ id: 'a' }, { id: 'b' }], row => row.id)).toEqual([{ id: 'b' }, null, { id: 'a' }, { id: 'b' }]);
-  });
-
-  it('reads all keys of a variant at once, each once', async () => {
-    const calls: string[][] = [];
-    const loaders = new LoaderSet<string, string>();
-    const load = (variant: string, key: string) =>
-      loaders
-        .of(variant, async keys => {
-          calls.push([variant, ...keys]);
-          return keys.map(each => each.toUpperCase());
-        })
-        .load(key);
-    expect(await Promise.all([load('x', 'a'), load('y', 'a'), load('x', 'b'), load('x', 'a')])).toEqual(['A', 'A', 'B', 'A']);
-    expect(calls).toEqual([
-      ['x', 'a', 'b'],
-      ['y', 'a'],
-    ]);
   });
 });

@@ -9,20 +9,20 @@ function recorded(migration: { name: string; sql: string }, change: Partial<Reco
 }
 
 describe('planMigrations', () => {
-  it('takes everything on an empty database', () => {
+  it('returns every migration for an empty database', () => {
     expect(planMigrations([first, second], [])).toEqual([first, second]);
   });
 
-  it('takes what is not recorded', () => {
+  it('returns the migrations that are not recorded', () => {
     expect(planMigrations([first, second], [recorded(first)])).toEqual([second]);
     expect(planMigrations([first, second], [recorded(second)])).toEqual([first]);
   });
 
-  it('takes nothing where all is recorded', () => {
+  it('returns nothing if all migrations are recorded', () => {
     expect(planMigrations([first, second], [recorded(first), recorded(second)])).toEqual([]);
   });
 
-  it('allows for the line ends of another checkout', () => {
+  it('treats different line ends as the same file', () => {
     const windows = { ...first, sql: first.sql.replaceAll('\n', '\r\n') };
     expect(planMigrations([windows], [recorded(first)])).toEqual([]);
     expect(planMigrations([first], [recorded(windows)])).toEqual([]);
@@ -33,18 +33,18 @@ describe('planMigrations', () => {
     expect(() => planMigrations([changed], [recorded(first)])).toThrow(/1_first was changed after/);
   });
 
-  it('refuses a migration that was begun and not finished, and says why it failed', () => {
+  it('refuses a database with an unfinished migration, and repeats its error', () => {
     const failed = recorded(first, { finished: false, logs: 'out of disk' });
     expect(() => planMigrations([first, second], [failed])).toThrow(/1_first was begun .*out of disk/s);
   });
 
-  it('refuses a database that a newer version has migrated', () => {
+  it('refuses a database that was migrated by a newer version', () => {
     expect(() => planMigrations([first], [recorded(first), recorded(second)])).toThrow(/does not know: 2_second/);
   });
 });
 
 describe('relationsMadeBy', () => {
-  it('names tables, types and sequences with their schema', () => {
+  it('returns the tables and types that the migrations create, with their schemas', () => {
     const sql = `CREATE TABLE "s"."t" (\n);\nCREATE TYPE "s"."e" AS ENUM ();\ncreate table if not exists "s"."u" ();\nCREATE INDEX "i" ON "s"."t"("a");`;
     expect(relationsMadeBy([{ name: '1', sql }])).toEqual([
       ['s', 't'],

@@ -11,7 +11,7 @@ function operationWith(budget: MemoryBudget): OperationReads {
   return { budget, limited: read => read(), rows: () => Promise.resolve([]) };
 }
 
-/** Shared reads whose statements are recorded, and answered when the test says so. */
+/** Shared reads whose statements are recorded and complete when the test calls `answer`. */
 function setUp({ maxKeys = 32 } = {}) {
   const memory = createResponseMemory(MAX_BYTES);
   const database = { forOperation: operationWith, trace: <Result>(work: () => Promise<Result>) => work() };
@@ -30,42 +30,42 @@ function setUp({ maxKeys = 32 } = {}) {
   return { memory, reads, sent, read, openOperation };
 }
 
-/** Long enough for what is to be sent to have been sent. */
-async function turns(): Promise<void> {
+/** Waits a few turns of the event loop, until all statements that can be sent have been sent. */
+async function waitForSends(): Promise<void> {
   for (let turn = 0; turn < 5; turn += 1) await new Promise(resolve => setImmediate(resolve));
 }
 
-describe('reads that are under way together', () => {
-  it('share a statement, and each gets what it asked for', async () => {
+describe('concurrent reads', () => {
+  it('share a statement, and each gets the values of its keys', async () => {
     const { sent, read } = setUp();
     const reading = ['a', 'b', 'a'].map(key => read([key]));
-    await turns();
+    await waitForSends();
     expect(sent.map(({ keys }) => keys)).toEqual([['a', 'b']]);
     sent[0]?.answer();
     expect(await Promise.all(reading)).toEqual([['titles of a'], ['titles of b'], ['titles of a']]);
   });
 
-  it('wait while two statements are under way, and then go together', async () => {
+  it('wait while two statements are running, and are then sent as one statement', async () => {
     const { sent, read } = setUp();
     const reading = [];
     for (const key of ['a', 'b', 'c', 'd', 'e']) {
       reading.push(read([key]));
-      await turns();
+      await waitForSends();
     }
     expect(sent.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
     sent[1]?.answer();
-    await turns();
+    await waitForSends();
     expect(sent.map(({ keys }) => keys)).toEqual([['a'], ['b'], ['c', 'd', 'e']]);
     for (const { answer } of sent) answer();
     expect((await Promise.all(reading)).flat()).toEqual(['a', 'b', 'c', 'd', 'e'].map(key => `titles of ${key}`));
   });
 
-  it('do not wait for ever for what may be held up', async () => {
+  it('wait only a limited time for blocked statements', async () => {
     const { sent, read } = setUp();
     const reading = [];
     for (const key of ['a', 'b', 'c', 'd']) {
       reading.push(read([key]));
-      await turns();
+      await waitForSends();
     }
     await expect.poll(() => sent.map(({ keys }) => keys)).toEqual([['a'], ['b'], ['c', 'd']]);
     sent[2]?.answer();
@@ -75,10 +75,10 @@ describe('reads that are under way together', () => {
     expect(sent).toHaveLength(3);
   });
 
-  it('go in several statements where they are many', async () => {
+  it('are split into several statements if they have many keys', async () => {
     const { sent, read } = setUp({ maxKeys: 3 });
     const reading = ['a', 'b', 'c', 'd', 'e'].map(key => read([key]));
-    await turns();
+    await waitForSends();
     expect(sent.map(({ keys }) => keys)).toEqual([
       ['a', 'b', 'c'],
       ['d', 'e'],
@@ -87,10 +87,10 @@ describe('reads that are under way together', () => {
     expect((await Promise.all(reading)).flat()).toHaveLength(5);
   });
 
-  it('of different things are different statements', async () => {
+  it('of different variants are different statements', async () => {
     const { sent, read } = setUp();
     const reading = [read(['a'], 'titles for agent x'), read(['a'], 'titles for agent y')];
-    await turns();
+    await waitForSends();
     expect(sent.map(({ variant, keys }) => [variant, ...keys])).toEqual([
       ['titles for agent x', 'a'],
       ['titles for agent y', 'a'],
@@ -99,29 +99,29 @@ describe('reads that are under way together', () => {
     expect(await Promise.all(reading)).toEqual([['titles for agent x of a'], ['titles for agent y of a']]);
   });
 
-  it('never give what was read before they were asked', async () => {
+  it('never use a statement that was sent before they started', async () => {
     const { sent, read } = setUp();
     const first = read(['a']);
-    await turns();
+    await waitForSends();
     const second = read(['a']);
-    await turns();
+    await waitForSends();
     expect(sent).toHaveLength(2);
     for (const { answer } of sent) answer();
     await Promise.all([first, second]);
     const third = read(['a']);
-    await turns();
+    await waitForSends();
     expect(sent).toHaveLength(3);
     sent[2]?.answer();
     expect(await third).toEqual(['titles of a']);
   });
 });
 
-describe('a read of more keys than an operation may share', () => {
-  it('is a statement of its own', async () => {
+describe('a read with more keys than can be shared', () => {
+  it('is sent as a separate statement', async () => {
     const { sent, read } = setUp();
     const many = ['a', 'b', 'c', 'd', 'e', 'f'];
     const reading = [read(many), read(['g'])];
-    await turns();
+    await waitForSends();
     expect(sent.map(({ keys }) => keys.join('')).toSorted()).toEqual(['abcdef', 'g']);
     for (const { answer } of sent) answer();
     expect((await Promise.all(reading))[0]).toEqual(many.map(key => `titles of ${key}`));
@@ -129,34 +129,34 @@ describe('a read of more keys than an operation may share', () => {
 });
 
 describe('a read that fails', () => {
-  it('fails for all who share it, and for nobody after them', async () => {
+  it('fails for all operations that share its statement, and not for later ones', async () => {
     const { sent, read } = setUp();
     const reading = [read(['a']), read(['b'])];
-    await turns();
-    sent[0]?.answer(new Error('gone'));
+    await waitForSends();
+    sent[0]?.answer(new Error('failed'));
     expect((await Promise.allSettled(reading)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     const next = read(['a']);
-    await turns();
+    await waitForSends();
     sent[1]?.answer();
     expect(await next).toEqual(['titles of a']);
   });
 
-  it('because its own rows are too large is not made again, however many share it', async () => {
+  it('because the rows of one key are too large is not repeated', async () => {
     const { sent, read } = setUp();
     const reading = [read(['a']), read(['a'])];
-    await turns();
+    await waitForSends();
     sent[0]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
     const outcomes = await Promise.allSettled(reading);
     for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: { code: 'QUERY_TOO_COMPLEX' } });
     expect(sent).toHaveLength(1);
   });
 
-  it('because its rows are too large together is made by each alone', async () => {
+  it('because the rows of all its keys together are too large is repeated once per operation', async () => {
     const { sent, read } = setUp();
     const reading = [read(['a']), read(['b'])];
-    await turns();
+    await waitForSends();
     sent[0]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
-    await turns();
+    await waitForSends();
     expect(sent.slice(1).map(({ keys }) => keys)).toEqual([['a'], ['b']]);
     sent[1]?.answer();
     sent[2]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
@@ -169,7 +169,7 @@ describe('a read that fails', () => {
 describe('the budget of an operation', () => {
   const text = async () => ['x'.repeat(MAX_BYTES / 2)];
 
-  it('pays for the values that the operation got from a shared statement', async () => {
+  it('is charged for the values that the operation got from a shared statement', async () => {
     const { memory, reads, openOperation } = setUp();
     const operations = [openOperation(), openOperation()];
     for (const operation of operations) expect(await reads.forOperation(operation)('texts', ['a'], text)).toHaveLength(1);

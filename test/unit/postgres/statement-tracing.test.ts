@@ -19,11 +19,11 @@ it.each([
   ["select 'secret' from aria_engine.chat_sessions", 'SELECT chat_sessions'],
   ['-- a word\nlock table x', 'LOCK'],
   ['', 'SQL'],
-])('%j is summed up as %j', (sql, summary) => {
+])('summarizeStatement summarizes %j as %j', (sql, summary) => {
   expect(summarizeStatement(sql)).toBe(summary);
 });
 
-it('is bounded', () => {
+it('summarizeStatement returns at most 255 characters', () => {
   const sql = Array.from({ length: 100 }, (_, n) => `from aria_engine.table_number_${n}`).join(' ');
   expect(summarizeStatement(sql)).toHaveLength(255);
 });

@@ -11,11 +11,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function linesOf(content: string, longest?: number) {
+async function linesOf(content: string, maxBytes?: number) {
   const path = join(folder, 'lines');
   await writeFile(path, content);
   const lines = [];
-  for await (const { line, bytes, closed } of readLines(path, longest)) lines.push([line, bytes?.toString() ?? null, closed]);
+  for await (const { line, bytes, closed } of readLines(path, maxBytes)) lines.push([line, bytes?.toString() ?? null, closed]);
   return lines;
 }
 
@@ -36,7 +36,7 @@ describe('readLines', () => {
     expect(await linesOf(content)).toEqual(lines);
   });
 
-  it('joins a line that spans many pieces of the file, also within a character', async () => {
+  it('joins a line that spans several chunks of the file, even if a chunk ends within a character', async () => {
     const long = 'ä€😀'.repeat(200_000);
     expect(await linesOf(`x\n${long}\ny`)).toEqual([
       [1, 'x', true],
@@ -45,7 +45,7 @@ describe('readLines', () => {
     ]);
   });
 
-  it('reads over a line that is too long', async () => {
+  it('returns null for a line that is too long, and continues after it', async () => {
     expect(await linesOf(`ok\n${'x'.repeat(600_000)}\nok`, 1_000)).toEqual([
       [1, 'ok', true],
       [2, null, true],

@@ -12,11 +12,11 @@ describe('readMessage', () => {
     ['compactionSummary', 'SYSTEM', { role: 'compactionSummary' }],
     ['hookMessage', 'OTHER', { role: 'hookMessage' }],
     ['toString', 'OTHER', { role: 'toString' }],
-  ])('gives role %s to %s', (role, expected, metadata) => {
+  ])('converts role %s to %s', (role, expected, metadata) => {
     expect(read({ role, content: 'x' })).toMatchObject({ role: expected, metadata });
   });
 
-  it('tolerates the names other tools give to parts', () => {
+  it('accepts the part types of other tools, and keeps unknown parts as other', () => {
     expect(
       read({
         role: 'assistant',
@@ -46,12 +46,12 @@ describe('readMessage', () => {
     });
   });
 
-  it('stores a lone text once and an empty message as one without parts', () => {
+  it('stores a single text as content only, and an empty message without parts', () => {
     expect(read({ role: 'user', content: 'hi' })).toMatchObject({ content: 'hi', parts: null });
     expect(read({ role: 'assistant', content: [] })).toMatchObject({ content: '', parts: [] });
   });
 
-  it('reads the outcome of a command', () => {
+  it('converts a bash execution to a tool result', () => {
     expect(read({ role: 'bashExecution', command: 'false', output: 'no', exitCode: 1, cancelled: false, truncated: false })).toMatchObject({
       content: 'no',
       metadata: {},
@@ -59,7 +59,7 @@ describe('readMessage', () => {
     });
   });
 
-  it('reads usage in both forms, and cost from its parts where there is no total', () => {
+  it('reads usage in both formats, and sums the cost if there is no total', () => {
     expect(read({ role: 'assistant', content: [], usage: { prompt_tokens: 3, completion_tokens: 4, total_tokens: 9 } })).toMatchObject({
       usage: { inputTokens: 3n, outputTokens: 4n, cacheReadTokens: 0n, cacheWriteTokens: 0n, totalTokens: 9n, costNanoUsd: 0n },
     });
@@ -71,7 +71,7 @@ describe('readMessage', () => {
     expect(read({ role: 'user', content: 'x' })).toMatchObject({ usage: null });
   });
 
-  it('makes messages of summaries and custom messages, and none of other lines', () => {
+  it('converts summaries and custom messages to messages, and returns null for other lines', () => {
     expect(readMessage({ type: 'compaction', id: 'c', summary: 's', firstKeptEntryId: 'e', tokensBefore: 5 }, 'c')).toMatchObject({
       role: 'SYSTEM',
       content: 's',
@@ -90,7 +90,7 @@ describe('readMessage', () => {
 });
 
 describe('toInstant', () => {
-  it('takes ISO text and milliseconds, and no times that are none', () => {
+  it('accepts ISO text and milliseconds, and returns null for anything else', () => {
     expect(toInstant('2026-02-10T09:00:00Z')).toEqual(new Date(Date.UTC(2026, 1, 10, 9)));
     expect(toInstant(0)).toEqual(new Date(0));
     for (const value of ['soon', Number.NaN, 1e15, -1e15, null, undefined, {}]) expect(toInstant(value)).toBeNull();

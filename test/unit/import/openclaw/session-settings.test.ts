@@ -27,7 +27,7 @@ describe('readSettings', () => {
     ['responseUsage', 'off'],
     ['model', null],
     ['sendPolicy', null],
-  ])('takes %s %j for unset', (name, value) => {
+  ])('treats %s %j as unset', (name, value) => {
     expect(readSettings({ [name]: value }).settings).toEqual({});
   });
 
@@ -37,7 +37,7 @@ describe('readSettings', () => {
     ['queueCap', 3_000_000_000],
     ['execNode', '  '],
     ['sendPolicy', 1],
-  ])('leaves %s %j to be kept as it is', (name, value) => {
+  ])('does not accept %s %j, which then stays in settings.extra', (name, value) => {
     const { settings, placed } = readSettings({ [name]: value });
     expect(settings).toEqual({});
     expect(placed.has(name)).toBe(false);

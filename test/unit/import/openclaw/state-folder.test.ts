@@ -26,14 +26,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-async function found(path: string, agentId: string | null = null) {
+async function findFolders(path: string, agentId: string | null = null) {
   const { folders, skipped } = await findState(join(root, path), agentId, 'fallback');
   return { folders: folders.map(({ agentId, name, transcripts }) => [agentId, name, transcripts.join(' ')]), skipped };
 }
 
 describe('findState', () => {
-  it('takes a state folder: every agent, and sessions from before there were agents', async () => {
-    expect(await found('state')).toEqual({
+  it('finds every agent in a state folder, and the sessions folder of versions without agents', async () => {
+    expect(await findFolders('state')).toEqual({
       folders: [
         ['night-shift', 'agents/Night Shift/sessions', 'c.jsonl'],
         ['main', 'agents/main/sessions', 'a.jsonl b-topic-7.jsonl'],
@@ -57,17 +57,17 @@ describe('findState', () => {
     ['state/agents/main/sessions/a.jsonl', [['main', '', 'a.jsonl']]],
     ['loose', [['fallback', '', 'x.jsonl']]],
     ['loose/x.jsonl', [['fallback', '', 'x.jsonl']]],
-  ])('takes %s', async (path, folders) => {
-    expect((await found(path)).folders).toEqual(folders);
+  ])('finds the sessions of %s', async (path, folders) => {
+    expect((await findFolders(path)).folders).toEqual(folders);
   });
 
-  it('takes the agent it is told', async () => {
-    expect((await found('loose', 'Work')).folders).toEqual([['work', '', 'x.jsonl']]);
-    expect((await found('state', 'main')).folders).toEqual([['main', 'agents/main/sessions', 'a.jsonl b-topic-7.jsonl']]);
-    expect((await found('state/agents', 'night shift')).folders).toEqual([['night-shift', 'Night Shift/sessions', 'c.jsonl']]);
+  it('finds only the sessions of a given agent, and uses it for a folder that names none', async () => {
+    expect((await findFolders('loose', 'Work')).folders).toEqual([['work', '', 'x.jsonl']]);
+    expect((await findFolders('state', 'main')).folders).toEqual([['main', 'agents/main/sessions', 'a.jsonl b-topic-7.jsonl']]);
+    expect((await findFolders('state/agents', 'night shift')).folders).toEqual([['night-shift', 'Night Shift/sessions', 'c.jsonl']]);
   });
 
-  it.each(['empty', 'empty/readme.md', 'nowhere'])('finds nothing in %s', async path => {
-    await expect(found(path)).rejects.toThrow(NothingToImportError);
+  it.each(['empty', 'empty/readme.md', 'nowhere'])('throws NothingToImportError for %s', async path => {
+    await expect(findFolders(path)).rejects.toThrow(NothingToImportError);
   });
 });

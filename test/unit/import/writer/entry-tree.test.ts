@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { EntryTree } from '../../../../src/import/writer/entry-tree.ts';
 
-/** Adds entries as [id, parent id, is a message] and gives the parents' positions. */
-function grow(tree: EntryTree, entries: readonly (readonly [string | null, string | null | undefined, boolean])[]) {
+/** Adds entries, given as [id, parent id, is a message]. Returns the parent position and the problem of each. */
+function addEntries(tree: EntryTree, entries: readonly (readonly [string | null, string | null | undefined, boolean])[]) {
   let position = 0;
   return entries.map(([id, parent, isMessage], index) => {
     const place = tree.place(index + 1, id, parent);
@@ -13,10 +13,10 @@ function grow(tree: EntryTree, entries: readonly (readonly [string | null, strin
 }
 
 describe('EntryTree', () => {
-  it('hangs a message on its nearest ancestor that is one', () => {
+  it('makes the nearest ancestor that is a message the parent of a message', () => {
     const tree = new EntryTree();
     expect(
-      grow(tree, [
+      addEntries(tree, [
         ['a', null, true],
         ['b', 'a', false],
         ['c', 'b', false],
@@ -36,10 +36,10 @@ describe('EntryTree', () => {
     expect(tree.positionBefore({ entryId: 'gone' })).toBeNull();
   });
 
-  it('chains entries that name no parent, and roots those whose parent is missing', () => {
+  it('chains entries that name no parent, and makes entries with a missing parent roots', () => {
     const tree = new EntryTree();
     expect(
-      grow(tree, [
+      addEntries(tree, [
         [null, undefined, true],
         [null, undefined, true],
         ['x', 'gone', true],
@@ -55,9 +55,9 @@ describe('EntryTree', () => {
     expect(tree.numberOf('x')).toBe(3);
   });
 
-  it('goes on from an entry met again, also by its new id', () => {
+  it('continues from a revisited entry, also under its new id', () => {
     const tree = new EntryTree();
-    grow(tree, [
+    addEntries(tree, [
       ['a', null, true],
       ['b', 'a', true],
     ]);

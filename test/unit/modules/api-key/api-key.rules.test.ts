@@ -4,7 +4,7 @@ import { createSecret, hashSecret, isSecret, matchesHash, prefixOf } from '../..
 import { assertScope, LOCAL_VIEWER, withIncludedScopes } from '../../../../src/modules/viewer/viewer.rules.ts';
 
 describe('a secret', () => {
-  it('is sg_ and 256 random bits, each time others', () => {
+  it('is sg_ followed by 256 random bits, different each time', () => {
     const secrets = new Set(Array.from({ length: 1_000 }, createSecret));
     expect(secrets.size).toBe(1_000);
     for (const secret of secrets) {
@@ -20,36 +20,39 @@ describe('a secret', () => {
     expect(matchesHash(secret, hashSecret(secret).subarray(1))).toBe(false);
   });
 
-  it.each(['', 'sg_', 'sg_short', `sg_${'a'.repeat(44)}`, `sk_${'a'.repeat(43)}`, `sg_${'a'.repeat(42)}=`])('is not %j', text => {
-    expect(isSecret(text)).toBe(false);
-  });
+  it.each(['', 'sg_', 'sg_short', `sg_${'a'.repeat(44)}`, `sk_${'a'.repeat(43)}`, `sg_${'a'.repeat(42)}=`])(
+    'has another form than %j',
+    text => {
+      expect(isSecret(text)).toBe(false);
+    },
+  );
 
-  it('shows so little in its prefix that 208 bits stay unknown', () => {
+  it('reveals only 8 of its characters in its prefix', () => {
     expect(prefixOf(createSecret())).toMatch(/^sg_[\w-]{8}$/);
   });
 });
 
 describe('scopes', () => {
-  it('include the ones before them', () => {
+  it('include the lower scopes', () => {
     expect(withIncludedScopes([])).toEqual([]);
     expect(withIncludedScopes(['READ'])).toEqual(['READ']);
     expect(withIncludedScopes(['MANAGE'])).toEqual(['READ', 'WRITE', 'MANAGE']);
     expect(withIncludedScopes(['ADMIN', 'READ'])).toEqual(['READ', 'WRITE', 'MANAGE', 'ADMIN']);
   });
 
-  it('are refused with what is needed and what is there', () => {
+  it("that are missing cause FORBIDDEN with the required scope and the caller's scopes", () => {
     const viewer = { ...LOCAL_VIEWER, scopes: withIncludedScopes(['WRITE']) };
     expect(() => assertScope(viewer, 'WRITE', 'to write')).not.toThrow();
-    expect(() => assertScope(viewer, 'ADMIN', 'to rule')).toThrow(
+    expect(() => assertScope(viewer, 'ADMIN', 'to administer')).toThrow(
       expect.objectContaining({ code: 'FORBIDDEN', details: { requiredScope: 'ADMIN', scopes: ['READ', 'WRITE'] } }),
     );
   });
 });
 
-describe('what a new key is to be', () => {
+describe('readApiKey', () => {
   const now = Date.UTC(2026, 0, 1);
 
-  it('is put in order', () => {
+  it('trims the name, orders the scopes and removes duplicates', () => {
     const input = { name: '  ci ', scopes: ['WRITE', 'READ', 'WRITE'] as const, agentIds: ['Main', 'main', 'b'] };
     expect(readApiKey(input, now)).toEqual({
       name: 'ci',
@@ -69,7 +72,7 @@ describe('what a new key is to be', () => {
     ['input.agentIds', { agentIds: Array.from({ length: 1_001 }, (_, index) => `a${index}`) }],
     ['input.agentIds.1', { agentIds: ['a', ' '] }],
     ['input.expiresAt', { expiresAt: new Date(now) }],
-  ])('is refused for %s', (field, change) => {
+  ])('rejects an invalid %s', (field, change) => {
     expect(() => readApiKey({ name: 'ci', scopes: ['READ'], ...change }, now)).toThrow(
       expect.objectContaining({ code: 'BAD_USER_INPUT', details: expect.objectContaining({ field }) }),
     );

@@ -3,8 +3,8 @@ import { CallsInFlight, type Outcome } from '../../../../src/modules/idempotency
 
 const call = (hash = 'a', key = 'key', viewer = 'viewer') => ({ viewer, key, hash });
 
-/** Work that ends when it is told to. */
-function pending() {
+/** Work that the test completes with `succeed` or `fail`. */
+function createWork() {
   let started = 0;
   let succeed: (kept: string) => void = () => undefined;
   let fail: (error: Error) => void = () => undefined;
@@ -19,9 +19,9 @@ function pending() {
 }
 
 describe('CallsInFlight', () => {
-  it('gives duplicates what is kept of the first', async () => {
+  it('gives duplicates the kept result of the first call', async () => {
     const calls = new CallsInFlight();
-    const work = pending();
+    const work = createWork();
     const joined = [1, 2, 3].map(() => calls.join(call(), work.make));
     work.succeed('kept');
     expect(await Promise.all(joined)).toEqual([
@@ -32,9 +32,9 @@ describe('CallsInFlight', () => {
     expect(work.started()).toBe(1);
   });
 
-  it('refuses another call with the key, once the first has succeeded', async () => {
+  it('refuses a different call with the same key after the first has succeeded', async () => {
     const calls = new CallsInFlight();
-    const work = pending();
+    const work = createWork();
     const first = calls.join(call('a'), work.make);
     const other = calls.join(call('b'), work.make);
     work.succeed('kept');
@@ -42,9 +42,9 @@ describe('CallsInFlight', () => {
     await expect(other).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT', details: { field: 'input.idempotencyKey' } });
   });
 
-  it('lets those that waited try one after the other where it failed', async () => {
+  it('runs the waiting calls one after the other if the first fails', async () => {
     const calls = new CallsInFlight();
-    const work = pending();
+    const work = createWork();
     let running = 0;
     const failing = async (): Promise<Outcome<string, string>> => {
       running += 1;
@@ -60,16 +60,16 @@ describe('CallsInFlight', () => {
     for (const other of others) await expect(other).rejects.toThrow('again');
   });
 
-  it('makes a call anew when the one before has ended: what is kept is for others to know', async () => {
+  it('runs a call again after the earlier one has ended', async () => {
     const calls = new CallsInFlight();
     const make = async () => ({ kept: 'kept', made: { result: 'made' } });
     await calls.join(call(), make);
     expect((await calls.join(call('b'), make)).made).not.toBeNull();
   });
 
-  it('lets other keys and other viewers pass', async () => {
+  it('does not make calls with another key or of another viewer wait', async () => {
     const calls = new CallsInFlight();
-    const work = pending();
+    const work = createWork();
     const first = calls.join(call(), work.make);
     const make = async () => ({ kept: 'own', made: null });
     expect(await calls.join(call('a', 'other'), make)).toEqual({ kept: 'own', made: null });
@@ -78,9 +78,9 @@ describe('CallsInFlight', () => {
     await first;
   });
 
-  it('gives up waiting, retryably, and leaves the first alone', async () => {
+  it('fails with SERVICE_UNAVAILABLE when it has waited too long, and the first call still succeeds', async () => {
     const calls = new CallsInFlight(20);
-    const work = pending();
+    const work = createWork();
     const first = calls.join(call(), work.make);
     await expect(calls.join(call(), work.make)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     work.succeed('kept');

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { type MessageInput, readMessage, readMessages } from '../../../../src/modules/message/message.input.ts';
 
-const fault = (field: string, code = 'BAD_USER_INPUT') => expect.objectContaining({ code, details: expect.objectContaining({ field }) });
+const errorFor = (field: string, code = 'BAD_USER_INPUT') => expect.objectContaining({ code, details: expect.objectContaining({ field }) });
 const user = (input: Omit<MessageInput, 'role'>): MessageInput => ({ role: 'USER', ...input });
 
 describe('readMessage', () => {
-  it('fills in what was left out', () => {
+  it('sets absent fields to null, and absent metadata to an empty object', () => {
     expect(readMessage(user({ content: 'a' }), 'm')).toEqual({
       role: 'USER',
       content: 'a',
@@ -22,7 +22,7 @@ describe('readMessage', () => {
     });
   });
 
-  it('puts content before the parts', () => {
+  it('puts the content as a text part before the parts', () => {
     expect(readMessage(user({ content: 'a', parts: [{ text: { text: 'b' } }] }), 'm')).toMatchObject({
       content: 'a\nb',
       parts: [
@@ -32,29 +32,29 @@ describe('readMessage', () => {
     });
   });
 
-  it('takes 1,000 parts', () => {
+  it('accepts 1,000 parts and rejects more', () => {
     const parts = Array.from({ length: 1_000 }, () => ({ text: { text: 'a' } }));
     expect(readMessage(user({ parts }), 'm').parts).toHaveLength(1_000);
-    expect(() => readMessage(user({ parts: [...parts, { text: { text: 'a' } }] }), 'm')).toThrow(fault('m.parts'));
+    expect(() => readMessage(user({ parts: [...parts, { text: { text: 'a' } }] }), 'm')).toThrow(errorFor('m.parts'));
   });
 
   it.each<[string, Omit<MessageInput, 'role'>, string]>([
-    ['nothing', {}, 'm'],
+    ['a message without content and parts', {}, 'm'],
     ['NUL in a part', { parts: [{ thinking: { text: '\0' } }] }, 'm.parts.0.thinking.text'],
     ['a negative count', { content: 'a', usage: { cacheReadTokens: -1 } }, 'm.usage.cacheReadTokens'],
-    ['a cost that is no number', { content: 'a', usage: { costUsd: Number.NaN } }, 'm.usage.costUsd'],
-    ['metadata that is no object', { content: 'a', metadata: 'text' }, 'm.metadata'],
-  ])('refuses %s', (_what, input, field) => {
-    expect(() => readMessage(user(input), 'm')).toThrow(fault(field));
+    ['a cost that is not a number', { content: 'a', usage: { costUsd: Number.NaN } }, 'm.usage.costUsd'],
+    ['metadata that is not an object', { content: 'a', metadata: 'text' }, 'm.metadata'],
+  ])('rejects %s', (_what, input, field) => {
+    expect(() => readMessage(user(input), 'm')).toThrow(errorFor(field));
   });
 });
 
 describe('readMessages', () => {
-  it('adds up what the call carries', () => {
+  it('limits the total length of all messages of a call', () => {
     const full = user({ content: 'x'.repeat(100_000) });
     expect(readMessages(Array(10).fill(full), 'm')).toHaveLength(10);
     expect(() => readMessages([...Array(10).fill(full), user({ parts: [{ thinking: { text: 'x' } }] })], 'm')).toThrow(
-      fault('m', 'MESSAGE_TOO_LARGE'),
+      errorFor('m', 'MESSAGE_TOO_LARGE'),
     );
   });
 });

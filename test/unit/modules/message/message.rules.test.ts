@@ -6,7 +6,7 @@ const text = (value: string): StoredPart => ({ type: 'text', text: value });
 const result = (content: string): StoredPart => ({ type: 'toolResult', callId: 'c', content, isError: false });
 
 describe('contentOf', () => {
-  it('is the texts, else the tool results, else empty', () => {
+  it('joins the text parts, else the tool results, else returns an empty text', () => {
     expect(contentOf([text('a'), result('b'), text('c')])).toBe('a\nc');
     expect(contentOf([{ type: 'thinking', text: 'hm', redacted: false }, result('b'), result('c')])).toBe('b\nc');
     expect(contentOf([text(''), result('b')])).toBe('');
@@ -15,7 +15,7 @@ describe('contentOf', () => {
 });
 
 describe('partsToStore', () => {
-  it('stores nothing twice, and comes back whole', () => {
+  it('stores no parts for a single text part, and partsOfStored restores the parts', () => {
     for (const parts of [[text('a')], [text('')], [text('a'), text('b')], [result('a')], [text('a'), result('b')]]) {
       const content = contentOf(parts);
       const stored = partsToStore(parts, content);
@@ -34,7 +34,7 @@ describe('partLength', () => {
     [{ type: 'toolResult', callId: 'id', content: 'abc', isError: true, details: null }, 5 + 'null'.length],
     [{ type: 'image', mimeType: 'image/png', data: 'AAAA' }, 13],
     [{ type: 'other', data: { type: 'x' } }, '{"type":"x"}'.length],
-  ])('of %j is %i', (part, length) => {
+  ])('returns the length of %j as %i', (part, length) => {
     expect(partLength(part)).toBe(length);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { createRandomSource } from '../../../../scripts/seed/random-source.ts';
 import {
   canonicalKey,
   isMainSessionKey,
@@ -10,17 +11,6 @@ import {
 const rules: KeyRules = { defaultAgent: 'main', mainKey: 'main' };
 const renamed: KeyRules = { defaultAgent: 'aria', mainKey: 'home' };
 
-/** A repeatable stream of numbers from 0 to 1 (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 describe('normalizeAgentId', () => {
   it.each([
     ['main', 'main'],
@@ -30,7 +20,7 @@ describe('normalizeAgentId', () => {
     ['агент', 'main'],
     ['', 'main'],
     ['a'.repeat(80), 'a'.repeat(64)],
-  ])('%j becomes %j', (text, expected) => {
+  ])('normalizes %j to %j', (text, expected) => {
     expect(normalizeAgentId(text)).toBe(expected);
   });
 });
@@ -48,24 +38,24 @@ describe('canonicalKey', () => {
     ['agent:main', 'agent:main', 'main'],
     ['agent:main:a::b:', 'agent:main:a::b:', 'main'],
     ['', '', 'main'],
-  ])('%j becomes %j', (raw, key, agentId) => {
+  ])('normalizes %j to %j', (raw, key, agentId) => {
     expect(canonicalKey(raw, rules)).toEqual({ key, agentId });
   });
 
-  it('takes main and the configured main key for one', () => {
+  it('treats main and the configured main key as the same key', () => {
     expect(canonicalKey('main', renamed).key).toBe('agent:aria:home');
     expect(canonicalKey('home', renamed).key).toBe('agent:aria:home');
     expect(canonicalKey('agent:other:main', renamed).key).toBe('agent:other:home');
   });
 
-  it('gives a bare key to the owner', () => {
+  it('adds the owner’s agent to a bare key', () => {
     expect(canonicalKey('main', rules, 'Work')).toEqual({ key: 'agent:work:main', agentId: 'work' });
     expect(canonicalKey('agent:main:x', rules, 'work')).toEqual({ key: 'agent:main:x', agentId: 'main' });
   });
 
-  it('leaves canonical keys alone, whatever the text and the owner', () => {
-    const random = randomNumbers(20261121);
-    const pieces = [
+  it('does not change a key that is already canonical', () => {
+    const random = createRandomSource(20261121, 0);
+    const pieces: readonly [string, ...string[]] = [
       'agent',
       'Agent',
       ':',
@@ -86,9 +76,9 @@ describe('canonicalKey', () => {
       'x'.repeat(63),
     ];
     for (let round = 0; round < 20_000; round += 1) {
-      const raw = Array.from({ length: Math.floor(random() * 9) }, () => pieces[Math.floor(random() * pieces.length)]).join('');
-      const owner = random() < 0.5 ? undefined : `owner-${Math.floor(random() * 3)}`;
-      const used = random() < 0.5 ? rules : renamed;
+      const raw = Array.from({ length: random.integer(0, 8) }, () => random.pick(pieces)).join('');
+      const owner = random.chance(0.5) ? undefined : `owner-${random.integer(0, 2)}`;
+      const used = random.chance(0.5) ? rules : renamed;
       const once = canonicalKey(raw, used, owner);
       expect(canonicalKey(once.key, used, owner), JSON.stringify(raw)).toEqual(once);
       const agentId = normalizeAgentId(raw);
@@ -116,13 +106,13 @@ describe('sessionKind', () => {
     ['agent:other:main', null, 'MAIN'],
     ['agent:main:telegram:direct:7', null, 'DIRECT'],
     ['agent:main:tui-1', null, 'DIRECT'],
-  ])('of %j with chat type %j is %s', (key, chatType, kind) => {
+  ])('of key %j with chat type %j is %s', (key, chatType, kind) => {
     expect(sessionKind(key, chatType, rules)).toBe(kind);
   });
 });
 
 describe('isMainSessionKey', () => {
-  it('is true for the default agent alone', () => {
+  it('is true only for the main key of the default agent', () => {
     expect(isMainSessionKey('agent:main:main', rules)).toBe(true);
     expect(isMainSessionKey('agent:other:main', rules)).toBe(false);
     expect(isMainSessionKey('agent:aria:home', renamed)).toBe(true);

@@ -7,19 +7,20 @@ function row(id: string, stamp: string): StampedSession {
   return { id, stamp, agentId: 'main', status: 'ACTIVE', title: id, messageCount: 0, updatedAt: '', lastActivityAt: '' };
 }
 
-/** `a1 b2`: the session a with the stamp 1, then b. */
-const rowsOf = (text: string) => text.split(' ').map(each => row(each.charAt(0), each.slice(1)));
+/** Parses a list: `a1 b2` is the session a with the stamp 1, then b with the stamp 2. */
+const rowsOf = (text: string) => text.split(' ').map(entry => row(entry.charAt(0), entry.slice(1)));
 
 const watches: SessionListWatch[] = [];
 afterEach(() => {
   for (const watch of watches.splice(0)) watch.close();
+  vi.useRealTimers();
 });
 
-/** A watch on a list that the test writes. */
+/** A watch on a list that the test sets. */
 function watchOn(text: string) {
   const list = { rows: rowsOf(text), total: 9, position: 1n, fails: false, failures: [] as unknown[], givenUp: vi.fn() };
   const read = vi.fn(async () => {
-    if (list.fails) throw new Error('away');
+    if (list.fails) throw new Error('unreachable');
     return { rows: list.rows, total: list.total, changesInMs: null };
   });
   const watch = new SessionListWatch({
@@ -40,7 +41,7 @@ function eventOf(agentId: string) {
 }
 
 describe('a watched list', () => {
-  it('is read once for all who come at the same time', async () => {
+  it('is read once for all concurrent callers', async () => {
     const { read, watch } = watchOn('a1');
     await Promise.all(Array.from({ length: 50 }, () => watch.reach(1n)));
     expect(read).toHaveBeenCalledTimes(1);
@@ -48,7 +49,7 @@ describe('a watched list', () => {
     expect(read).toHaveBeenCalledTimes(1);
   });
 
-  it('is read again for one who comes when more has been committed', async () => {
+  it('is read again for a caller that needs a later position of the log', async () => {
     const { read, watch } = watchOn('a1');
     await watch.reach(1n);
     await watch.reach(5n);
@@ -56,7 +57,7 @@ describe('a watched list', () => {
     expect(watch.state?.cursor).toBe(5n);
   });
 
-  it('is not read again where all that has happened was of no concern', async () => {
+  it('is not read again if all events since belong to other agents', async () => {
     const { list, read, watch } = watchOn('a1');
     await watch.reach(1n);
     expect(watch.notice(eventOf('other'))).toBe(false);
@@ -66,16 +67,16 @@ describe('a watched list', () => {
     expect(watch.state?.cursor).toBe(7n);
   });
 
-  it('gives a consumer that does not read the steps from what it has, and is not read for it alone', async () => {
+  it('gives a slow consumer the steps from its last state, and is not read while no consumer waits', async () => {
     const { list, read, watch } = watchOn('a1 b1 c1');
     await watch.reach(1n);
     const slow = new SessionListStream(watch, () => undefined);
-    const quick = new SessionListStream(watch, () => undefined);
-    for (const stream of [slow, quick]) expect((await stream.next()).value).toMatchObject({ total: 9, snapshot: list.rows, changes: [] });
+    const fast = new SessionListStream(watch, () => undefined);
+    for (const stream of [slow, fast]) expect((await stream.next()).value).toMatchObject({ total: 9, snapshot: list.rows, changes: [] });
     for (const text of ['b1 c1 d1', 'd2 b1 c1', 'e1 d2 b1']) {
       list.rows = rowsOf(text);
       expect(watch.notice(eventOf('main'))).toBe(true);
-      expect((await quick.next()).value).toMatchObject({ snapshot: null });
+      expect((await fast.next()).value).toMatchObject({ snapshot: null });
     }
     expect(read).toHaveBeenCalledTimes(4);
     expect((await slow.next()).value).toMatchObject({
@@ -87,13 +88,13 @@ describe('a watched list', () => {
         { type: 'ADDED', id: 'd', toIndex: 1, node: row('d', '2') },
       ],
     });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     watch.notice(eventOf('main'));
-    // Longer than it would take: a reading would be a fault.
-    await new Promise(resolve => setTimeout(resolve, 200));
+    await vi.advanceTimersByTimeAsync(60_000);
     expect(read).toHaveBeenCalledTimes(4);
   });
 
-  it('says nothing where it is back to what the consumer has', async () => {
+  it('sends no event if the list is the same as the consumer’s', async () => {
     const { list, watch } = watchOn('a1');
     await watch.reach(1n);
     const stream = new SessionListStream(watch, () => undefined);
@@ -106,10 +107,10 @@ describe('a watched list', () => {
     expect((await next).value).toEqual({ cursor: 2n, total: 10, snapshot: null, changes: [] });
   });
 
-  it('refuses those who come while it cannot be read, and tries again for the others', async () => {
+  it('rejects new callers while it cannot be read, and retries for existing consumers', async () => {
     const { list, watch } = watchOn('a1');
     list.fails = true;
-    await expect(watch.reach(1n)).rejects.toThrow('away');
+    await expect(watch.reach(1n)).rejects.toThrow('unreachable');
     list.fails = false;
     await watch.reach(1n);
     const stream = new SessionListStream(watch, () => undefined);
@@ -123,71 +124,63 @@ describe('a watched list', () => {
     expect((await next).value).toMatchObject({ changes: [{ type: 'REMOVED' }, { type: 'ADDED' }] });
   });
 
-  it('is given up once it could not be read for a minute, and its consumers are told why', async () => {
+  it('fails its consumers with the error after it could not be read for a minute, and is not read again', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-    try {
-      const { list, read, watch } = watchOn('a1');
-      const stream = new SessionListStream(watch, () => watch.close());
-      list.givenUp.mockImplementation(error => stream.fail(error));
-      const first = stream.next();
-      watch.refresh();
-      await vi.advanceTimersByTimeAsync(1_000);
-      expect((await first).value).toMatchObject({ snapshot: [{ id: 'a' }] });
-      list.fails = true;
-      let outcome: unknown = null;
-      const next = stream.next().catch(error => {
-        outcome = error;
-      });
-      watch.notice(eventOf('main'));
-      await vi.advanceTimersByTimeAsync(55_000);
-      expect([outcome, list.failures.length]).toEqual([null, 1]);
-      await vi.advanceTimersByTimeAsync(20_000);
-      await next;
-      expect(outcome).toEqual(new Error('away'));
-      expect(await stream.next()).toEqual({ done: true, value: undefined });
+    const { list, read, watch } = watchOn('a1');
+    const stream = new SessionListStream(watch, () => watch.close());
+    list.givenUp.mockImplementation(error => stream.fail(error));
+    const first = stream.next();
+    watch.refresh();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect((await first).value).toMatchObject({ snapshot: [{ id: 'a' }] });
+    list.fails = true;
+    let outcome: unknown = null;
+    const next = stream.next().catch(error => {
+      outcome = error;
+    });
+    watch.notice(eventOf('main'));
+    await vi.advanceTimersByTimeAsync(55_000);
+    expect([outcome, list.failures.length]).toEqual([null, 1]);
+    await vi.advanceTimersByTimeAsync(20_000);
+    await next;
+    expect(outcome).toEqual(new Error('unreachable'));
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+    read.mockClear();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(read).not.toHaveBeenCalled();
+  });
+
+  it('is read at most every 50 ms under constant writes, and at most a fifth of the time', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const { list, read, watch } = watchOn('a1');
+    let readMs = 0;
+    read.mockImplementation(async () => {
+      await new Promise(resolve => setTimeout(resolve, readMs));
+      list.total += 1;
+      return { rows: list.rows, total: list.total, changesInMs: null };
+    });
+    const stream = new SessionListStream(watch, () => undefined);
+    const consumer = (async () => {
+      for await (const _event of stream);
+    })();
+    for (const [duration, maxReads] of [
+      [0, 10_000 / 50],
+      [200, 10_000 / 1_000],
+    ] as const) {
+      readMs = duration;
       read.mockClear();
-      await vi.advanceTimersByTimeAsync(60_000);
-      expect(read).not.toHaveBeenCalled();
-    } finally {
-      vi.useRealTimers();
-    }
-  });
-
-  it('is read at a bounded rate under writes that never end, and no more than a fifth of the time', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-    try {
-      const { list, read, watch } = watchOn('a1');
-      let takesMs = 0;
-      read.mockImplementation(async () => {
-        await new Promise(resolve => setTimeout(resolve, takesMs));
-        list.total += 1;
-        return { rows: list.rows, total: list.total, changesInMs: null };
-      });
-      const stream = new SessionListStream(watch, () => undefined);
-      const consumer = (async () => {
-        for await (const _event of stream);
-      })();
-      for (const [duration, most] of [
-        [0, 10_000 / 50],
-        [200, 10_000 / 1_000],
-      ] as const) {
-        takesMs = duration;
-        read.mockClear();
-        for (let millisecond = 0; millisecond < 10_000; millisecond += 5) {
-          watch.notice(eventOf('main'));
-          await vi.advanceTimersByTimeAsync(5);
-        }
-        expect(read.mock.calls.length).toBeLessThanOrEqual(most + 1);
-        expect(read.mock.calls.length).toBeGreaterThan(most / 2);
+      for (let millisecond = 0; millisecond < 10_000; millisecond += 5) {
+        watch.notice(eventOf('main'));
+        await vi.advanceTimersByTimeAsync(5);
       }
-      await stream.return();
-      await consumer;
-    } finally {
-      vi.useRealTimers();
+      expect(read.mock.calls.length).toBeLessThanOrEqual(maxReads + 1);
+      expect(read.mock.calls.length).toBeGreaterThan(maxReads / 2);
     }
+    await stream.return();
+    await consumer;
   });
 
-  it('lets go of a consumer that waits', async () => {
+  it('ends a waiting consumer on return', async () => {
     const { watch } = watchOn('a1');
     await watch.reach(1n);
     const onEnd = vi.fn();

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { createRandomSource } from '../../../../scripts/seed/random-source.ts';
 import { activityWindows, type ListEntry, listChanges, pinnedAgents } from '../../../../src/modules/session-list/session-list.rules.ts';
 
-/** `a1` is the session a with the stamp 1. */
+/** Parses a list: `a1` is the session a with the stamp 1. */
 function entries(text: string): readonly ListEntry[] {
-  return text === '' ? [] : text.split(' ').map(each => ({ id: each.charAt(0), stamp: each.slice(1) }));
+  return text === '' ? [] : text.split(' ').map(entry => ({ id: entry.charAt(0), stamp: entry.slice(1) }));
 }
 
 function steps(before: string, after: string): readonly string[] {
@@ -40,19 +40,15 @@ describe('listChanges', () => {
     ['a1 b1 c1', 'd1 a1 b1', ['REMOVED c 2>null', 'ADDED d null>0']],
     ['a1 b1 c1', 'a1 c2 d1', ['REMOVED b 1>null', 'UPDATED c 1>1', 'ADDED d null>2']],
     ['a1 b1 c1 d1', 'd2 b1 a2 c1', ['UPDATED d 3>0', 'UPDATED a 1>2']],
-  ])('takes %j to %j', (before, after, expected) => {
+  ])('returns the steps from %j to %j', (before, after, expected) => {
     expect(steps(before, after)).toEqual(expected);
   });
 
-  it('never moves a row that has not changed where those that have can move', () => {
-    expect(steps('a1 b1 c1 d1 e1', 'e2 d2 c2 b1 a1'.replace('b1 a1', 'a1 b1'))).toEqual([
-      'UPDATED e 4>0',
-      'UPDATED d 4>1',
-      'UPDATED c 4>2',
-    ]);
+  it('moves changed rows rather than unchanged ones', () => {
+    expect(steps('a1 b1 c1 d1 e1', 'e2 d2 c2 a1 b1')).toEqual(['UPDATED e 4>0', 'UPDATED d 4>1', 'UPDATED c 4>2']);
   });
 
-  it('gives the list for any two, with one step for each row that is new, gone or changed', () => {
+  it('leads from any list to any other, with one step per new, removed or changed row', () => {
     const random = createRandomSource(7, 1);
     const draw = (): readonly ListEntry[] =>
       [...'abcdefghij']
@@ -70,7 +66,7 @@ describe('listChanges', () => {
     }
   });
 
-  it('gives no other steps where rows keep their order unless they change, as those of a list do', () => {
+  it('updates only changed rows if unchanged rows keep their order, as in a session list', () => {
     const random = createRandomSource(8, 1);
     for (let round = 0; round < 2_000; round += 1) {
       const before = [...'abcdefghij'].filter(() => random.chance(0.8)).map((id, place) => ({ id, stamp: '1', place }));
@@ -86,7 +82,7 @@ describe('listChanges', () => {
 });
 
 describe('activityWindows', () => {
-  it('finds each span of a filter once, however deep', () => {
+  it('returns each time span of a filter once, at any depth', () => {
     expect(activityWindows(null)).toEqual([]);
     expect(activityWindows({ root: true })).toEqual([]);
     const nested = { activeWithinMinutes: 5, not: { or: [{ activeWithinMinutes: 60 }, { and: [{ activeWithinMinutes: 5 }] }] } };
@@ -95,7 +91,7 @@ describe('activityWindows', () => {
 });
 
 describe('pinnedAgents', () => {
-  it('names the agents only where no other can match', () => {
+  it('returns the agents only if no other agent can match', () => {
     expect(pinnedAgents(null)).toBeNull();
     expect(pinnedAgents({ agentId: { notIn: ['a'] } })).toBeNull();
     expect(pinnedAgents({ or: [{ agentId: { eq: 'a' } }] })).toBeNull();

@@ -3,10 +3,10 @@ import { assertUpdate, readDescription, readIdentity, readReason, readType } fro
 
 const limits = { maxTokenLimit: 100 };
 const rules = { defaultAgent: 'main', mainKey: 'main' };
-const fault = (field: string, code = 'BAD_USER_INPUT') => expect.objectContaining({ code, details: expect.objectContaining({ field }) });
+const errorFor = (field: string, code = 'BAD_USER_INPUT') => expect.objectContaining({ code, details: expect.objectContaining({ field }) });
 
 describe('readDescription', () => {
-  it('tells left out from cleared', () => {
+  it('leaves out absent fields and clears fields that are null', () => {
     expect(readDescription({}, limits)).toEqual({});
     expect(readDescription({ title: null, label: undefined, tags: null, tokenLimit: null, origin: null, priority: null }, limits)).toEqual({
       given_title: null,
@@ -16,7 +16,7 @@ describe('readDescription', () => {
     });
   });
 
-  it('trims names, keeps texts, folds tags, and drops nulls within objects', () => {
+  it('trims names, keeps texts unchanged, removes duplicate tags and drops nulls in objects', () => {
     const input = { title: ' a ', label: ' b ', task: ' c ', prompt: '', tags: ['x', ' x ', 'y'], delivery: { to: '7', channel: null } };
     expect(readDescription(input, limits)).toEqual({
       given_title: 'a',
@@ -28,12 +28,12 @@ describe('readDescription', () => {
     });
   });
 
-  it('names the field at fault', () => {
-    expect(() => readDescription({ title: 'x'.repeat(201) }, limits)).toThrow(fault('input.title', 'TITLE_TOO_LONG'));
-    expect(() => readDescription({ tokenLimit: 101 }, limits)).toThrow(fault('input.tokenLimit', 'INVALID_TOKEN_LIMIT'));
-    expect(() => readDescription({ tags: ['a', 'x'.repeat(65)] }, limits)).toThrow(fault('input.tags.1'));
-    expect(() => readDescription({ origin: { from: 'x'.repeat(1_001) } }, limits)).toThrow(fault('input.origin.from'));
-    expect(() => readDescription({ prompt: 'x'.repeat(1_000_001) }, limits)).toThrow(fault('input.prompt'));
+  it('names the invalid field in the error', () => {
+    expect(() => readDescription({ title: 'x'.repeat(201) }, limits)).toThrow(errorFor('input.title', 'TITLE_TOO_LONG'));
+    expect(() => readDescription({ tokenLimit: 101 }, limits)).toThrow(errorFor('input.tokenLimit', 'INVALID_TOKEN_LIMIT'));
+    expect(() => readDescription({ tags: ['a', 'x'.repeat(65)] }, limits)).toThrow(errorFor('input.tags.1'));
+    expect(() => readDescription({ origin: { from: 'x'.repeat(1_001) } }, limits)).toThrow(errorFor('input.origin.from'));
+    expect(() => readDescription({ prompt: 'x'.repeat(1_000_001) }, limits)).toThrow(errorFor('input.prompt'));
   });
 });
 
@@ -46,36 +46,36 @@ describe('readIdentity', () => {
     [{ key: 'agent:Work:main', agentId: 'WORK' }, 'work', 'agent:work:main'],
     [{ key: ' global ', agentId: 'work' }, 'work', 'global'],
     [{ key: null, agentId: null }, 'fallback', null],
-  ])('of %j', (input, agentId, key) => {
+  ])('returns the agent and canonical key of %j', (input, agentId, key) => {
     expect(readIdentity(input, rules, 'fallback')).toEqual({ agentId, key });
   });
 
-  it('refuses an agent that is not the key’s, and a key too long once canonical', () => {
-    expect(() => readIdentity({ key: 'agent:work:x', agentId: 'main' }, rules, 'main')).toThrow(fault('input.agentId'));
-    expect(() => readIdentity({ key: 'x'.repeat(502) }, rules, 'main')).toThrow(fault('input.key'));
+  it('rejects an agent that differs from the key’s, and a key whose canonical form is too long', () => {
+    expect(() => readIdentity({ key: 'agent:work:x', agentId: 'main' }, rules, 'main')).toThrow(errorFor('input.agentId'));
+    expect(() => readIdentity({ key: 'x'.repeat(502) }, rules, 'main')).toThrow(errorFor('input.key'));
   });
 });
 
 describe('readType', () => {
-  it('is lower case, and chat where left out', () => {
+  it('returns the type in lower case, and chat if it is absent', () => {
     expect([readType(null), readType(undefined), readType(' CRON ')]).toEqual(['chat', 'chat', 'cron']);
   });
 });
 
 describe('readReason', () => {
-  it('is trimmed, and null where blank', () => {
+  it('trims the reason and returns null if it is blank or absent', () => {
     expect([readReason(' a ', 'f'), readReason(' ', 'f'), readReason(null, 'f'), readReason(undefined, 'f')]).toEqual([
       'a',
       null,
       null,
       null,
     ]);
-    expect(() => readReason('x'.repeat(2_001), 'f')).toThrow(fault('f'));
+    expect(() => readReason('x'.repeat(2_001), 'f')).toThrow(errorFor('f'));
   });
 });
 
 describe('assertUpdate', () => {
-  it('lets malformed ids through, which are to be told as not found', () => {
+  it('accepts malformed ids, which cause a not-found error later', () => {
     expect(() => assertUpdate({ id: '\0', parentId: '\ud800' })).not.toThrow();
   });
 });

@@ -14,7 +14,7 @@ import {
 const STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED', 'COMPLETED', 'FAILED', 'TERMINATED', 'ENDED'];
 
 describe('canTransition', () => {
-  // Rows are from, columns to, in the order of STATUSES; DESIGN.md, "Status".
+  // One row per old status. Each x marks an allowed new status, in the order of STATUSES.
   it.each([
     ['SPAWNING', 'xxxxxxxx'],
     ['ACTIVE', '.xx.xxxx'],
@@ -44,7 +44,7 @@ describe('stalledReason', () => {
 });
 
 describe('isTerminal', () => {
-  it('is true of what takes no more messages', () => {
+  it('is true for statuses in which a session accepts no messages', () => {
     expect(STATUSES.filter(isTerminal)).toEqual(['COMPLETED', 'FAILED', 'TERMINATED', 'ENDED']);
   });
 });
@@ -63,26 +63,26 @@ describe('statusFromWord', () => {
     ['terminated', 'TERMINATED'],
     ['spawning', 'SPAWNING'],
     ['starting', 'SPAWNING'],
-  ])('%j is %s, ended or not', (word, status) => {
+  ])('converts %j to %s, whether the session has ended or not', (word, status) => {
     expect([statusFromWord(word, false), statusFromWord(word, true)]).toEqual([status, status]);
   });
 
-  it.each(['active', 'whatever', '', 'constructor'])('%j is ACTIVE unless it ended', word => {
+  it.each(['active', 'whatever', '', 'constructor'])('converts %j to ACTIVE, or to ENDED if the session has ended', word => {
     expect([statusFromWord(word, false), statusFromWord(word, true)]).toEqual(['ACTIVE', 'ENDED']);
   });
 });
 
 describe('deriveTitle', () => {
   it.each([
-    ['nothing but white space', ' \n\t\u00a0', null],
-    ['white space folded', ' a\n\n b\tc ', 'a b c'],
-    ['60 characters as they are', 'x'.repeat(60), 'x'.repeat(60)],
-    ['61 without a space', 'x'.repeat(61), `${'x'.repeat(59)}…`],
-    ['a space at 36, too early to cut', `${'x'.repeat(36)} ${'y'.repeat(40)}`, `${'x'.repeat(36)} ${'y'.repeat(22)}…`],
-    ['a space at 37', `${'x'.repeat(37)} ${'y'.repeat(40)}`, `${'x'.repeat(37)}…`],
-    ['60 astral characters', '💡'.repeat(60), '💡'.repeat(60)],
-    ['61 astral characters', '💡'.repeat(61), `${'💡'.repeat(59)}…`],
-  ])('%s', (_what, text, title) => {
+    ['null for only white space', ' \n\t\u00a0', null],
+    ['white space collapsed', ' a\n\n b\tc ', 'a b c'],
+    ['60 characters unchanged', 'x'.repeat(60), 'x'.repeat(60)],
+    ['61 characters without a space cut at 59', 'x'.repeat(61), `${'x'.repeat(59)}…`],
+    ['text cut at 59 if its last space is at 36', `${'x'.repeat(36)} ${'y'.repeat(40)}`, `${'x'.repeat(36)} ${'y'.repeat(22)}…`],
+    ['text cut at its last space if that is at 37', `${'x'.repeat(37)} ${'y'.repeat(40)}`, `${'x'.repeat(37)}…`],
+    ['60 astral characters unchanged', '💡'.repeat(60), '💡'.repeat(60)],
+    ['61 astral characters cut at 59', '💡'.repeat(61), `${'💡'.repeat(59)}…`],
+  ])('returns %s', (_what, text, title) => {
     expect(deriveTitle(text)).toBe(title);
   });
 });
@@ -96,7 +96,7 @@ describe('effectiveTitle', () => {
     derivedTitle: 'derived',
   };
 
-  it('takes the first that is there, blank ones aside', () => {
+  it('returns the first source that is not blank', () => {
     expect(effectiveTitle(sources)).toBe('given');
     expect(effectiveTitle({ ...sources, givenTitle: ' ' })).toBe('name');
     expect(effectiveTitle({ ...sources, givenTitle: null, displayName: null })).toBe('subject');
@@ -104,14 +104,14 @@ describe('effectiveTitle', () => {
     expect(effectiveTitle({ ...sources, givenTitle: null, displayName: null, subject: null, derivedTitle: null })).toBe('Session 01a1fbc9');
   });
 
-  it('is cut at 200 characters, which imported names may exceed', () => {
+  it('cuts the title at 200 characters, because imported names may be longer', () => {
     expect(effectiveTitle({ ...sources, givenTitle: '😀'.repeat(300) })).toBe('😀'.repeat(200));
     expect(effectiveTitle({ ...sources, givenTitle: '😀'.repeat(200) })).toBe('😀'.repeat(200));
   });
 });
 
 describe('shownPercent', () => {
-  it('is 100 once COMPLETED, else as last reported', () => {
+  it('returns 100 for COMPLETED, else the last reported value', () => {
     expect(STATUSES.map(status => shownPercent(status, 40))).toEqual([40, 40, 40, 40, 100, 40, 40, 40]);
   });
 });

@@ -12,11 +12,11 @@ describe('nanoUsd', () => {
     [-1, 0n],
     [Number.NaN, 0n],
     [Number.POSITIVE_INFINITY, 0n],
-  ])('of %d dollars is %d', (usd, nano) => {
+  ])('converts %d dollars to %d', (usd, nano) => {
     expect(nanoUsd(usd)).toBe(nano);
   });
 
-  it('comes back as it was, to the billionth', () => {
+  it('is reversed exactly by usdOfNano, to the billionth', () => {
     for (let step = 1; step <= 2_000; step += 1) {
       const usd = Number((step * 0.000_123_457).toFixed(9));
       expect(usdOfNano(nanoUsd(usd))).toBe(usd);
@@ -26,7 +26,7 @@ describe('nanoUsd', () => {
 });
 
 describe('usageAmounts', () => {
-  it('takes what is left out for 0, and the total for the sum of the four', () => {
+  it('treats absent counts as 0 and an absent total as the sum of the four counts', () => {
     const zero = { inputTokens: 0n, outputTokens: 0n, cacheReadTokens: 0n, cacheWriteTokens: 0n, totalTokens: 0n, costNanoUsd: 0n };
     expect(usageAmounts({})).toEqual(zero);
     expect(usageAmounts({ inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: null })).toEqual({
@@ -51,7 +51,7 @@ describe('reachesTokenLimit', () => {
     [19n, 20, true],
     [10n ** 15n, 10_000_000, true],
     [10n ** 15n, null, false],
-  ])('%d of %d: %s', (total, limit, reached) => {
+  ])('for %d of %d tokens is %s', (total, limit, reached) => {
     expect(reachesTokenLimit(total, limit)).toBe(reached);
   });
 });

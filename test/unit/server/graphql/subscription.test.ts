@@ -8,18 +8,18 @@ import { subscribeOperation } from '../../../../src/server/graphql/subscription.
 import { resumeCursorOf } from '../../../../src/server/live/event-result.ts';
 import { createSharedExecution } from '../../../../src/server/live/shared-execution.ts';
 
-const AWAY = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' });
+const CONNECTION_REFUSED = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' });
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] }));
 afterEach(() => void vi.useRealTimers());
 
-/** A subscription to events 1 and 2, whose session can be read or not as the test says. */
+/** Subscribes to the events 1 and 2. Reading their session fails with the error that the test sets. */
 async function subscribe() {
   const schema = buildSchema('type Query { a: Int } type Event { seq: Int! session: String } type Subscription { events: Event! }');
   let failure: Error | null = null;
-  let answers = 0;
+  let reads = 0;
   const read = () => {
-    answers += 1;
+    reads += 1;
     if (failure !== null) throw failure;
     return 'the session';
   };
@@ -29,26 +29,26 @@ async function subscribe() {
   }
   const events = schema.getSubscriptionType()?.getFields().events;
   Object.assign(events ?? {}, { subscribe: source, resolve: (event: { seq: bigint }) => ({ ...event, seq: Number(event.seq) }) });
-  const ending = new AbortController();
+  const abortController = new AbortController();
   const stream = await subscribeOperation(
     { schema, document: parse('subscription { events { seq session } }') },
     { requestId: 'r', signal: new AbortController().signal, access: OPEN_ACCESS },
     { createContext: () => ({}), errors: createErrorModel(createLog('silent')), timeoutMs: 1_000, shared: createSharedExecution() },
-    ending.signal,
+    abortController.signal,
   );
   if (!('next' in stream)) throw new Error(JSON.stringify(stream));
   return {
     stream,
-    ending,
+    abortController,
     fail(error: Error | null) {
       failure = error;
     },
-    answers: () => answers,
+    reads: () => reads,
   };
 }
 
-/** What a promise has come to so far. */
-function watched<Value>(promise: Promise<Value>) {
+/** Returns an object that gets the value or the error of the promise as soon as it settles. */
+function trackOutcome<Value>(promise: Promise<Value>) {
   const outcome: { value: Value | null; error: unknown } = { value: null, error: null };
   promise.then(
     value => {
@@ -61,53 +61,53 @@ function watched<Value>(promise: Promise<Value>) {
   return outcome;
 }
 
-function whole(seq: number) {
+function resultOf(seq: number) {
   return { done: false, value: { data: { events: { seq, session: 'the session' } } } };
 }
 
-describe('an event that cannot be answered', () => {
-  it('while the database is away comes whole once it is back, and once only', async () => {
+describe('an event whose fields cannot be resolved', () => {
+  it('because the database is unreachable is delivered completely and once when the database is back', async () => {
     const { stream, fail } = await subscribe();
-    fail(AWAY);
-    const first = watched<IteratorResult<ExecutionResult>>(stream.next());
+    fail(CONNECTION_REFUSED);
+    const first = trackOutcome<IteratorResult<ExecutionResult>>(stream.next());
     await vi.advanceTimersByTimeAsync(30_000);
     expect(first).toEqual({ value: null, error: null });
     fail(null);
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(first.value).toEqual(whole(1));
-    expect(await stream.next()).toEqual(whole(2));
+    expect(first.value).toEqual(resultOf(1));
+    expect(await stream.next()).toEqual(resultOf(2));
     expect(await stream.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('ends the stream after a minute: no result has its cursor', async () => {
-    const { stream, fail, answers } = await subscribe();
-    fail(AWAY);
-    const first = watched<IteratorResult<ExecutionResult>>(stream.next());
+  it('ends the stream with SERVICE_UNAVAILABLE after a minute of retries, without a result for the event', async () => {
+    const { stream, fail, reads } = await subscribe();
+    fail(CONNECTION_REFUSED);
+    const first = trackOutcome<IteratorResult<ExecutionResult>>(stream.next());
     await vi.advanceTimersByTimeAsync(59_000);
     expect(first).toEqual({ value: null, error: null });
-    expect(answers()).toBeGreaterThan(20);
-    expect(answers()).toBeLessThan(40);
+    expect(reads()).toBeGreaterThan(20);
+    expect(reads()).toBeLessThan(40);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(first.error).toBeInstanceOf(GraphQLError);
     expect(first.error).toMatchObject({ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true } });
     expect(await stream.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('is not tried for a stream that has ended', async () => {
-    const { stream, ending, fail, answers } = await subscribe();
-    fail(AWAY);
+  it('is not retried after the stream has ended', async () => {
+    const { stream, abortController, fail, reads } = await subscribe();
+    fail(CONNECTION_REFUSED);
     const first = stream.next();
     await vi.advanceTimersByTimeAsync(1_000);
-    ending.abort();
+    abortController.abort();
     expect(await first).toEqual({ done: true, value: undefined });
-    const tried = answers();
+    const readsAtEnd = reads();
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(answers()).toBe(tried);
+    expect(reads()).toBe(readsAtEnd);
   });
 
-  it('for a reason that stays is told with what could be read, and passed', async () => {
+  it('because of a permanent error is delivered with the error and the other fields, and the next event follows', async () => {
     const { stream, fail } = await subscribe();
-    fail(new Error('a fault'));
+    fail(new Error('permanent'));
     const { value } = await stream.next();
     expect(value).toMatchObject({
       data: { events: { seq: 1, session: null } },
@@ -115,29 +115,29 @@ describe('an event that cannot be answered', () => {
     });
     expect(value === undefined ? null : resumeCursorOf(value)).toBe(Buffer.from('e1:1').toString('base64url'));
     fail(null);
-    expect(await stream.next()).toEqual(whole(2));
+    expect(await stream.next()).toEqual(resultOf(2));
   });
 });
 
-describe('answers to events, where so many are made at once', () => {
-  /** A stream of one event, whose answer takes 900 of the 1,000 ms it may take. */
+describe('a limit on concurrent event results', () => {
+  /** Subscribes to one event, whose result takes 900 ms; the timeout is 1,000 ms. */
   async function subscribeSlowly(limitEvents: LimitFunction) {
     const schema = buildSchema('type Query { a: Int } type Event { session: String } type Subscription { events: Event! }');
-    let begun = 0;
+    let started = 0;
     async function* source() {
       yield {
         session() {
-          begun += 1;
+          started += 1;
           return new Promise(resolve => setTimeout(resolve, 900, 'the session'));
         },
       };
     }
     const events = schema.getSubscriptionType()?.getFields().events;
     Object.assign(events ?? {}, { subscribe: source, resolve: (event: object) => event });
-    const leaving = new AbortController();
+    const abortController = new AbortController();
     const stream = await subscribeOperation(
       { schema, document: parse('subscription { events { session } }') },
-      { requestId: 'r', signal: leaving.signal, access: OPEN_ACCESS },
+      { requestId: 'r', signal: abortController.signal, access: OPEN_ACCESS },
       {
         createContext: () => ({}),
         errors: createErrorModel(createLog('silent')),
@@ -147,26 +147,26 @@ describe('answers to events, where so many are made at once', () => {
       },
     );
     if (!('next' in stream)) throw new Error(JSON.stringify(stream));
-    return { leaving, first: watched<IteratorResult<ExecutionResult>>(stream.next()), begun: () => begun };
+    return { abortController, first: trackOutcome<IteratorResult<ExecutionResult>>(stream.next()), started: () => started };
   }
-  const answer = { done: false, value: { data: { events: { session: 'the session' } } } };
+  const result = { done: false, value: { data: { events: { session: 'the session' } } } };
 
-  it('the others wait their turn, and their time begins with it', async () => {
+  it('makes further results wait, and their timeout starts when they do', async () => {
     const limitEvents = pLimit(2);
     const streams = await Promise.all(Array.from({ length: 5 }, () => subscribeSlowly(limitEvents)));
-    for (const come of [2, 4, 5]) {
+    for (const completed of [2, 4, 5]) {
       await vi.advanceTimersByTimeAsync(900);
-      expect(streams.map(({ first }) => first.value)).toEqual(streams.map((_stream, index) => (index < come ? answer : null)));
+      expect(streams.map(({ first }) => first.value)).toEqual(streams.map((_stream, index) => (index < completed ? result : null)));
     }
   });
 
-  it('a stream that has ended when its turn comes is passed over', async () => {
+  it('skips a waiting result if its stream has ended', async () => {
     const limitEvents = pLimit(1);
     const [one, two, three] = await Promise.all(Array.from({ length: 3 }, () => subscribeSlowly(limitEvents)));
     await vi.advanceTimersByTimeAsync(100);
-    two?.leaving.abort();
+    two?.abortController.abort();
     await vi.advanceTimersByTimeAsync(1_700);
-    expect([one, two, three].map(stream => stream?.first.value)).toEqual([answer, { done: true, value: undefined }, answer]);
-    expect(two?.begun()).toBe(0);
+    expect([one, two, three].map(stream => stream?.first.value)).toEqual([result, { done: true, value: undefined }, result]);
+    expect(two?.started()).toBe(0);
   });
 });

@@ -41,14 +41,14 @@ const yoga = createYoga<TransportContext>({
   plugins: [useErrorModel(createErrorModel(createLog('silent'))), useStreamLimit({ maxStreams: 2 })],
 });
 
-/** Subscribes, and reads up to the first event. */
+/** Subscribes and reads the response up to the first event. */
 async function subscribe(field: string, viewer: Viewer) {
   const { signal } = new AbortController();
   const context: TransportContext = { origin: { requestId: 'r', signal, access: { ...DENIED_ACCESS, viewer } } };
   const query = encodeURIComponent(`subscription { ${field} }`);
   const response = await yoga.fetch(`http://localhost/graphql?query=${query}`, { headers: { accept: 'text/event-stream' } }, context);
   const reader = response.body?.getReader();
-  if (reader === undefined) throw new Error('The answer has no body.');
+  if (reader === undefined) throw new Error('The response has no body.');
   let first = '';
   while (!/data: ?\{/.test(first)) {
     const { done, value } = await reader.read();
@@ -58,33 +58,33 @@ async function subscribe(field: string, viewer: Viewer) {
   return { first, reader };
 }
 
-const OVER = '"code":"RATE_LIMIT_EXCEEDED"';
+const LIMIT_ERROR = '"code":"RATE_LIMIT_EXCEEDED"';
 const EVENT = '"forever":1';
 
-it('refuses a caller more streams than may be open at once, and nobody else', async () => {
+it('refuses a caller more open streams than the limit, and does not affect other callers', async () => {
   const streams = [await subscribe('forever', KEY), await subscribe('forever', KEY)];
   for (const { first } of streams) expect(first).toContain(EVENT);
-  expect((await subscribe('forever', KEY)).first).toContain(OVER);
+  expect((await subscribe('forever', KEY)).first).toContain(LIMIT_ERROR);
   expect((await subscribe('forever', OTHER)).first).toContain(EVENT);
 });
 
-it('counts no stream that has ended, broken off or never begun', async () => {
+it('does not count streams that have ended, failed or never started', async () => {
   const viewer = { ...KEY, id: 'key:3' };
   for (const field of ['once', 'breaks', 'refused', 'once']) {
     for (let i = 0; i < 3; i += 1) {
       const { first, reader } = await subscribe(field, viewer);
-      expect({ field, i, first }).not.toMatchObject({ first: expect.stringContaining(OVER) });
+      expect({ field, i, first }).not.toMatchObject({ first: expect.stringContaining(LIMIT_ERROR) });
       while (!(await reader.read().catch(() => ({ done: true }))).done);
     }
   }
   expect((await subscribe('forever', viewer)).first).toContain(EVENT);
 });
 
-it('counts nothing where authentication is off', async () => {
+it('sets no limit while authentication is off', async () => {
   for (let i = 0; i < 4; i += 1) expect((await subscribe('forever', LOCAL_VIEWER)).first).toContain(EVENT);
 });
 
-it('is told apart from the rate in the metrics', () => {
+it('has its own name in the metrics, different from the rate limit', () => {
   expect(limitOf(new DomainError('RATE_LIMIT_EXCEEDED', 'Too many.', { limit: 'streams' }))).toBe('streams');
   expect(limitOf(new DomainError('RATE_LIMIT_EXCEEDED', 'Too many.', { limit: 'requests' }))).toBe('rate');
 });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createEventStreamSource } from '../../../../src/server/live/event-stream.ts';
 
-/** An event stream whose subscription has no events, at a place of the log that the test moves. */
+/** An event stream whose subscription delivers no events. The test sets the cursor up to which all events are delivered. */
 function silentStream(settledCursor: () => string | null) {
   const chunks: string[] = [];
   const results = { next: () => new Promise<never>(() => undefined) };
@@ -16,7 +16,7 @@ describe('an event stream without events', () => {
     vi.useRealTimers();
   });
 
-  it('tells where it begins, and with its heartbeats where the log has got to without it', async () => {
+  it('sends its start cursor, and with a heartbeat the new cursor if the log has advanced', async () => {
     vi.useFakeTimers();
     let cursor: string | null = 'c7';
     const stream = silentStream(() => cursor);

@@ -5,92 +5,95 @@ import { createSchema } from '../../../../src/schema.ts';
 import { createSharedExecution, type SharedExecution, shareKeyOf } from '../../../../src/server/live/shared-execution.ts';
 
 const schema = createSchema();
-/** Of a subscriber that does not leave. */
-const STAYS = new AbortController().signal;
+/** The signal of a subscriber that does not end its subscription. */
+const NEVER_ABORTED = new AbortController().signal;
 
 afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('a result', () => {
+describe('resultFor', () => {
   const results = () => vi.fn(async () => ({ data: {} }));
 
-  it('is made once for all who get the same event and have the same key', async () => {
+  it('executes once for all subscribers with the same event and key', async () => {
     const shared = createSharedExecution();
     const execute = results();
     const event = {};
-    const [first, second] = await Promise.all([shared.resultFor(event, 'a', STAYS, execute), shared.resultFor(event, 'a', STAYS, execute)]);
+    const [first, second] = await Promise.all([
+      shared.resultFor(event, 'a', NEVER_ABORTED, execute),
+      shared.resultFor(event, 'a', NEVER_ABORTED, execute),
+    ]);
     expect(second).toBe(first);
     expect(execute).toHaveBeenCalledTimes(1);
   });
 
   it.each([
-    ['another event, though it be equal', {}, 'a'],
+    ['another event, even if it is equal', {}, 'a'],
     ['another key', null, 'b'],
     ['no key', null, null],
-  ])('is made anew for %s', async (_what, other, key) => {
+  ])('executes again for %s', async (_what, other, key) => {
     const shared = createSharedExecution();
     const execute = results();
     const event = {};
-    await shared.resultFor(event, 'a', STAYS, execute);
-    await shared.resultFor(other ?? event, key, STAYS, execute);
+    await shared.resultFor(event, 'a', NEVER_ABORTED, execute);
+    await shared.resultFor(other ?? event, key, NEVER_ABORTED, execute);
     expect(execute).toHaveBeenCalledTimes(2);
   });
 
-  it('is made anew for whoever comes later than a tenth of a second, and not kept', async () => {
+  it('executes again after 100 ms, and discards the result after that', async () => {
     vi.useFakeTimers();
     const shared = createSharedExecution(() => Date.now());
     const execute = results();
     const event = {};
-    await shared.resultFor(event, 'a', STAYS, execute);
+    await shared.resultFor(event, 'a', NEVER_ABORTED, execute);
     vi.advanceTimersByTime(101);
-    await shared.resultFor(event, 'a', STAYS, execute);
+    await shared.resultFor(event, 'a', NEVER_ABORTED, execute);
     expect(execute).toHaveBeenCalledTimes(2);
     vi.advanceTimersByTime(400);
     expect(vi.getTimerCount()).toBe(0);
   });
 });
 
-describe('a result that has to wait for its turn', () => {
-  /** Asks for a result; whether it is wanted is asked when the test says so. */
-  function ask(shared: SharedExecution, event: object, left: AbortSignal) {
+describe('resultFor while the execution is queued', () => {
+  /** Requests a result whose execution calls `isWanted` when the test calls `begin`. */
+  function request(shared: SharedExecution, event: object, signal: AbortSignal) {
     let begin: () => void = () => undefined;
-    const turn = new Promise<void>(resolve => {
+    const started = new Promise<void>(resolve => {
       begin = resolve;
     });
-    const result = shared.resultFor(event, 'a', left, async isWanted => {
-      await turn;
+    const result = shared.resultFor(event, 'a', signal, async isWanted => {
+      await started;
       return { data: { isWanted: isWanted() } };
     });
     return { result, begin };
   }
 
-  it('is wanted while one of those who share it is there', async () => {
+  it('is wanted while at least one subscriber that shares it remains', async () => {
     const shared = createSharedExecution();
     const event = {};
-    const leaving = new AbortController();
-    const first = ask(shared, event, leaving.signal);
-    const second = ask(shared, event, STAYS);
-    leaving.abort();
+    const abortController = new AbortController();
+    const first = request(shared, event, abortController.signal);
+    const second = request(shared, event, NEVER_ABORTED);
+    abortController.abort();
     first.begin();
     expect(await second.result).toEqual({ data: { isWanted: true } });
   });
 
-  it('is not wanted once all have left, and is made anew for whoever comes then', async () => {
+  it('is not wanted after all subscribers have ended, and executes again for a later subscriber', async () => {
     const shared = createSharedExecution();
     const event = {};
-    const leaving = new AbortController();
-    const first = ask(shared, event, leaving.signal);
-    leaving.abort();
+    const abortController = new AbortController();
+    const first = request(shared, event, abortController.signal);
+    abortController.abort();
     first.begin();
     expect(await first.result).toEqual({ data: { isWanted: false } });
-    const second = ask(shared, event, STAYS);
+    const second = request(shared, event, NEVER_ABORTED);
     second.begin();
     expect(await second.result).toEqual({ data: { isWanted: true } });
   });
 });
 
-describe('the key of an operation', () => {
+describe('shareKeyOf', () => {
   const document = parse(`subscription ($id: ID!, $after: String, $meta: Boolean!) {
     messageAdded(sessionId: $id, after: $after) { ...rest }
   }
@@ -98,17 +101,17 @@ describe('the key of an operation', () => {
   const keyOf = (variableValues: Record<string, unknown>, viewer: Viewer = LOCAL_VIEWER) =>
     shareKeyOf({ schema, document, variableValues }, viewer);
 
-  it('does not tell apart what only chooses the events', () => {
+  it('ignores variables that only select events', () => {
     expect(keyOf({ id: 'a', meta: true })).toBe(keyOf({ id: 'b', after: 'x', meta: true }));
   });
 
-  it('tells apart documents, and variables within the answer, absent and null too', () => {
+  it('differs for other documents and other values of variables in the selection, also absent and null', () => {
     const keys = [{ meta: true }, { meta: false }, {}, { meta: null }].map(values => keyOf({ id: 'a', ...values }));
     const other = shareKeyOf({ schema, document: parse('subscription { sessionEvents { cursor } }') }, LOCAL_VIEWER);
     expect(new Set([...keys, other]).size).toBe(5);
   });
 
-  it('tells apart viewers by what they may see, not by who they are', () => {
+  it('differs for viewers with other agents or scopes, and not for other identities', () => {
     const viewer: Viewer = { ...LOCAL_VIEWER, id: 'key:1', name: 'one', agentIds: ['a', 'b'] };
     const keys = [viewer, { ...viewer, agentIds: ['a'] }, { ...viewer, agentIds: null }, { ...viewer, scopes: ['READ'] as const }];
     expect(new Set(keys.map(other => keyOf({ meta: true }, other))).size).toBe(4);
@@ -116,8 +119,8 @@ describe('the key of an operation', () => {
   });
 });
 
-describe('what sharing takes for granted of the schema', () => {
-  it('nothing within a subscription tells who the viewer is', () => {
+describe('the schema', () => {
+  it("has no type that depends on the viewer's identity below Subscription", () => {
     const reached = new Set<GraphQLNamedType>();
     const reach = (type: GraphQLNamedType) => {
       if (reached.has(type)) return;
