@@ -24,7 +24,7 @@ describe('canTransition', () => {
     ['FAILED', '.....x..'],
     ['TERMINATED', '......x.'],
     ['ENDED', '.x.....x'],
-  ] as const)('from %s', (from, row) => {
+  ] as const)('allows exactly the documented transitions from %s', (from, row) => {
     expect(STATUSES.map(to => (canTransition(from, to) ? 'x' : '.')).join('')).toBe(row);
     expect(transitionsFrom(from)).toEqual(STATUSES.filter(to => to !== from && canTransition(from, to)));
   });
