@@ -1,8 +1,13 @@
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { isErrorCode, isRetryable } from '../../src/errors.ts';
+import { SessionStatus } from '../../src/generated/prisma/enums.ts';
+import { transitionsFrom } from '../../src/modules/session/session.rules.ts';
 import { type Page, ROOT, readPages } from './markdown.ts';
+
+const MOST_LINES = 300;
 
 let pages: readonly Page[];
 beforeAll(async () => {
@@ -20,6 +25,10 @@ function targetsOf({ path, links }: Page): { readonly file: string; readonly fra
 }
 
 describe('README.md and docs/', () => {
+  it(`keep README.md within ${MOST_LINES} lines`, () => {
+    expect(pages[0]?.text.trimEnd().split('\n').length).toBeLessThanOrEqual(MOST_LINES);
+  });
+
   it('have no broken links', () => {
     const broken = pages.flatMap(page =>
       targetsOf(page).filter(({ file, fragment }) => {
@@ -35,5 +44,36 @@ describe('README.md and docs/', () => {
     const examples = (await readdir(join(ROOT, 'docs/examples'))).map(name => `docs/examples/${name}`);
     const expected = [...pages.map(({ path }) => path).filter(path => path !== 'README.md'), ...examples];
     expect(expected.filter(path => !linked.has(path))).toEqual([]);
+  });
+});
+
+/** The rows of the table that follows a heading of a page, without the two lines of its head; each row by its cells. */
+function tableAfter(path: string, heading: string): readonly (readonly string[])[] {
+  const text = pages.find(page => page.path === path)?.text ?? '';
+  const [, section = ''] = text.split(`${heading}\n`);
+  const [table = ''] = /(?:^\|.*\n)+/m.exec(section) ?? [];
+  const lines = table.trimEnd().split('\n');
+  return lines.slice(2).map(line => line.split(' | ').map(cell => cell.replace(/^\| |\s*\|$/g, '')));
+}
+
+describe('the table of status transitions in README.md', () => {
+  it('has the transitions of the server, without those to TERMINATED, which no operation of the API makes', () => {
+    const documented = tableAfter('README.md', '### Status').map(([status = '', , next = '']) => [
+      status,
+      next === '–' ? [] : next.split(', '),
+    ]);
+    const statuses = Object.values(SessionStatus);
+    const actual = statuses.map(status => [status, transitionsFrom(status).filter(next => next !== 'TERMINATED')]);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
+  });
+});
+
+describe('the table of error codes in docs/clients.md', () => {
+  it('has every code of the server, and whether it is retryable', async () => {
+    const documented = tableAfter('docs/clients.md', '## Errors').map(([code = '', , retryable]) => [code, retryable]);
+    const source = await readFile(join(ROOT, 'src/errors.ts'), 'utf8');
+    const codes = [...source.matchAll(/^ {2}([A-Z_]+): (?:true|false),/gm)].map(([, code]) => code).filter(isErrorCode);
+    expect(codes.length).toBeGreaterThan(20);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(codes.map(code => [code, isRetryable(code) ? 'yes' : 'no'])));
   });
 });
