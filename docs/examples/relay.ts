@@ -1,4 +1,4 @@
-import type { Client as LiveClient, Sink } from 'graphql-ws';
+import type { FormattedExecutionResult, Client as LiveClient, Sink } from 'graphql-ws';
 
 interface RelayOperation {
   /** The document; null if the Relay compiler wrote it to a file of trusted documents. */
@@ -19,10 +19,12 @@ export function createRelayNetwork(url: string, live: LiveClient) {
       return response.json();
     },
     /** Relay accepts any object with `subscribe` as an observable. */
-    subscribe({ text, id }: RelayOperation, variables: Record<string, unknown>) {
+    subscribe<Data, Extensions>({ text, id }: RelayOperation, variables: Record<string, unknown>) {
       const extensions = id ? { persistedQuery: { sha256Hash: id } } : undefined;
       return {
-        subscribe: (sink: Sink) => ({ unsubscribe: live.subscribe({ query: text ?? '', variables, extensions }, sink) }),
+        subscribe: (sink: Sink<FormattedExecutionResult<Data, Extensions>>) => ({
+          unsubscribe: live.subscribe({ query: text ?? '', variables, extensions }, sink),
+        }),
       };
     },
   };

@@ -1,44 +1,40 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
-/** What stands between clients and servers, as a load balancer does; the connections through it can be cut. */
+/** A TCP proxy between clients and a server, like a load balancer. A test can break the connections through it. */
 export interface CuttingProxy {
-  /** Its own address, with the path of GraphQL. */
+  /** The GraphQL endpoint at the proxy. */
   readonly url: string;
   readonly webSocketUrl: string;
-  /** Leads new connections to the server at the URL; null: they are answered with 503. */
-  leadTo(url: string | null): void;
-  /** Cuts every connection, without a word. */
+  /** Forwards new connections to the server at the URL. With null, the proxy answers them with 503. */
+  forwardTo(url: string | null): void;
+  /** Closes every connection abruptly. */
   cut(): void;
-  /** From now on nothing passes through the connections there are, though they stay open. */
+  /** Keeps the present connections open, but forwards nothing on them any more. */
   freeze(): void;
-  /** Connections taken so far. */
-  connections(): number;
   close(): Promise<void>;
 }
 
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
 
-/** Starts one on a free port of the loopback address. */
+/** Starts a proxy on a free port of the loopback address. It answers with 503 until `forwardTo` is called. */
 export async function startCuttingProxy(): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   let target: URL | null = null;
-  let taken = 0;
 
-  function hold(socket: Socket): void {
+  function track(socket: Socket): void {
     sockets.add(socket);
     socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
   }
 
   const server = createServer(client => {
-    taken += 1;
-    hold(client);
+    track(client);
     if (target === null) {
       client.once('data', () => client.end(UNAVAILABLE));
       return;
     }
     const upstream = connect(Number(target.port), target.hostname);
-    hold(upstream);
+    track(upstream);
     client.pipe(upstream).pipe(client);
     client.once('close', () => upstream.destroy());
     upstream.once('close', failed => (failed ? client.destroy() : client.end()));
@@ -56,14 +52,13 @@ export async function startCuttingProxy(): Promise<CuttingProxy> {
   return {
     url,
     webSocketUrl: url.replace('http', 'ws'),
-    leadTo(to) {
-      target = to === null ? null : new URL(to);
+    forwardTo(url) {
+      target = url === null ? null : new URL(url);
     },
     cut,
     freeze() {
       for (const socket of sockets) socket.unpipe().removeAllListeners('close').pause();
     },
-    connections: () => taken,
     async close() {
       cut();
       server.close();

@@ -7,6 +7,7 @@ import { followMessages } from '../../docs/examples/graphql-ws.ts';
 import { createLiveClient, isForbidden } from '../../docs/examples/live-client.ts';
 import { LIST_QUERY, type ListRow, type ListVariables } from '../../docs/examples/live-list.ts';
 import type { Message } from '../../docs/examples/messages.ts';
+import { createRelayNetwork } from '../../docs/examples/relay.ts';
 import * as urql from '../../docs/examples/urql.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { type CuttingProxy, startCuttingProxy } from './cutting-proxy.ts';
@@ -15,7 +16,7 @@ let app: TestApp;
 let proxy: CuttingProxy;
 beforeAll(async () => {
   [app, proxy] = await Promise.all([startTestApp(), startCuttingProxy()]);
-  proxy.leadTo(app.url);
+  proxy.forwardTo(app.url);
 });
 afterAll(() => proxy.close());
 
@@ -44,7 +45,7 @@ function headersOf(authorization: string | undefined): Record<string, string> {
   return authorization === undefined ? {} : { authorization };
 }
 
-/** What an example shows of the messages of a session. */
+/** Runs the graphql-ws example, and records the messages it shows and its failures. */
 function follow(sessionId: string, options: { pingMs?: number; authorization?: () => string } = {}) {
   const seen: { contents: readonly string[] | null; readonly failures: unknown[] } = { contents: null, failures: [] };
   const show = (messages: Message[]) => {
@@ -55,8 +56,8 @@ function follow(sessionId: string, options: { pingMs?: number; authorization?: (
   return seen;
 }
 
-describe('the client of the examples', () => {
-  it('leaves a connection on which nothing comes through any more', async () => {
+describe('createLiveClient', () => {
+  it('replaces a connection that no longer transmits anything', async () => {
     const id = await createSession('Frozen');
     const seen = follow(id, { pingMs: 300 });
     await expect.poll(() => seen.contents).toEqual([]);
@@ -66,7 +67,7 @@ describe('the client of the examples', () => {
     expect(seen.failures).toEqual([]);
   });
 
-  it.each(['urql', 'Apollo Client'])('keeps a list as the query gives it, also after a cut, with %s', async name => {
+  it.each(['urql', 'Apollo Client'])('keeps a list equal to the query, also after a lost connection, with %s', async name => {
     const variables: ListVariables = { first: 3, orderBy: [{ field: 'CREATED_AT', direction: 'DESC' }] };
     const live = createLiveClient({ url: proxy.webSocketUrl, webSocketImpl: WebSocket });
     const failures: unknown[] = [];
@@ -85,23 +86,31 @@ describe('the client of the examples', () => {
       stops.push(apollo.watchList(client, variables, fail));
     }
     const titles = () => rows().map(({ title }) => title);
-    const asked = async () => {
+    const queried = async () => {
       const answer = await app.gql<{ sessions: { nodes: ListRow[] } }>(LIST_QUERY, { ...variables });
       return answer.expectOk().sessions.nodes.map(({ title }) => title);
     };
     for (const title of ['one', 'two', 'three', 'four']) await createSession(`${title} for ${name}`);
-    await expect.poll(titles).toEqual(await asked());
+    await expect.poll(titles).toEqual(await queried());
     proxy.cut();
     const last = await createSession(`five for ${name}`);
-    await expect.poll(titles).toEqual(await asked());
+    await expect.poll(titles).toEqual(await queried());
     (await app.gql('mutation ($id: ID!) { deleteSession(input: { id: $id }) { deletedId } }', { id: last })).expectOk();
-    await expect.poll(titles).toEqual(await asked());
+    await expect.poll(titles).toEqual(await queried());
     expect(titles()[0]).toBe(`four for ${name}`);
     expect(failures).toEqual([]);
   });
 
-  // The last one: from here on everyone needs a key.
-  it('goes on with a renewed key, and gives up where none is good', async () => {
+  it('runs queries and mutations of Relay', async () => {
+    const live = createLiveClient({ url: proxy.webSocketUrl, webSocketImpl: WebSocket });
+    const { fetchQuery } = createRelayNetwork(proxy.url, live);
+    const id = await createSession('With Relay');
+    const text = 'query ($id: ID!) { session(id: $id) { title } }';
+    expect(await fetchQuery({ text, id: null }, { id })).toMatchObject({ data: { session: { title: 'With Relay' } } });
+  });
+
+  // The last test: it creates an API key, and from then on every request needs one.
+  it('continues with a renewed key, and gives up when the key is rejected', async () => {
     const CREATE_KEY = 'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret apiKey { id } } }';
     const createKey = async (scope: string, authorization?: string) => {
       const answer = await app.gql<{ createApiKey: { secret: string; apiKey: { id: string } } }>(

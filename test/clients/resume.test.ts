@@ -13,7 +13,7 @@ if (findChromium() === null)
 
 const BROWSER = 'EventSource in a browser';
 
-/** Messages a client has to show after each trouble, before the next one. */
+/** How many new messages every client must show after each failure, before the next one. */
 const PROGRESS = 3;
 
 let database: TestDatabase;
@@ -23,11 +23,11 @@ let writer: TestApp;
 let sessionId: string;
 let written = 0;
 const clients = new Map<string, StartedClient>();
-const serving = new Set<TestApp>();
+const servers = new Set<TestApp>();
 
 async function startServer(): Promise<TestApp> {
   const app = await startTestApp({ databaseUrl: database.url, env: { CORS_ORIGINS: page?.origin ?? '' } });
-  serving.add(app);
+  servers.add(app);
   return app;
 }
 
@@ -45,28 +45,28 @@ async function shownBy(name: string): Promise<Shown> {
   return client.shown();
 }
 
-/** Waits until so many more messages are written. */
-async function appended(count: number): Promise<void> {
+/** Waits until `count` more messages are written. */
+async function waitForAppends(count: number): Promise<void> {
   const goal = written + count;
   await vi.waitUntil(() => written >= goal, WAIT_OPTIONS);
 }
 
-/** Waits until every client has shown what is written by now and a little more. */
-async function progress(): Promise<void> {
+/** Waits until every client has shown all messages written so far, and `PROGRESS` more. */
+async function waitForProgress(): Promise<void> {
   const goal = written + PROGRESS;
   for (const [name, client] of clients) {
     await expect.poll(async () => Math.max(0, ...(await client.shown()).last), { message: name }).toBeGreaterThanOrEqual(goal);
   }
 }
 
-/** Lets another server take the writes; the one before has none under way any more. */
-async function writeElsewhere(): Promise<void> {
+/** Moves the writes to a new server. On return, the server before has no write in progress. */
+async function moveWrites(): Promise<void> {
   writer = await startServer();
-  await appended(2);
+  await waitForAppends(2);
 }
 
-/** Runs the trouble while messages are written all the time. */
-async function whileWriting(trouble: () => Promise<void>): Promise<void> {
+/** Runs `work` while messages are written continuously. */
+async function whileWriting(work: () => Promise<void>): Promise<void> {
   let isOver = false;
   const writing = (async () => {
     while (!isOver) {
@@ -75,7 +75,7 @@ async function whileWriting(trouble: () => Promise<void>): Promise<void> {
     }
   })();
   try {
-    await Promise.race([trouble(), writing]);
+    await Promise.race([work(), writing]);
   } finally {
     isOver = true;
     await writing;
@@ -85,7 +85,7 @@ async function whileWriting(trouble: () => Promise<void>): Promise<void> {
 beforeAll(async () => {
   [database, proxy, page] = await Promise.all([createTestDatabase(), startCuttingProxy(), openExamplePage()]);
   writer = await startServer();
-  proxy.leadTo(writer.url);
+  proxy.forwardTo(writer.url);
   const CREATE = 'mutation { createSession(input: { title: "Followed" }) { session { sessionId } } }';
   sessionId = (await writer.gql<{ createSession: { session: { sessionId: string } } }>(CREATE)).expectOk().createSession.session.sessionId;
   for (const [name, start] of Object.entries(NODE_CLIENTS)) clients.set(name, await start(proxy, sessionId));
@@ -99,30 +99,30 @@ afterAll(async () => {
   for (const client of clients.values()) await client.stop();
   await page?.close();
   await proxy.close();
-  for (const app of serving) await app.close();
+  for (const app of servers) await app.close();
   await database.close();
 });
 
-describe('the examples of clients', () => {
-  it('go on while sockets are cut, servers are replaced, and the only one is started again', async () => {
+describe('the client examples', () => {
+  it('continue while connections break, servers are replaced, and the only server restarts', async () => {
     await whileWriting(async () => {
-      await progress();
+      await waitForProgress();
       for (let cuts = 0; cuts < 2; cuts += 1) {
         proxy.cut();
-        await progress();
+        await waitForProgress();
       }
       const old = writer;
-      await writeElsewhere();
-      proxy.leadTo(writer.url);
+      await moveWrites();
+      proxy.forwardTo(writer.url);
       await old.close();
-      await progress();
+      await waitForProgress();
       const alone = writer;
-      await writeElsewhere();
-      proxy.leadTo(null);
+      await moveWrites();
+      proxy.forwardTo(null);
       await alone.close();
-      await appended(PROGRESS);
-      proxy.leadTo(writer.url);
-      await progress();
+      await waitForAppends(PROGRESS);
+      proxy.forwardTo(writer.url);
+      await waitForProgress();
     });
     for (const [name, client] of clients) {
       await expect.poll(async () => (await client.shown()).last.length, { message: name }).toBe(written);
@@ -130,7 +130,7 @@ describe('the examples of clients', () => {
   });
 
   describe.each([...Object.keys(NODE_CLIENTS), ...(findChromium() === null ? [] : [BROWSER])])('%s', name => {
-    it('has shown every message once, in order', async () => {
+    it('shows every message once, in order', async () => {
       const { last, lengths, failures } = await shownBy(name);
       const all = Array.from({ length: written }, (_, index) => index + 1);
       expect(last).toEqual(all);
@@ -139,15 +139,15 @@ describe('the examples of clients', () => {
     });
   });
 
-  it('begin anew where the log no longer reaches back', async () => {
-    proxy.leadTo(null);
+  it('open the session again when the event log no longer reaches back to their cursor', async () => {
+    proxy.forwardTo(null);
     proxy.cut();
     for (let count = 0; count < PROGRESS; count += 1) await append();
-    // What a client has missed must be in the log before it goes.
+    // The missed messages must be in the log before it is shortened. Reading events puts them there.
     const EVENTS = 'query ($id: ID!) { session(id: $id) { events(last: 1) { pageInfo { endCursor } } } }';
     (await writer.gql(EVENTS, { id: sessionId })).expectOk();
     await runSql(database.url, 'update aria_engine.event_log_state set expired_seq = last_seq');
-    proxy.leadTo(writer.url);
+    proxy.forwardTo(writer.url);
     const newest = () => Array.from({ length: Math.min(written, 50) }, (_, index) => written - Math.min(written, 50) + 1 + index);
     for (const [name, client] of clients) {
       await expect.poll(async () => (await client.shown()).last, { message: name }).toEqual(newest());

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { EventSource as NodeEventSource } from 'eventsource';
+import type { Client as LiveClient } from 'graphql-ws';
 import { transformWithOxc } from 'vite';
 import { WebSocket } from 'ws';
 import * as apollo from '../../docs/examples/apollo.ts';
@@ -9,20 +10,21 @@ import * as eventSource from '../../docs/examples/event-source.ts';
 import * as graphqlWs from '../../docs/examples/graphql-ws.ts';
 import { createLiveClient } from '../../docs/examples/live-client.ts';
 import type { Message } from '../../docs/examples/messages.ts';
+import { createRelayNetwork } from '../../docs/examples/relay.ts';
 import * as urql from '../../docs/examples/urql.ts';
 import { findChromium, launchChromium } from '../support/chromium.ts';
 import type { CuttingProxy } from './cutting-proxy.ts';
 
-/** What a client has shown so far. */
+/** Everything a client has shown so far. */
 export interface Shown {
-  /** How many messages, each time. */
+  /** The number of messages, each time it showed them. */
   readonly lengths: readonly number[];
-  /** The positions of those shown last. */
+  /** The positions of the messages that it showed last. */
   readonly last: readonly number[];
   readonly failures: readonly string[];
 }
 
-/** An example at work. */
+/** A running example. */
 export interface StartedClient {
   shown(): Promise<Shown>;
   stop(): Promise<void>;
@@ -44,7 +46,7 @@ function start(follow: Follow, sessionId: string): Promise<StartedClient> {
 
 const EXAMPLES = new URL('../../docs/examples/', import.meta.url);
 
-/** The files of the examples as a bundler gives them to a browser: without their types. */
+/** Serves the example files to a browser as JavaScript, as a bundler does. */
 async function serveExamples(): Promise<Server> {
   const server = createServer(async ({ url = '/' }, response) => {
     const name = /^\/([\w-]+\.ts)$/.exec(url)?.[1];
@@ -57,14 +59,14 @@ async function serveExamples(): Promise<Server> {
   return server;
 }
 
-/** The page that runs the example for browsers, which is another site than the server. */
+/** A page in a browser that runs the example for browsers. Its origin is not that of the server. */
 export interface ExamplePage {
   readonly origin: string;
   start(url: string, sessionId: string): Promise<StartedClient>;
   close(): Promise<void>;
 }
 
-/** Opens it; null where no Chromium is installed. */
+/** Opens the page. Returns null if no Chromium is installed. */
 export async function openExamplePage(): Promise<ExamplePage | null> {
   const chromium = findChromium();
   if (chromium === null) return null;
@@ -94,16 +96,25 @@ export async function openExamplePage(): Promise<ExamplePage | null> {
   };
 }
 
-/** The examples that run in Node, each with a connection of its own to what the proxy leads to. */
+/** Starts each example that runs in Node, with its own connection through the proxy. */
 export const NODE_CLIENTS: Readonly<Record<string, (proxy: CuttingProxy, sessionId: string) => Promise<StartedClient>>> = {
   'graphql-ws': ({ webSocketUrl }, id) => start((...rest) => graphqlWs.followMessages(live(webSocketUrl), ...rest), id),
   urql: ({ url, webSocketUrl }, id) => start((...rest) => urql.followMessages(urql.createUrqlClient(url, live(webSocketUrl)), ...rest), id),
   'Apollo Client': ({ url, webSocketUrl }, id) =>
     start((...rest) => apollo.followMessages(apollo.createApolloClient(url, live(webSocketUrl)), ...rest), id),
+  Relay: ({ url, webSocketUrl }, id) => start((...rest) => graphqlWs.followMessages(throughRelay(url, live(webSocketUrl)), ...rest), id),
   'EventSource in Node': ({ url }, id) =>
     start((sessionId, show, fail) => eventSource.followMessages(url, sessionId, show, fail, address => new NodeEventSource(address)), id),
 };
 
 function live(url: string) {
   return createLiveClient({ url, webSocketImpl: WebSocket });
+}
+
+/** Subscribes through the network functions of the example for Relay, as Relay calls them. */
+function throughRelay(url: string, client: LiveClient): LiveClient {
+  const network = createRelayNetwork(url, client);
+  const subscribe: LiveClient['subscribe'] = ({ query, variables }, sink) =>
+    network.subscribe({ text: query }, variables ?? {}).subscribe(sink).unsubscribe;
+  return { ...client, subscribe };
 }
