@@ -4,14 +4,14 @@ import { migrate } from '../src/postgres/migrations.ts';
 import { openTestServer } from './support/test-server.ts';
 
 /**
- * Once before the database tests: takes the Postgres at TEST_DATABASE_URL, else starts an embedded one, and makes there the
- * template that every test file clones.
+ * Runs once before the database tests. It uses the Postgres at TEST_DATABASE_URL, or starts an embedded one, and creates the template
+ * database that every test file clones.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const outside = process.env.TEST_DATABASE_URL;
-  const postgres = outside === undefined || outside === '' ? await startScratchPostgres() : null;
+  const externalUrl = process.env.TEST_DATABASE_URL;
+  const postgres = externalUrl === undefined || externalUrl === '' ? await startScratchPostgres() : null;
   try {
-    const { server, close } = await openTestServer(postgres?.url ?? String(outside), migrate);
+    const { server, close } = await openTestServer(postgres?.url ?? String(externalUrl), migrate);
     project.provide('testServer', server);
     return async () => {
       await close();

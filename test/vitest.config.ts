@@ -5,13 +5,20 @@ import { TEST_WAIT_MS } from './support/wait-time.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Vite would give our files the ES modules of graphql, while Node gives the CommonJS ones to its dependents: two copies that refuse each other. */
+/**
+ * Resolves graphql to its CommonJS build. By default Vite would load the ES modules for our files, but Node loads the CommonJS build for
+ * dependencies, and graphql refuses to work with two copies of itself.
+ */
 const resolve = { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve('graphql') }] };
 
-/** A test waits several times, a hook at most a few; the longest of all takes a tenth of this. */
-const time = { testTimeout: 3 * TEST_WAIT_MS, hookTimeout: 3 * TEST_WAIT_MS, expect: { poll: { timeout: TEST_WAIT_MS, interval: 10 } } };
+/** A test or hook may contain several waits of up to TEST_WAIT_MS. The slowest test takes a tenth of its timeout. */
+const timeouts = {
+  testTimeout: 3 * TEST_WAIT_MS,
+  hookTimeout: 3 * TEST_WAIT_MS,
+  expect: { poll: { timeout: TEST_WAIT_MS, interval: 10 } },
+};
 
-/** Two projects: `unit` needs nothing; `database` (all the rest) gets a real Postgres from global-setup.ts. */
+/** Two projects: `unit` needs no database; `database`, which is all other tests, gets a real Postgres from global-setup.ts. */
 export default defineConfig({
   root,
   test: {
@@ -20,7 +27,7 @@ export default defineConfig({
       {
         root,
         resolve,
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], ...time },
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], ...timeouts },
       },
       {
         root,
@@ -30,7 +37,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/unit/**', 'test/soak/**'],
           globalSetup: ['test/global-setup.ts'],
-          ...time,
+          ...timeouts,
         },
       },
     ],

@@ -3,10 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { TEST_WAIT_MS } from './support/wait-time.ts';
 
-/** The minutes-long runs, one file after the other so that their figures mean something. */
+/** Tests that run for minutes. Files run one after the other, because parallel files would distort the measurements. */
 export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
-  // As in vitest.config.ts: one copy of graphql.
+  // One copy of graphql, as in vitest.config.ts.
   resolve: { alias: [{ find: /^graphql$/, replacement: createRequire(import.meta.url).resolve('graphql') }] },
   test: {
     include: ['test/soak/**/*.test.ts'],

@@ -41,8 +41,8 @@ async function sendRandomMutations(app: TestApp, random: RandomSource, sessions:
               ? 'restoreSession(input: { id: $id })'
               : 'deleteSession(input: { id: $id, permanent: true })';
     const variables = mutation.includes('$parentId') ? '($id: ID!, $parentId: ID!)' : '($id: ID!)';
-    const answer = await app.gql(`mutation${variables} { ${mutation} { __typename } }`, { id, parentId });
-    if (answer.errors !== undefined) expect(EXPECTED_ERRORS).toContain(answer.errors[0]?.extensions.code);
+    const response = await app.gql(`mutation${variables} { ${mutation} { __typename } }`, { id, parentId });
+    if (response.errors !== undefined) expect(EXPECTED_ERRORS).toContain(response.errors[0]?.extensions.code);
   }
 }
 

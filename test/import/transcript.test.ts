@@ -75,12 +75,12 @@ describe('a transcript', () => {
       },
     );
     expect(report.written).toEqual({ sessionsCreated: 1, sessionsUpdated: 0, messages: 3, lines: 5 });
-    const [, answer, result] = await fixture.rows<Record<string, unknown>>(
+    const [, assistantMessage, toolResult] = await fixture.rows<Record<string, unknown>>(
       `select parts, content, model, provider, total_tokens::int, cost_nano_usd::int, stop_reason, metadata, parent_position::int, created_at
        from aria_engine.chat_messages where session_id = $1 order by position`,
       [id],
     );
-    expect(answer).toEqual({
+    expect(assistantMessage).toEqual({
       parts: [
         { type: 'thinking', text: 'hm', redacted: false },
         { type: 'text', text: 'Looking' },
@@ -96,7 +96,7 @@ describe('a transcript', () => {
       parent_position: 1,
       created_at: new Date(at(3)),
     });
-    expect(result).toMatchObject({
+    expect(toolResult).toMatchObject({
       content: 'a.txt',
       parts: [
         { type: 'toolResult', callId: 'call_1', name: 'exec', content: 'a.txt', isError: false, details: { exitCode: 0 } },

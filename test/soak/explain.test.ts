@@ -64,10 +64,10 @@ interface Explained {
 
 /** Runs an operation and returns the plans of its statements. A named prepared statement has its generic plan too. */
 async function plansOf(query: string, variables?: Record<string, unknown>): Promise<Explained[]> {
-  const answer = await app.gql(query, variables);
-  answer.expectOk();
+  const response = await app.gql(query, variables);
+  response.expectOk();
   const plans: Explained[] = [];
-  for (const statement of answer.sql) {
+  for (const statement of response.sql) {
     plans.push({ statement, plan: await explain(client, statement) });
     if (statement.sql.startsWith(PREPARED)) plans.push({ statement, plan: await explainGeneric(client, statement) });
   }

@@ -1,4 +1,4 @@
-/** One server-sent event with its fields as they received. */
+/** One server-sent event with its fields as the server sent them. */
 export interface RawEvent {
   readonly id?: string;
   readonly event: string;

@@ -60,7 +60,7 @@ export interface StubServer {
   releaseMutation(): void;
   /** Makes `createContext` throw this error; null makes it succeed again. */
   failContext(error: Error | null): void;
-  /** The answer of the readiness check; true at first. */
+  /** The result of the readiness check; true at first. */
   ready: boolean;
   close(): Promise<void>;
 }

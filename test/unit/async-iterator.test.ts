@@ -56,7 +56,7 @@ it.each(['return', 'end'] as const)('%s ends a pending call of next', async meth
 });
 
 it('throw rejects with the error, reports it and ends the stream', async () => {
-  const error = new Error('given up');
+  const error = new Error('cancelled');
   const { stream, onEnd } = wrapped();
   await expect(stream.throw(error)).rejects.toBe(error);
   expect(await stream.next()).toEqual(DONE);

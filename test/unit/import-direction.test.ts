@@ -22,12 +22,12 @@ const ORDER = [
 /** Packages of GraphQL. */
 const GRAPHQL_PACKAGE = /^(graphql(-\w+)*|@pothos\/.*|@graphql-.*)$/;
 
-/** Where they may be imported. Services, rules, inputs, loaders, SQL and all folders below the modules do without GraphQL. */
+/** The files that may import GraphQL packages. Services, rules, inputs, loaders, SQL and all folders below the modules may not. */
 const MAY_IMPORT_GRAPHQL = [/^graphql\//, /\.schema\.ts$/, /^schema\.ts$/, /^server\//];
 
 const folderOf = (path: string) => path.split('/')[0] ?? path;
 const lineOf = (path: string) => ORDER.findIndex(line => line.some(name => name === folderOf(path)));
-const shown = ({ from, to }: Import) => `${from} imports ${to}`;
+const toText = ({ from, to }: Import) => `${from} imports ${to}`;
 
 function isAllowed({ from, to, isTypeOnly }: Import): boolean {
   if (to === 'context.ts' && isTypeOnly) return true;
@@ -43,36 +43,36 @@ let external: readonly Import[];
 beforeAll(async () => {
   files = await sourceFiles();
   imports = (await Promise.all(files.map(readImports))).flat();
-  local = imports.filter(each => each.isLocal);
-  external = imports.filter(each => !each.isLocal);
+  local = imports.filter(({ isLocal }) => isLocal);
+  external = imports.filter(({ isLocal }) => !isLocal);
 });
 
 describe('imports in src', () => {
-  it('come from files and folders that have their line in the order', () => {
+  it('are made by files and folders that ORDER contains', () => {
     expect(files.length).toBeGreaterThan(20);
     expect(files.filter(path => lineOf(path) === -1)).toEqual([]);
   });
 
   it('lead from later lines of the order to earlier ones', () => {
-    expect(local.filter(each => !isAllowed(each)).map(shown)).toEqual([]);
+    expect(local.filter(edge => !isAllowed(edge)).map(toText)).toEqual([]);
   });
 
   it('lead to schema files only from schema files and schema.ts', () => {
-    const faults = local.filter(({ from, to }) => to.endsWith('.schema.ts') && !from.endsWith('schema.ts'));
-    expect(faults.map(shown)).toEqual([]);
+    const violations = local.filter(({ from, to }) => to.endsWith('.schema.ts') && !from.endsWith('schema.ts'));
+    expect(violations.map(toText)).toEqual([]);
   });
 
   it('lead to GraphQL packages and src/graphql only from schema files, the kit and the server', () => {
-    const faults = imports.filter(
+    const violations = imports.filter(
       ({ from, to, isLocal }) =>
         (isLocal ? to.startsWith('graphql/') : GRAPHQL_PACKAGE.test(to)) && !MAY_IMPORT_GRAPHQL.some(place => place.test(from)),
     );
-    expect(faults.map(shown)).toEqual([]);
+    expect(violations.map(toText)).toEqual([]);
   });
 
   it('lead to the generated client only from files that use the database or Pothos', () => {
-    const faults = local.filter(({ from, to }) => to.startsWith('generated/') && /^(server|app|main|errors|config)/.test(from));
-    expect(faults.map(shown)).toEqual([]);
+    const violations = local.filter(({ from, to }) => to.startsWith('generated/') && /^(server|app|main|errors|config)/.test(from));
+    expect(violations.map(toText)).toEqual([]);
   });
 
   it('bring no database driver and no SQL into rules', () => {
@@ -81,7 +81,7 @@ describe('imports in src', () => {
     const client = local.filter(
       ({ from, to }) => from.endsWith('.rules.ts') && to.startsWith('generated/') && to !== 'generated/prisma/enums.ts',
     );
-    expect([...driver, ...client].map(shown)).toEqual([]);
+    expect([...driver, ...client].map(toText)).toEqual([]);
   });
 
   it('load OpenTelemetry only if tracing is configured', async () => {

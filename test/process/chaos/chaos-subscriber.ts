@@ -6,7 +6,7 @@ import { type ComparableEvent, toComparableEvent } from './comparable-event.ts';
 import { openSocketStream, type StreamResult, type StreamTransport } from './socket-stream.ts';
 import type { SubscriberKind } from './subscriber-kind.ts';
 
-/** How a connection breaks: closed without a close frame, reset, or left open by a client that neither reads nor answers any more. */
+/** How a connection breaks: closed without a close frame, reset, or left open by a client that no longer reads or responds. */
 export const DISCONNECT_KINDS = ['destroy', 'reset', 'abandon'] as const;
 export type DisconnectKind = (typeof DISCONNECT_KINDS)[number];
 

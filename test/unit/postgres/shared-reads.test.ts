@@ -11,18 +11,18 @@ function operationWith(budget: MemoryBudget): OperationReads {
   return { budget, limited: read => read(), rows: () => Promise.resolve([]) };
 }
 
-/** Shared reads whose statements are recorded and complete when the test calls `answer`. */
+/** Shared reads whose statements are recorded and end when the test calls `complete`. */
 function setUp({ maxKeys = 32 } = {}) {
   const memory = createResponseMemory(MAX_BYTES);
   const database = { forOperation: operationWith, trace: <Result>(work: () => Promise<Result>) => work() };
   const reads = new SharedReads<string, string>({ database, memory, maxKeys });
-  const sent: { variant: string; keys: readonly string[]; answer: (failure?: Error) => void }[] = [];
+  const sent: { variant: string; keys: readonly string[]; complete: (failure?: Error) => void }[] = [];
   const readOf =
     (variant: string): ReadByKeys<string, string> =>
     (_executor, keys) =>
       new Promise((resolve, reject) => {
-        const answer = (failure?: Error) => (failure === undefined ? resolve(keys.map(key => `${variant} of ${key}`)) : reject(failure));
-        sent.push({ variant, keys, answer });
+        const complete = (failure?: Error) => (failure === undefined ? resolve(keys.map(key => `${variant} of ${key}`)) : reject(failure));
+        sent.push({ variant, keys, complete });
       });
   const openOperation = () => operationWith(memory.openBudget());
   const read = (keys: readonly string[], variant = 'titles', operation = openOperation()) =>
@@ -41,7 +41,7 @@ describe('concurrent reads', () => {
     const reading = ['a', 'b', 'a'].map(key => read([key]));
     await waitForSends();
     expect(sent.map(({ keys }) => keys)).toEqual([['a', 'b']]);
-    sent[0]?.answer();
+    sent[0]?.complete();
     expect(await Promise.all(reading)).toEqual([['titles of a'], ['titles of b'], ['titles of a']]);
   });
 
@@ -53,10 +53,10 @@ describe('concurrent reads', () => {
       await waitForSends();
     }
     expect(sent.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
-    sent[1]?.answer();
+    sent[1]?.complete();
     await waitForSends();
     expect(sent.map(({ keys }) => keys)).toEqual([['a'], ['b'], ['c', 'd', 'e']]);
-    for (const { answer } of sent) answer();
+    for (const { complete } of sent) complete();
     expect((await Promise.all(reading)).flat()).toEqual(['a', 'b', 'c', 'd', 'e'].map(key => `titles of ${key}`));
   });
 
@@ -68,9 +68,9 @@ describe('concurrent reads', () => {
       await waitForSends();
     }
     await expect.poll(() => sent.map(({ keys }) => keys)).toEqual([['a'], ['b'], ['c', 'd']]);
-    sent[2]?.answer();
+    sent[2]?.complete();
     expect(await Promise.all(reading.slice(2))).toEqual([['titles of c'], ['titles of d']]);
-    for (const { answer } of sent) answer();
+    for (const { complete } of sent) complete();
     expect(await Promise.all(reading)).toHaveLength(4);
     expect(sent).toHaveLength(3);
   });
@@ -83,7 +83,7 @@ describe('concurrent reads', () => {
       ['a', 'b', 'c'],
       ['d', 'e'],
     ]);
-    for (const { answer } of sent) answer();
+    for (const { complete } of sent) complete();
     expect((await Promise.all(reading)).flat()).toHaveLength(5);
   });
 
@@ -95,7 +95,7 @@ describe('concurrent reads', () => {
       ['titles for agent x', 'a'],
       ['titles for agent y', 'a'],
     ]);
-    for (const { answer } of sent) answer();
+    for (const { complete } of sent) complete();
     expect(await Promise.all(reading)).toEqual([['titles for agent x of a'], ['titles for agent y of a']]);
   });
 
@@ -106,12 +106,12 @@ describe('concurrent reads', () => {
     const second = read(['a']);
     await waitForSends();
     expect(sent).toHaveLength(2);
-    for (const { answer } of sent) answer();
+    for (const { complete } of sent) complete();
     await Promise.all([first, second]);
     const third = read(['a']);
     await waitForSends();
     expect(sent).toHaveLength(3);
-    sent[2]?.answer();
+    sent[2]?.complete();
     expect(await third).toEqual(['titles of a']);
   });
 });
@@ -123,7 +123,7 @@ describe('a read with more keys than can be shared', () => {
     const reading = [read(many), read(['g'])];
     await waitForSends();
     expect(sent.map(({ keys }) => keys.join('')).toSorted()).toEqual(['abcdef', 'g']);
-    for (const { answer } of sent) answer();
+    for (const { complete } of sent) complete();
     expect((await Promise.all(reading))[0]).toEqual(many.map(key => `titles of ${key}`));
   });
 });
@@ -133,11 +133,11 @@ describe('a read that fails', () => {
     const { sent, read } = setUp();
     const reading = [read(['a']), read(['b'])];
     await waitForSends();
-    sent[0]?.answer(new Error('failed'));
+    sent[0]?.complete(new Error('failed'));
     expect((await Promise.allSettled(reading)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     const next = read(['a']);
     await waitForSends();
-    sent[1]?.answer();
+    sent[1]?.complete();
     expect(await next).toEqual(['titles of a']);
   });
 
@@ -145,7 +145,7 @@ describe('a read that fails', () => {
     const { sent, read } = setUp();
     const reading = [read(['a']), read(['a'])];
     await waitForSends();
-    sent[0]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
+    sent[0]?.complete(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
     const outcomes = await Promise.allSettled(reading);
     for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: { code: 'QUERY_TOO_COMPLEX' } });
     expect(sent).toHaveLength(1);
@@ -155,11 +155,11 @@ describe('a read that fails', () => {
     const { sent, read } = setUp();
     const reading = [read(['a']), read(['b'])];
     await waitForSends();
-    sent[0]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
+    sent[0]?.complete(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
     await waitForSends();
     expect(sent.slice(1).map(({ keys }) => keys)).toEqual([['a'], ['b']]);
-    sent[1]?.answer();
-    sent[2]?.answer(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
+    sent[1]?.complete();
+    sent[2]?.complete(new DomainError('QUERY_TOO_COMPLEX', 'too large'));
     const [first, second] = await Promise.allSettled(reading);
     expect(first).toMatchObject({ value: ['titles of a'] });
     expect(second).toMatchObject({ reason: { code: 'QUERY_TOO_COMPLEX' } });

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { servePage } from '../../../src/server/http/pages/page.ts';
-import { encodeAsset, readBuiltAsset, writeBuiltAsset } from '../../../src/server/http/pages/page-asset.ts';
-import { findRoute } from '../../../src/server/http/routes.ts';
+import { servePage } from '../../../../src/server/http/pages/page.ts';
+import { encodeAsset, readBuiltAsset, writeBuiltAsset } from '../../../../src/server/http/pages/page-asset.ts';
+import { findRoute } from '../../../../src/server/http/routes.ts';
 
 const HTML = `<p>${'a page '.repeat(1_000)}</p>`;
 const SCRIPT = 'export const answer = 42;\n';
