@@ -21,7 +21,7 @@ const NODE = 'query ($id: ID!) { node(id: $id) { __typename ... on ApiKey { name
 interface Created {
   createApiKey: { secret: string; apiKey: Record<string, unknown> & { id: string; prefix: string } };
 }
-interface Listed {
+interface ApiKeysResponse {
   apiKeys: {
     totalCount: number;
     nodes: { id: string; name: string; agentIds: string[] | null }[];
@@ -43,7 +43,7 @@ beforeAll(async () => {
 
 const create = (input: Record<string, unknown>, { headers } = admin) =>
   app.gql<Created>(CREATE, { input: { name: 'ci', scopes: ['READ'], ...input } }, { headers });
-const list = (variables: Record<string, unknown> = {}, { headers } = admin) => app.gql<Listed>(LIST, variables, { headers });
+const list = (variables: Record<string, unknown> = {}, { headers } = admin) => app.gql<ApiKeysResponse>(LIST, variables, { headers });
 const revoke = (id: string, { headers } = admin) =>
   app.gql<{ revokeApiKey: { apiKey: { revokedAt: string } } }>(REVOKE, { id }, { headers });
 
@@ -98,7 +98,7 @@ describe('apiKeys', () => {
     expect(all.totalCount).toBe(all.nodes.length);
     const walked: string[] = [];
     for (let after: string | null = null; ; ) {
-      const { nodes, pageInfo }: Listed['apiKeys'] = (await list({ first: 2, after })).expectOk().apiKeys;
+      const { nodes, pageInfo }: ApiKeysResponse['apiKeys'] = (await list({ first: 2, after })).expectOk().apiKeys;
       walked.push(...nodes.map(node => node.id));
       if (!pageInfo.hasNextPage) break;
       after = pageInfo.endCursor;

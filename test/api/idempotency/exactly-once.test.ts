@@ -130,8 +130,8 @@ describe.each(MUTATIONS)('%s with an idempotencyKey', name => {
     await expectError(name, second, 'IDEMPOTENCY_CONFLICT');
     await age(idempotencyKey, '1 minute');
     const answers = await Promise.all(sendAll(name, Array(10).fill(second), PAYLOAD[name]));
-    const [made] = answers.map(answer => answer.expectOk());
-    expect(typesOf(await api.events(made?.[name]?.session.sessionId ?? ''))).toEqual(EVENTS[name]);
+    const [firstResponse] = answers.map(answer => answer.expectOk());
+    expect(typesOf(await api.events(firstResponse?.[name]?.session.sessionId ?? ''))).toEqual(EVENTS[name]);
     await expectError(name, { ...first, idempotencyKey }, 'IDEMPOTENCY_CONFLICT');
   });
 

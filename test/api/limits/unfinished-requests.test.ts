@@ -47,7 +47,8 @@ describe('a request whose body is incomplete', () => {
     const REVOKE = 'mutation ($id: ID!) { revokeApiKey(input: { id: $id }) { apiKey { id } } }';
     (await app.gql(REVOKE, { id: key.id }, admin)).expectOk();
     await expect.poll(async () => (await app.gql('{ viewer { name } }', {}, key)).errors?.[0]?.extensions.code).toBe('UNAUTHORIZED');
-    // The server authenticates again only if the body took more than 500 ms to arrive. That depends on the clock alone, so no event can be awaited.
+    // The server authenticates again only if the body took more than REAUTHENTICATE_AFTER_MS (500 ms) to arrive. Only the clock decides that, so
+    // there is no event to wait for.
     await new Promise(resolve => setTimeout(resolve, 600));
     socket.write(BODY.slice(5));
     expect(await firstChunkOf(socket)).toContain('"code":"UNAUTHORIZED"');

@@ -15,7 +15,7 @@ beforeAll(async () => {
   app = await startTestApp();
   other = await app.startSecondServer();
   admin = await makeKey(app, { scope: 'ADMIN' });
-  // The other server polls for the first key.
+  // The other server learns of the first key a moment later.
   await vi.waitUntil(() => ![app, other].some(server => server.app.isOpen()), WAIT_OPTIONS);
 });
 

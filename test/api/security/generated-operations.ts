@@ -45,14 +45,14 @@ function literal(name: string, type: GraphQLInputType, samples: Samples): string
   if (isEnumType(type)) return type.getValues()[0]?.name ?? '';
   if (isInputObjectType(type)) {
     const fields = Object.values(type.getFields());
-    const given = type.isOneOf ? fields.slice(0, 1) : fields.filter(field => isGiven(field, samples));
-    return `{ ${given.map(field => `${field.name}: ${literal(field.name, field.type, samples)}`).join(', ')} }`;
+    const fieldsWithValue = type.isOneOf ? fields.slice(0, 1) : fields.filter(field => hasValue(field, samples));
+    return `{ ${fieldsWithValue.map(field => `${field.name}: ${literal(field.name, field.type, samples)}`).join(', ')} }`;
   }
   if (type.name === 'DateTime') return FUTURE;
   return SCALARS[type.name] ?? JSON.stringify(samples.text);
 }
 
-function isGiven({ name, type }: GraphQLArgument | GraphQLInputField, samples: Samples): boolean {
+function hasValue({ name, type }: GraphQLArgument | GraphQLInputField, samples: Samples): boolean {
   return isNonNullType(type) || samples.byName[name] !== undefined;
 }
 
@@ -84,8 +84,8 @@ function selection(schema: GraphQLSchema, output: GraphQLOutputType, depth: numb
 export function rootOperations(schema: GraphQLSchema, samples: Samples): readonly RootOperation[] {
   return Object.values(OperationTypeNode).flatMap(type =>
     Object.values(schema.getRootType(type)?.getFields() ?? {}).map(field => {
-      const given = field.args.filter(argument => isGiven(argument, samples));
-      const args = given.map(argument => `${argument.name}: ${literal(argument.name, argument.type, samples)}`).join(', ');
+      const argumentsWithValue = field.args.filter(argument => hasValue(argument, samples));
+      const args = argumentsWithValue.map(argument => `${argument.name}: ${literal(argument.name, argument.type, samples)}`).join(', ');
       const call = args === '' ? field.name : `${field.name}(${args})`;
       return { type, field: field.name, document: `${type} { ${call} ${selection(schema, field.type, DEPTH)} }` };
     }),
@@ -98,13 +98,13 @@ function callsOf(field: GraphQLField<unknown, unknown>, samples: Samples): reado
     const args = [...values].map(([name, value]) => `${name}: ${value}`).join(', ');
     return args === '' ? field.name : `${field.name}(${args})`;
   };
-  const needed = field.args.filter(argument => isGiven(argument, samples));
-  const given = new Map(needed.map(argument => [argument.name, literal(argument.name, argument.type, samples)]));
+  const needed = field.args.filter(argument => hasValue(argument, samples));
+  const literals = new Map(needed.map(argument => [argument.name, literal(argument.name, argument.type, samples)]));
   const variants = field.args.flatMap(({ name, type }) => {
     const values = isEnumType(type) ? type.getValues().map(value => value.name) : [];
-    return values.map(value => write(new Map([...given, [name, value]])));
+    return values.map(value => write(new Map([...literals, [name, value]])));
   });
-  return [write(given), ...variants];
+  return [write(literals), ...variants];
 }
 
 /** Returns, for every field of every type with an id in `ids`, queries that select the field of `node(id)`. */

@@ -100,8 +100,8 @@ describe('a token of the identity provider', () => {
   it('that expires ends its open subscriptions', async () => {
     // If the token expires before the subscription starts, the next one lives twice as long. The server allows a clock difference of five seconds.
     let ended: Record<string, unknown> | undefined;
-    for (let left = 4; ended === undefined; left *= 2) {
-      const authorization = await token({ expires: Math.floor(Date.now() / 1_000) + left - 5 });
+    for (let secondsLeft = 4; ended === undefined; secondsLeft *= 2) {
+      const authorization = await token({ expires: Math.floor(Date.now() / 1_000) + secondsLeft - 5 });
       const stream = await app.subscribe('subscription { sessionEvents { sessionId } }', undefined, { over: 'sse', authorization });
       const [error] = (await stream.nextResult())?.errors ?? [];
       if (error?.extensions?.code === 'UNAUTHORIZED') continue;

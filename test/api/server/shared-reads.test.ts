@@ -118,7 +118,7 @@ describe('concurrent random queries', () => {
     }));
     const send = ({ query, headers }: (typeof requests)[number]) => app.gql(query, {}, { headers });
     const separate: unknown[] = [];
-    for (const each of requests) separate.push((await send(each)).expectOk());
+    for (const request of requests) separate.push((await send(request)).expectOk());
     for (let round = 0; round < 5; round += 1) {
       const answers = await Promise.all(requests.map(send));
       for (const [index, answer] of answers.entries()) expect(answer.expectOk(), requests[index]?.query).toEqual(separate[index]);

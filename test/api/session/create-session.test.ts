@@ -233,7 +233,7 @@ describe('createSession with a key', () => {
     expect((await create({ key: 'spelled', agentId: 'work' })).key).toBe('agent:work:spelled');
   });
 
-  it('and ifExists: RETURN returns the unchanged session that has the key', async () => {
+  it('with ifExists: RETURN, returns the unchanged session that has the key', async () => {
     const first = await create({ key: 'kept', title: 'first', label: 'kept' });
     const again = await api.mutate<{ created: boolean; session: SessionView }>(
       'createSession',
@@ -244,13 +244,13 @@ describe('createSession with a key', () => {
     expect(typesOf(await api.events(first.sessionId))).toEqual(['CREATED']);
   });
 
-  it('and ifExists: RETURN creates a session if none has the key, or if no key is given', async () => {
+  it('with ifExists: RETURN, creates a session if none has the key, or if no key is given', async () => {
     const input = { key: 'fresh', ifExists: 'RETURN' };
     expect(await api.mutate('createSession', input, 'created')).toEqual({ created: true });
     expect(await api.mutate('createSession', { ifExists: 'RETURN' }, 'created')).toEqual({ created: true });
   });
 
-  it('and ifExists: RETURN returns LABEL_TAKEN if only the label is taken', async () => {
+  it('with ifExists: RETURN, returns LABEL_TAKEN if only the label is taken', async () => {
     await create({ label: 'of another' });
     await expectError('createSession', { key: 'new one', label: 'of another', ifExists: 'RETURN' }, 'LABEL_TAKEN');
   });
@@ -269,7 +269,7 @@ describe('createSession with a key', () => {
     expect(outcomes.sort()).toEqual([...Array(19).fill('KEY_TAKEN'), 'OK']);
   });
 
-  it('and ifExists: RETURN returns the same session to twenty concurrent calls', async () => {
+  it('with ifExists: RETURN, returns the same session to twenty concurrent calls', async () => {
     // Calls that both find the key free then compete for the label. That does not happen in every round.
     for (let round = 0; round < 20; round += 1) {
       const input = { key: `shared ${round}`, label: `shared ${round}`, ifExists: 'RETURN' };

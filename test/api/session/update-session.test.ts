@@ -476,14 +476,14 @@ describe('updateSession with a parentId', () => {
   });
 
   it('does not wait for a locked sibling', async () => {
-    const [held, free, parent] = await Promise.all([create(), create(), create()]);
+    const [lockedSession, sibling, parent] = await Promise.all([create(), create(), create()]);
     const locker = await api.connect();
     await locker.query('begin');
-    await locker.query('select from aria_engine.chat_sessions where id = $1 for no key update', [held.sessionId]);
-    const waiting = api.send('updateSession', { id: held.id, parentId: parent.id });
+    await locker.query('select from aria_engine.chat_sessions where id = $1 for no key update', [lockedSession.sessionId]);
+    const waiting = api.send('updateSession', { id: lockedSession.id, parentId: parent.id });
     const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
     await expect.poll(async () => (await api.rows(blocked)).length).toBeGreaterThan(0);
-    expect((await update({ id: free.id, parentId: parent.id })).parent).toEqual({ sessionId: parent.sessionId });
+    expect((await update({ id: sibling.id, parentId: parent.id })).parent).toEqual({ sessionId: parent.sessionId });
     await locker.query('commit');
     await locker.end();
     (await waiting).expectOk();

@@ -11,7 +11,7 @@ import { migrate } from '../../../src/postgres/migrations.ts';
 export interface RestartablePostgres {
   /** The URL of the migrated database through the proxy. It does not change when Postgres restarts. */
   readonly url: string;
-  /** Stops Postgres regularly. */
+  /** Shuts Postgres down cleanly. */
   stop(): Promise<void>;
   /** Stops all processes of Postgres immediately, without a checkpoint. */
   crash(): Promise<void>;
