@@ -1,64 +1,63 @@
-/** What one batch of a sweep through a table is to be. */
+/** Which rows a task may sweep next. */
 export interface RowBatch {
-  /** Most rows. */
+  /** The most rows. */
   readonly size: number;
-  /** UUIDs of rows that have failed of late, and are left for later. */
+  /** UUIDs of rows that failed a short time ago and must be left out. */
   readonly skip: readonly string[];
-  /** Aborted where the database is gone. */
+  /** Aborts when the connection to the database is lost. */
   readonly lost: AbortSignal;
 }
 
-/** One row that could not be taken, and why. */
+/** A row that could not be swept. */
 export interface FailedRow {
   readonly id: string;
   readonly error: unknown;
 }
 
-/** What became of one batch of rows. */
+/** The result of one batch. */
 export interface BatchOutcome {
-  /** How many rows were taken; some may have been none of ours any more. */
+  /** How many rows were swept. */
   readonly taken: number;
   readonly failed: readonly FailedRow[];
-  /** Whether it is worth looking for another batch at once. */
+  /** Whether there may be more rows to sweep now. */
   readonly more: boolean;
 }
 
 /**
- * Takes rows together, in a statement or transaction they share; where that fails, one by one, so that one bad row does not cost its
- * neighbours.
- * @param take does it for these rows, all or none, and tells how many it took
- * @param lost aborted where the database is gone: that is no row's fault
- * @throws the error of `take` once `lost` is aborted, or where no row could be taken although there are several
+ * Sweeps rows in one statement or transaction. If that fails, sweeps them one by one, so that one bad row does not block the others.
+ * @param sweep sweeps all these rows or none, and resolves with their number
+ * @param lost aborts when the connection is lost: the failure is then not the rows' fault
+ * @throws the error of `sweep` if `lost` is aborted, or if every one of several rows fails
  */
-export async function takeTogether(
+export async function sweepTogether(
   ids: readonly string[],
-  take: (ids: readonly string[]) => Promise<number>,
+  sweep: (ids: readonly string[]) => Promise<number>,
   lost: AbortSignal,
 ): Promise<Omit<BatchOutcome, 'more'>> {
   if (ids.length === 0) return { taken: 0, failed: [] };
   try {
-    return { taken: await take(ids), failed: [] };
+    return { taken: await sweep(ids), failed: [] };
   } catch (error) {
     if (lost.aborted) throw error;
     if (ids.length === 1) return { taken: 0, failed: ids.map(id => ({ id, error })) };
-    return takeOneByOne(ids, take, lost);
+    return sweepOneByOne(ids, sweep, lost);
   }
 }
 
 /**
- * Takes rows each on its own.
- * @throws as `takeTogether`
+ * Sweeps each row on its own.
+ * @throws as `sweepTogether`
  */
-export async function takeOneByOne(
+export async function sweepOneByOne(
   ids: readonly string[],
-  take: (ids: readonly string[]) => Promise<number>,
+  sweep: (ids: readonly string[]) => Promise<number>,
   lost: AbortSignal,
 ): Promise<Omit<BatchOutcome, 'more'>> {
   let taken = 0;
   const failed: FailedRow[] = [];
   for (const id of ids) {
     try {
-      taken += await take([id]);
+      taken += await sweep([id]);
     } catch (error) {
       if (lost.aborted) throw error;
       failed.push({ id, error });

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeSessions } from '../../scripts/seed/seed-writer.ts';
 import { generateSessions, type SeedOptions } from '../../scripts/seed/session-generator.ts';
 import { createDatabase } from '../../src/postgres/pooled-database.ts';
-import { stallSessions } from '../../src/sweeper/stalled-sessions.ts';
+import { stallSessions } from '../../src/sweeper/tasks/stall-sessions.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const KEYS = { defaultAgent: 'main', mainKey: 'main' };

@@ -5,7 +5,7 @@ import { generateSessions } from '../../scripts/seed/session-generator.ts';
 import { encodeEventCursor } from '../../src/events/event-cursor.ts';
 import { PREPARED, type RecordedStatement } from '../../src/postgres/database.ts';
 import { createSchema } from '../../src/schema.ts';
-import { stallSessions } from '../../src/sweeper/stalled-sessions.ts';
+import { stallSessions } from '../../src/sweeper/tasks/stall-sessions.ts';
 import { leafSelection } from '../performance/leaf-selection.ts';
 import { explain, explainGeneric, type QueryPlan } from '../performance/query-plan.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';

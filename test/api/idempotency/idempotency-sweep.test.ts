@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../../../src/postgres/database.ts';
 import { createDatabase } from '../../../src/postgres/pooled-database.ts';
-import { sweepIdempotencyKeys } from '../../../src/sweeper/idempotency-purge.ts';
+import { purgeIdempotencyKeys } from '../../../src/sweeper/tasks/purge-idempotency-keys.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { runSql } from '../../support/sql.ts';
 
@@ -33,7 +33,7 @@ async function remainingKeys(): Promise<number[]> {
   return rows.map(({ key }) => Number(key));
 }
 
-describe('sweepIdempotencyKeys', () => {
+describe('purgeIdempotencyKeys', () => {
   let other: pg.Client;
   beforeEach(async () => {
     await runSql(testDatabase.url, 'truncate aria_engine.idempotency_keys');
@@ -46,23 +46,23 @@ describe('sweepIdempotencyKeys', () => {
   it('deletes keys older than a day, oldest first, in batches', async () => {
     await storeKeys(10, 24);
     await runSql(testDatabase.url, `update aria_engine.idempotency_keys set created_at = created_at - interval '5 minutes'`);
-    expect(await sweepIdempotencyKeys(database, 4)).toMatchObject({ taken: 4, more: true });
+    expect(await purgeIdempotencyKeys(database, 4)).toMatchObject({ taken: 4, more: true });
     expect(await remainingKeys()).toEqual([4, 5, 6, 7, 8, 9]);
-    expect(await sweepIdempotencyKeys(database, 4)).toMatchObject({ taken: 2, more: false });
+    expect(await purgeIdempotencyKeys(database, 4)).toMatchObject({ taken: 2, more: false });
     expect(await remainingKeys()).toEqual([6, 7, 8, 9]);
-    expect(await sweepIdempotencyKeys(database, 4)).toMatchObject({ taken: 0, more: false });
+    expect(await purgeIdempotencyKeys(database, 4)).toMatchObject({ taken: 0, more: false });
   });
 
   it('skips a locked key without waiting for it', async () => {
     await storeKeys(3, 30);
     await other.query(`select from aria_engine.idempotency_keys where key = '1' for update`);
-    expect(await sweepIdempotencyKeys(database)).toMatchObject({ taken: 2, more: false });
+    expect(await purgeIdempotencyKeys(database)).toMatchObject({ taken: 2, more: false });
     expect(await remainingKeys()).toEqual([1]);
   });
 
   it('deletes each key once when four sweeps run concurrently', async () => {
     await storeKeys(900, 60);
-    const outcomes = await Promise.all(Array.from({ length: 4 }, () => sweepIdempotencyKeys(database)));
+    const outcomes = await Promise.all(Array.from({ length: 4 }, () => purgeIdempotencyKeys(database)));
     expect(outcomes.reduce((sum, { taken }) => sum + taken, 0)).toBe(900);
     expect(await remainingKeys()).toEqual([]);
   });

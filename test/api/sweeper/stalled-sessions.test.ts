@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { stallSessions } from '../../../src/sweeper/stalled-sessions.ts';
+import { stallSessions } from '../../../src/sweeper/tasks/stall-sessions.ts';
 import { useMutationApi } from '../session/mutation-api.ts';
 
 const api = useMutationApi({ env: { STALLED_AFTER: '1h' } });

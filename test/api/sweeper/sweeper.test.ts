@@ -29,7 +29,7 @@ afterEach(async () => {
 const NOTHING_SWEPT: BatchOutcome = { taken: 0, failed: [], more: false };
 
 function task(name: string, sweep: SweepTask['sweep'], everyMs = 50): SweepTask {
-  return { name, everyMs, atOnce: true, sweep };
+  return { name, everyMs, runsAtStart: true, sweep };
 }
 
 /** Starts a sweeper with these tasks. Returns the function that stops it. */

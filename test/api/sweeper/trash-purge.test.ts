@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { purgeTrash } from '../../../src/sweeper/trash-purge.ts';
+import { purgeTrash } from '../../../src/sweeper/tasks/purge-trash.ts';
 import { type MutationApi, type SessionView, typesOf, useMutationApi } from '../session/mutation-api.ts';
 import { readMetric, terminateSweeperConnection } from './sweeper-state.ts';
 
