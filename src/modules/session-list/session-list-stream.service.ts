@@ -1,15 +1,16 @@
-import type { GivenList, SessionListEvent, SessionListWatch } from './session-list-watch.service.ts';
+import type { DeliveredList, SessionListEvent, SessionListWatch } from './session-list-watch.service.ts';
 
 /**
- * One consumer's view of a list: the list, then what changes. Nothing is held for it while it does not ask; when it does, it gets the
- * steps from what it has to what there is by then.
+ * One subscriber's stream of a list: a snapshot, then changes. Nothing is buffered for a slow subscriber: each event has the changes from the
+ * list that the subscriber has to the newest one.
  */
 export class SessionListStream implements AsyncIterableIterator<SessionListEvent> {
   readonly #watch: SessionListWatch;
   readonly #onEnd: () => void;
-  #given: GivenList | null = null;
-  #asked: Promise<unknown> = Promise.resolve();
-  #ended = false;
+  #delivered: DeliveredList | null = null;
+  /** The last call of `next`; calls wait for one another. */
+  #lastCall: Promise<unknown> = Promise.resolve();
+  #hasEnded = false;
   #failure: { readonly error: unknown } | null = null;
   #wake: () => void = () => undefined;
 
@@ -23,8 +24,8 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
   }
 
   next(): Promise<IteratorResult<SessionListEvent>> {
-    const result = this.#asked.then(() => this.#pull());
-    this.#asked = result.catch(() => undefined);
+    const result = this.#lastCall.then(() => this.#pull());
+    this.#lastCall = result.catch(() => undefined);
     return result;
   }
 
@@ -34,29 +35,29 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  /** Ends it at once; whoever waits for the next event is told. */
+  /** Ends the stream immediately. Pending calls of `next` resolve. */
   end(): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     this.#wake();
     this.#onEnd();
   }
 
-  /** Ends it with an error, which the next to ask is told. */
+  /** Ends the stream. The pending or next call of `next` rejects with this error. */
   fail(error: unknown): void {
-    if (this.#ended) return;
+    if (this.#hasEnded) return;
     this.#failure = { error };
     this.end();
   }
 
   async #pull(): Promise<IteratorResult<SessionListEvent>> {
-    while (!this.#ended) {
-      const event = this.#take();
+    while (!this.#hasEnded) {
+      const event = this.#takeEvent();
       if (event !== null) return { done: false, value: event };
       await new Promise<void>(resolve => {
-        const forget = this.#watch.onceRead(resolve);
+        const cancel = this.#watch.onNextRead(resolve);
         this.#wake = () => {
-          forget();
+          cancel();
           resolve();
         };
       });
@@ -67,11 +68,11 @@ export class SessionListStream implements AsyncIterableIterator<SessionListEvent
     return { done: true, value: undefined };
   }
 
-  #take(): SessionListEvent | null {
+  #takeEvent(): SessionListEvent | null {
     const { state } = this.#watch;
     if (state === null) return null;
-    const event = this.#watch.eventFor(this.#given);
-    this.#given = { entries: state.entries, total: state.total };
+    const event = this.#watch.eventSince(this.#delivered);
+    this.#delivered = { entries: state.entries, total: state.total };
     return event;
   }
 }

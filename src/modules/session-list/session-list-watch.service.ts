@@ -1,72 +1,72 @@
 import type { StoredEvent } from '../../events/stored-event.ts';
-import type { ReadList, StampedSession } from './session-list.loader.ts';
+import type { ListedSession, ReadList } from './session-list.loader.ts';
 import { type ListChange, type ListEntry, listChanges } from './session-list.rules.ts';
 
-/** A burst of events within so long is one reading of the list. */
+/** The list is read this long after an event, so that a burst of events causes one read. */
 const COALESCE_MS = 25;
-/** Between two readings lie at least so many times what the last one took: a list keeps no more than a fifth of a connection busy. */
-const REST_FACTOR = 4;
-const MIN_REST_MS = 50;
-const MAX_REST_MS = 5_000;
+/** The pause after a read, as a multiple of its duration: a list keeps a connection busy for at most a fifth of the time. */
+const PAUSE_FACTOR = 4;
+const MIN_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 5_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 10_000;
-/** A list that could not be read for so long is given up: whoever watches it must not take it for up to date. */
+/** After failing for this long, the streams of the list fail, because their subscribers would take an old list for the current one. */
 const GIVE_UP_MS = 60_000;
-/** Longer timers are begun again. */
+/** The longest time for which the clock timer is set. After it the list is read, which sets the timer again. */
 const MAX_TIMER_MS = 3_600_000;
 
-/** A step of a list with the session as the list has it; null where it is taken out. */
+/** A step from one state of a list to the next, with the session. */
 export interface SessionListChange extends ListChange {
-  readonly node: StampedSession | null;
+  /** Null if the step removes the session. */
+  readonly node: ListedSession | null;
 }
 
-/** What is sent to one who watches a list: the whole list, or what has become of the one sent before. */
+/** An event of a live list: the whole list, or the changes since the event before. */
 export interface SessionListEvent {
-  /** Everything up to this place of the log is in the list. */
+  /** The list includes everything up to this position of the event log. */
   readonly cursor: bigint;
-  /** Null where it was not asked for. */
+  /** Null if the operation does not select it. */
   readonly total: number | null;
-  readonly snapshot: readonly StampedSession[] | null;
-  /** None beside a snapshot. */
+  readonly snapshot: readonly ListedSession[] | null;
+  /** Empty if there is a snapshot. */
   readonly changes: readonly SessionListChange[];
 }
 
-/** What a consumer has been given: no rows, which would be kept for as long as it does not ask for more. */
-export interface GivenList {
+/** The list that a subscriber has. It holds no rows, because it is kept as long as the subscriber does not ask for more. */
+export interface DeliveredList {
   readonly entries: readonly ListEntry[];
   readonly total: number | null;
 }
 
-/** A list as it stood at some moment. */
+/** A list as it was read. */
 export interface ListState {
-  /** Everything up to this place of the log is in the list. */
+  /** The list includes everything up to this position of the event log. */
   readonly cursor: bigint;
   readonly total: number | null;
-  readonly rows: readonly StampedSession[];
-  /** The same array for as long as the list is the same. */
+  readonly rows: readonly ListedSession[];
+  /** The same array object as before if the list did not change. */
   readonly entries: readonly ListEntry[];
 }
 
-/** What a watch needs. */
 export interface SessionListWatchOptions {
-  /** Only events of these agents can change the list; null for all. */
+  /** Only events of these agents can change the list. Null for all agents. */
   readonly agents: ReadonlySet<string> | null;
   readonly read: () => Promise<ReadList>;
-  /** Runs a reading once it is its turn among those of all lists. */
-  readonly inTurn: <Result>(work: () => Promise<Result>) => Promise<Result>;
-  /** How far the log has been followed. */
+  /** Limits how many lists are read at the same time: runs the function when there is a free slot. */
+  readonly limit: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  /** The position up to which events have been passed on. */
   readonly position: () => bigint;
-  /** Told when `notice` wants to be called with events again. */
-  readonly onSettled: (watch: SessionListWatch) => void;
-  /** The first of several failures in a row. */
-  readonly onFailure: (error: unknown) => void;
-  /** It has failed for a minute and is not tried again unless somebody asks for it. */
-  readonly onGivenUp: (error: unknown) => void;
+  /** Called when a read starts. From then on, `notice` must be called again with each event. */
+  readonly onReadStart: (watch: SessionListWatch) => void;
+  /** Called with the first of several errors in a row. */
+  readonly onReadError: (error: unknown) => void;
+  /** Called when reads have failed for a minute. */
+  readonly onGiveUp: (error: unknown) => void;
 }
 
 interface EventCache {
   snapshot: SessionListEvent | null;
-  /** By the entries and the total given before. */
+  /** By the entries and the total delivered before. */
   changes: WeakMap<readonly ListEntry[], Map<number | null, SessionListEvent | null>>;
 }
 
@@ -77,147 +77,159 @@ interface Waiter {
 }
 
 /**
- * Keeps one list up to date for all who watch it: it is read anew after events that may have changed it, and where the clock does.
- * Nothing is read while nobody waits for it.
+ * Keeps one list up to date for all its subscribers. It reads the list after events that may have changed it, and when the clock may have
+ * changed it. It reads nothing while no subscriber waits for a change.
  */
 export class SessionListWatch {
   readonly #options: SessionListWatchOptions;
-  /** Who waits for a state other than the one they have. */
+  /** Called once, after the next read. */
   readonly #listeners = new Set<() => void>();
   readonly #waiters = new Set<Waiter>();
   #state: ListState | null = null;
-  /** Of this state, by what was given before: one for all who had the same, so that it is executed and written once. */
+  /** Events for the current state. Subscribers with the same list share one, so it is executed and serialised once. */
   readonly #events: EventCache = { snapshot: null, changes: new WeakMap() };
-  /** Events may have changed the list since the last reading began. */
-  #stale = true;
-  #reading = false;
-  /** The place of the log that the reading under way has in; null before it has begun. */
+  /** True if something may have changed the list since the last read started. */
+  #isStale = true;
+  #isReading = false;
+  /** The position that the running read includes. Null if none has started. */
   #readingFrom: bigint | null = null;
-  #closed = false;
+  #isClosed = false;
   #failures = 0;
-  /** When the first of these was; of no meaning while there are none. */
+  /** Time of the first of these failures. */
   #failingSince = 0;
-  /** Committed before any reading that begins from now on. */
-  #floor = 0n;
-  #restUntil = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #clock: NodeJS.Timeout | undefined;
+  /** Everything up to this position is committed, so each read that starts now includes it. */
+  #committed = 0n;
+  #pausedUntil = 0;
+  /** Starts the next read. */
+  #readTimer: NodeJS.Timeout | undefined;
+  /** Fires when the clock changes the list. */
+  #clockTimer: NodeJS.Timeout | undefined;
 
   constructor(options: SessionListWatchOptions) {
     this.#options = options;
   }
 
-  /** The list as last read; null before the first time. */
+  /** The list as last read. Null before the first read. */
   get state(): ListState | null {
     return this.#state;
   }
 
   /**
-   * Waits until the list is one in which everything up to a place of the log is.
-   * @param cursor a place of the log that has been reached: all up to there is committed
-   * @throws the error of the database where it cannot be read
+   * Waits until the list includes everything up to this position of the event log.
+   * @param cursor everything up to this position is committed
+   * @throws the error of the database
    */
   reach(cursor: bigint): Promise<void> {
-    if (cursor > this.#floor) this.#floor = cursor;
-    if (this.#state !== null && this.#state.cursor < cursor && !this.#stale && !this.#reading && this.#options.position() >= cursor) {
-      // What happened since was none of its concern.
+    this.#committed = later(this.#committed, cursor);
+    if (this.#state !== null && this.#state.cursor < cursor && !this.#isStale && !this.#isReading && this.#options.position() >= cursor) {
+      // The events since the last read did not concern this list.
       this.#setState({ ...this.#state, cursor: this.#options.position() });
     }
     if (this.#state !== null && this.#state.cursor >= cursor) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiters.add({ cursor, resolve, reject });
-      const isComing = this.#readingFrom !== null && this.#readingFrom >= cursor;
-      if (!isComing) this.refresh();
+      const isBeingRead = this.#readingFrom !== null && this.#readingFrom >= cursor;
+      if (!isBeingRead) this.refresh();
     });
   }
 
-  /** Calls the listener once, when the list has been read anew; returns the function that takes it away. */
-  onceRead(listener: () => void): () => void {
+  /**
+   * Calls the listener once, after the next read.
+   * @returns a function that removes the listener
+   */
+  onNextRead(listener: () => void): () => void {
     this.#listeners.add(listener);
     this.#schedule();
     return () => this.#listeners.delete(listener);
   }
 
-  /** Takes notice of an event. @returns true where the list will be read anew: no more events need be told until it says so */
+  /**
+   * Handles an event that may change the list.
+   * @returns true if the list will be read: then further events can be left out until `onReadStart`
+   */
   notice(event: StoredEvent): boolean {
     if (this.#options.agents !== null && !this.#options.agents.has(event.agentId)) return false;
     this.refresh();
     return true;
   }
 
-  /** The list may have changed. */
+  /** Reads the list again, soon after a subscriber waits for it. */
   refresh(): void {
-    this.#stale = true;
+    this.#isStale = true;
     this.#schedule();
   }
 
-  /** The log begins anew, as after a restored backup: places in it mean nothing any more. */
+  /** Forgets positions, because the event log starts over, as after a restored backup. */
   restart(): void {
-    this.#floor = 0n;
+    this.#committed = 0n;
     this.refresh();
   }
 
-  /** The event for a consumer that has been given this, or nothing yet; null where it has the list as it is, or none has been read. */
-  eventFor(given: GivenList | null): SessionListEvent | null {
+  /**
+   * The event for a subscriber that has this list, or none yet.
+   * @returns null if the subscriber has the current list, or if none has been read
+   */
+  eventSince(delivered: DeliveredList | null): SessionListEvent | null {
     const state = this.#state;
     if (state === null) return null;
     const { cursor, total, rows, entries } = state;
-    if (given === null) {
+    if (delivered === null) {
       this.#events.snapshot ??= { cursor, total, snapshot: rows, changes: [] };
       return this.#events.snapshot;
     }
-    if (given.entries === entries && given.total === total) return null;
-    const known = this.#events.changes.get(given.entries) ?? new Map<number | null, SessionListEvent | null>();
-    this.#events.changes.set(given.entries, known);
-    const event = known.get(given.total) ?? changesSince(given, state);
-    known.set(given.total, event);
+    if (delivered.entries === entries && delivered.total === total) return null;
+    const byTotal = this.#events.changes.get(delivered.entries) ?? new Map<number | null, SessionListEvent | null>();
+    this.#events.changes.set(delivered.entries, byTotal);
+    const event = byTotal.get(delivered.total) ?? changesSince(delivered, state);
+    byTotal.set(delivered.total, event);
     return event;
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#clock);
+    this.#isClosed = true;
+    clearTimeout(this.#readTimer);
+    clearTimeout(this.#clockTimer);
   }
 
   #schedule(): void {
     const isWanted = this.#waiters.size > 0 || this.#listeners.size > 0;
-    if (!this.#stale || !isWanted || this.#reading || this.#closed || this.#timer !== undefined) return;
-    const rest = this.#restUntil - performance.now();
-    this.#timer = setTimeout(() => void this.#read(), this.#state === null ? rest : Math.max(COALESCE_MS, rest));
+    if (!this.#isStale || !isWanted || this.#isReading || this.#isClosed || this.#readTimer !== undefined) return;
+    const pause = this.#pausedUntil - performance.now();
+    this.#readTimer = setTimeout(() => void this.#read(), this.#state === null ? pause : Math.max(COALESCE_MS, pause));
   }
 
   async #read(): Promise<void> {
-    const { inTurn, read, position, onSettled, onFailure, onGivenUp } = this.#options;
-    this.#timer = undefined;
-    this.#reading = true;
-    let begunAt = 0;
+    const { limit, read, position, onReadStart, onReadError, onGiveUp } = this.#options;
+    this.#readTimer = undefined;
+    this.#isReading = true;
+    let startedAt = 0;
     let cursor = 0n;
     try {
-      const list = await inTurn(() => {
-        // From here on events are noticed again: what they tell of may come too late for this reading.
-        this.#stale = false;
-        onSettled(this);
-        begunAt = performance.now();
-        cursor = later(position(), this.#floor);
+      const list = await limit(() => {
+        // An event that comes from here on may be too late for this read, so it makes the list stale again.
+        this.#isStale = false;
+        onReadStart(this);
+        startedAt = performance.now();
+        cursor = later(position(), this.#committed);
         this.#readingFrom = cursor;
         return read();
       });
       this.#failures = 0;
-      this.#restUntil = performance.now() + Math.min(MAX_REST_MS, Math.max(MIN_REST_MS, REST_FACTOR * (performance.now() - begunAt)));
-      this.#take(list, cursor);
+      const pause = PAUSE_FACTOR * (performance.now() - startedAt);
+      this.#pausedUntil = performance.now() + Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, pause));
+      this.#accept(list, cursor);
     } catch (error) {
-      this.#stale = true;
+      this.#isStale = true;
       if (this.#failures === 0) {
         this.#failingSince = performance.now();
-        if (!this.#closed) onFailure(error);
+        if (!this.#isClosed) onReadError(error);
       }
-      this.#restUntil = performance.now() + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++);
+      this.#pausedUntil = performance.now() + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++);
       for (const waiter of this.#waiters) waiter.reject(error);
       this.#waiters.clear();
-      if (performance.now() - this.#failingSince >= GIVE_UP_MS) onGivenUp(error);
+      if (performance.now() - this.#failingSince >= GIVE_UP_MS) onGiveUp(error);
     } finally {
-      this.#reading = false;
+      this.#isReading = false;
       this.#readingFrom = null;
       this.#schedule();
     }
@@ -229,41 +241,40 @@ export class SessionListWatch {
     this.#events.changes = new WeakMap();
   }
 
-  #take({ rows, total, changesInMs }: ReadList, cursor: bigint): void {
+  #accept({ rows, total, changesInMs }: ReadList, cursor: bigint): void {
     const entries = rows.map(({ id, stamp }) => ({ id, stamp }));
     const isSame = this.#state !== null && listChanges(this.#state.entries, entries).length === 0;
     this.#setState({ cursor, total, rows, entries: isSame && this.#state !== null ? this.#state.entries : entries });
-    this.#setClock(changesInMs);
+    this.#setClockTimer(changesInMs);
     for (const waiter of this.#waiters) {
+      // A waiter that this read came too early for has made the list stale.
       if (waiter.cursor > cursor) continue;
       this.#waiters.delete(waiter);
       waiter.resolve();
     }
-    // Those for whom a reading came too early have made it stale by asking.
     const listeners = [...this.#listeners];
     this.#listeners.clear();
     for (const listener of listeners) listener();
   }
 
-  #setClock(changesInMs: number | null): void {
-    clearTimeout(this.#clock);
-    this.#clock = undefined;
-    if (changesInMs === null || this.#closed) return;
-    // The millisecond is the last in which the session still counts as active.
-    this.#clock = setTimeout(() => this.refresh(), Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(changesInMs) + 1))).unref();
+  #setClockTimer(changesInMs: number | null): void {
+    clearTimeout(this.#clockTimer);
+    this.#clockTimer = undefined;
+    if (changesInMs === null || this.#isClosed) return;
+    // During this millisecond the session still counts as active, so one is added.
+    this.#clockTimer = setTimeout(() => this.refresh(), Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(changesInMs) + 1))).unref();
   }
 }
 
 function later(a: bigint, b: bigint): bigint {
-  // Math.max takes no bigint.
-  if (a > b) return a;
-  return b;
+  // Math.max does not accept bigint.
+  return a > b ? a : b;
 }
 
-/** Null where the list is back to what was given. */
-function changesSince(given: GivenList, { cursor, total, rows, entries }: ListState): SessionListEvent | null {
-  const steps = listChanges(given.entries, entries);
-  if (steps.length === 0 && given.total === total) return null;
+/** Null if the list is again as the subscriber has it. */
+function changesSince(delivered: DeliveredList, { cursor, total, rows, entries }: ListState): SessionListEvent | null {
+  const steps = listChanges(delivered.entries, entries);
+  if (steps.length === 0 && delivered.total === total) return null;
   const byId = new Map(rows.map(row => [row.id, row]));
   const changes = steps.map(step => ({ ...step, node: step.toIndex === null ? null : (byId.get(step.id) ?? null) }));
   return { cursor, total, snapshot: null, changes };

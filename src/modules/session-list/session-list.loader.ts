@@ -6,55 +6,56 @@ import { LISTED } from '../session-filter/session-filter.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 
-/** What a list holds: the part of a list that is watched, and how it is read. */
+/** The part of a list that is watched, and what is read of it. */
 export interface WatchedList extends SessionList {
   readonly window: PageWindow;
-  /** The column groups read of each session. */
+  /** Column groups of the sessions, as for SessionLoader. */
   readonly groups: readonly string[];
   readonly withTotal: boolean;
-  /** Spans of inactivity, in minutes, at whose end the list changes without any write. */
+  /** Times without activity, in minutes, after which a session enters or leaves the list without a write. */
   readonly activityWindows: readonly number[];
 }
 
-/** A session as read, and what tells whether its row is the same. */
-export interface StampedSession extends SessionRow {
+/** A session of a live list. */
+export interface ListedSession extends SessionRow {
+  /** Changes with each write to the session's rows. */
   readonly stamp: string;
 }
 
-/** A list as read by fresh statements. */
+/** A list as it was read. */
 export interface ReadList {
-  readonly rows: readonly StampedSession[];
-  /** How many sessions the whole list has; null where that is not wanted. */
+  readonly rows: readonly ListedSession[];
+  /** Number of sessions of the whole list. Null if `withTotal` is false. */
   readonly total: number | null;
-  /** In how many milliseconds it may change by the clock alone; null for never. */
+  /** Milliseconds until the list may change without a write. Null for never. */
   readonly changesInMs: number | null;
 }
 
 /**
- * Reads the first sessions of a list as they stand now, by one statement; one more for the total, and one where it depends on the clock.
- * Whatever was committed before the call is in.
+ * Reads the first sessions of a list, as of now: everything committed before the call is included. Sends one statement, one more for the
+ * total, and one more if the list depends on the clock.
  */
 export async function readList(database: Database, viewer: Viewer, list: WatchedList): Promise<ReadList> {
   const sessions = new SessionLoader(database, viewer);
-  // Before the rest: an instant that passes between the statements is then seen twice rather than never.
-  const changesInMs = await nextByClock(database, viewer, list);
+  // First, so that a change by the clock between the statements is noticed twice and not missed.
+  const changesInMs = await msUntilChange(database, viewer, list);
   const [page, total] = await Promise.all([
     sessions.page(list, list.window, [...list.groups, 'stamp']),
     list.withTotal ? sessions.count(list) : null,
   ]);
-  return { rows: page.rows.map(stamped), total, changesInMs };
+  return { rows: page.rows.map(withStamp), total, changesInMs };
 }
 
-function stamped(row: SessionRow): StampedSession {
+function withStamp(row: SessionRow): ListedSession {
   const { stamp } = row;
-  if (stamp === undefined) throw new Error('The stamps of this list were not read.');
+  if (stamp === undefined) throw new Error('The column group `stamp` was not read.');
   return { ...row, stamp };
 }
 
-async function nextByClock(database: Database, viewer: Viewer, list: WatchedList): Promise<number | null> {
+async function msUntilChange(database: Database, viewer: Viewer, list: WatchedList): Promise<number | null> {
   if (list.activityWindows.length === 0) return null;
   const visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
-  // The index by activity is a partial one.
+  // Postgres can use the index by activity only with this condition, because the index is partial.
   const conditions = list.conditions.includes(LISTED) ? [visible, LISTED] : [visible];
   const [row] = await database.rows<{ next: number | null }>(Prisma.sql`
     select min(extract(epoch from oldest.active_at + span.length - now()) * 1000)::float8 as next

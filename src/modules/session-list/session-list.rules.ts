@@ -1,15 +1,16 @@
 import type { SessionFilter } from '../session-filter/session-filter.rules.ts';
 
-/** What is remembered of a session in a list: `stamp` is another one whenever its row has changed. */
+/** A session in a list. */
 export interface ListEntry {
   /** UUID. */
   readonly id: string;
+  /** Changes with each write to the session's rows. */
   readonly stamp: string;
 }
 
 /**
- * One step from a list to the next: taken out at `fromIndex`, then put in at `toIndex`, each null where nothing is.
- * Both refer to the list as the steps before have left it, `toIndex` to what remains once it is taken out.
+ * One step from a list to the next: remove the session at `fromIndex`, then insert it at `toIndex`. A null index means no removal or no
+ * insertion. `fromIndex` counts in the list after the previous steps, `toIndex` in that list after the removal.
  */
 export interface ListChange {
   readonly type: 'ADDED' | 'UPDATED' | 'REMOVED';
@@ -20,8 +21,8 @@ export interface ListChange {
 }
 
 /**
- * The steps that make `after` of `before`: removals first, so that the list is never longer than both; then one step for each session that
- * is new, has changed, or has to move. Where a row has changed it is that row that moves, and not those it passes.
+ * The steps that turn `before` into `after`: first the removals, so that the list is never longer than the longer of both; then one step for
+ * each session that is new, changed or must move. If a changed session passes unchanged ones, the changed one moves.
  * Takes time quadratic in the length of the lists.
  */
 export function listChanges(before: readonly ListEntry[], after: readonly ListEntry[]): readonly ListChange[] {
@@ -41,7 +42,7 @@ export function listChanges(before: readonly ListEntry[], after: readonly ListEn
     const fromIndex = list.indexOf(id);
     if (!staying.has(id)) {
       if (fromIndex !== -1) list.splice(fromIndex, 1);
-      // What is still to move may stand between: it goes away from there in its turn.
+      // Sessions in between still have to move; their own steps do that.
       const toIndex = previous === null ? 0 : list.indexOf(previous) + 1;
       list.splice(toIndex, 0, id);
       changes.push(fromIndex === -1 ? { type: 'ADDED', id, fromIndex: null, toIndex } : { type: 'UPDATED', id, fromIndex, toIndex });
@@ -53,7 +54,7 @@ export function listChanges(before: readonly ListEntry[], after: readonly ListEn
   return changes;
 }
 
-/** Those that can stay where they are: of all sets that are in the same order in both lists, the one with the most unchanged rows. */
+/** The sessions that need not move: of all sets that have the same order in both lists, the one with the most unchanged sessions. */
 function stayingEntries(list: readonly string[], stamps: ReadonlyMap<string, string>, after: readonly ListEntry[]): ReadonlySet<string> {
   const places = new Map(list.map((id, index) => [id, index]));
   const ends: { readonly id: string; readonly place: number; readonly weight: number; readonly before: number }[] = [];
@@ -68,7 +69,7 @@ function stayingEntries(list: readonly string[], stamps: ReadonlyMap<string, str
         best = index;
       }
     }
-    // One unchanged row outweighs any number of changed ones, which get a step of their own anyway.
+    // One unchanged session outweighs all changed ones, because those get a step in any case.
     ends.push({ id, place, weight: weight + (stamps.get(id) === stamp ? after.length + 1 : 1), before: best });
   }
   const staying = new Set<string>();
@@ -80,14 +81,14 @@ function stayingEntries(list: readonly string[], stamps: ReadonlyMap<string, str
   return staying;
 }
 
-/** The spans, in minutes, after which a session without activity passes into or out of a filter, by the clock alone. */
+/** The times without activity, in minutes, after which a session may start or stop matching the filter without a write. */
 export function activityWindows(filter: SessionFilter | null | undefined): readonly number[] {
   if (filter == null) return [];
   const parts = [...(filter.and ?? []), ...(filter.or ?? []), filter.not].flatMap(activityWindows);
   return [...new Set(filter.activeWithinMinutes == null ? parts : [filter.activeWithinMinutes, ...parts])];
 }
 
-/** The only agents whose sessions a filter can let pass; null where it names none. */
+/** The agents whose sessions can match the filter. Null if it does not restrict them. */
 export function pinnedAgents(filter: SessionFilter | null | undefined): readonly string[] | null {
   const { eq, in: among } = filter?.agentId ?? {};
   if (eq != null) return [eq];

@@ -7,54 +7,55 @@ import type { SessionListChange, SessionListEvent } from './session-list-watch.s
 
 declare module 'graphql' {
   interface GraphQLFieldExtensions<_TSource, _TContext, _TArgs> {
-    /** Of a field of a page that is no connection: what it holds of the list, which query cost is reckoned by. */
+    /** What a field of a page contains, if the page is not a connection. The query cost depends on it. */
     pagePart?: 'ITEMS' | 'TOTAL';
   }
 }
 
 const SessionListChangeType = builder.enumType('SessionListChangeType', {
-  description: 'What became of a session in a list.',
+  description: 'What happened to a session in a list.',
   values: {
-    ADDED: { description: 'It is new in the list.' },
-    UPDATED: { description: 'It has changed, its place perhaps too.' },
-    REMOVED: { description: 'It is no longer among the sessions of the list: it may be gone, or another took its place.' },
+    ADDED: { description: 'The session entered the list.' },
+    UPDATED: { description: 'The session changed, moved within the list, or both.' },
+    REMOVED: {
+      description: 'The session left the list: it no longer matches, was deleted, or was displaced beyond `first` by another session.',
+    },
   },
 });
 
 const SessionListChangeObject = builder.objectRef<SessionListChange>('SessionListChange').implement({
   description:
-    'One step from a list to the next: take out what stands at `fromIndex`, then put `node` in at `toIndex`, each unless it is null. Both count from 0, ' +
-    'in the list as the steps before have left it, `toIndex` in what remains once it is taken out.',
+    'One step from a list to the next: remove the item at `fromIndex`, then insert `node` at `toIndex`; skip what is null. Indexes count from 0. ' +
+    '`fromIndex` applies to the list after the previous steps, `toIndex` to that list after the removal.',
   fields: t => ({
     type: t.field({ type: SessionListChangeType, resolve: change => change.type }),
-    sessionId: t.id({ description: "The session's bare id: a UUID.", resolve: change => change.id }),
-    fromIndex: t.int({ nullable: true, description: 'Null of one that is ADDED.', resolve: change => change.fromIndex }),
+    sessionId: t.id({ description: "The session's UUID.", resolve: change => change.id }),
+    fromIndex: t.int({ nullable: true, description: 'Null if the type is ADDED.', resolve: change => change.fromIndex }),
     toIndex: t.int({
       nullable: true,
-      description: 'Null of one that is REMOVED. The same as `fromIndex` where it keeps its place.',
+      description: 'Null if the type is REMOVED. Equal to `fromIndex` if the session does not move.',
       resolve: change => change.toIndex,
     }),
     node: t.field({
       type: Session,
       nullable: true,
-      description: 'The session as the list has it. Null of one that is REMOVED.',
+      description: 'The session. Null if the type is REMOVED.',
       resolve: change => change.node,
     }),
   }),
 });
 
 const SessionListEventObject = builder.objectRef<SessionListEvent>('SessionListEvent').implement({
-  description: 'A list of sessions, or what has become of it since the event before.',
+  description: 'A list of sessions, or its changes since the previous event.',
   fields: t => ({
     cursor: t.string({
-      description:
-        'A place in the log of all events: all that happened up to there is in the list. `sessionEvents(after:)` continues from it.',
+      description: 'A position in the event log. The list includes everything up to there; `sessionEvents(after:)` can continue from it.',
       resolve: event => encodeEventCursor(event.cursor),
     }),
     total: t.int({
       extensions: { columns: 'total', pagePart: 'TOTAL' },
       description:
-        'All sessions that match, also those beyond `first`; counted only when asked for, and an event of its own where it alone changes.',
+        'Number of matching sessions, including those beyond `first`. Counted only if selected. If only this number changes, an event without changes is sent.',
       resolve: ({ total }) => {
         if (total === null) throw new Error('The total of this list was not counted.');
         return total;
@@ -64,13 +65,13 @@ const SessionListEventObject = builder.objectRef<SessionListEvent>('SessionListE
       type: [Session],
       nullable: true,
       extensions: { pagePart: 'ITEMS' },
-      description: 'The whole list, in order: the first event has it. Wherever it is not null, begin anew with it.',
+      description: 'The whole list, in order. The first event has it. Whenever it is not null, it replaces the list.',
       resolve: event => event.snapshot,
     }),
     changes: t.field({
       type: [SessionListChangeObject],
       extensions: { pagePart: 'ITEMS' },
-      description: 'The steps from the list as of the event before, to be taken in this order. None beside a snapshot.',
+      description: 'The steps from the list of the previous event, in order. Empty if there is a snapshot.',
       resolve: event => event.changes,
     }),
   }),
@@ -80,13 +81,13 @@ builder.subscriptionField('sessionList', t =>
   t.field({
     type: SessionListEventObject,
     description:
-      'The first sessions that match, kept up to date: a snapshot, as `sessions` gives it with the same arguments, then its changes, also where a session ' +
-      'comes to match or no longer does, moves, goes to the trash or is removed, or another moves up into the last place. Changes that come close ' +
-      'together, or while the client does not read, are told as one. It does not resume: after a lost connection it begins with a snapshot.',
+      'The first matching sessions, kept up to date. The first event is a snapshot, the same list as `sessions` returns with these arguments. The ' +
+      'following events are its changes: sessions that enter, leave, move or change. Changes in quick succession are combined, and so are changes ' +
+      'while the client does not read. It cannot be resumed: after a lost connection, a new subscription starts with a snapshot.',
     args: {
       filter: t.arg({ type: SessionFilterInput }),
       orderBy: t.arg({ type: [SessionOrderInput] }),
-      first: t.arg.int({ description: `How many: ${SESSION_PAGE.default} where left out, at most ${SESSION_PAGE.max}.` }),
+      first: t.arg.int({ description: `Number of sessions; ${SESSION_PAGE.default} by default, at most ${SESSION_PAGE.max}.` }),
     },
     extensions: { scope: 'READ', pageSize: SESSION_PAGE },
     subscribe: (_root, args, { sessionLists, viewer }, info) =>

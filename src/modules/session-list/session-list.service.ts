@@ -1,3 +1,5 @@
+import { setTimeout } from 'node:timers/promises';
+import pLimit from 'p-limit';
 import type { EventLog } from '../../events/event-log.ts';
 import type { StoredEvent } from '../../events/stored-event.ts';
 import type { Logger } from '../../log.ts';
@@ -13,43 +15,46 @@ import { activityWindows, pinnedAgents } from './session-list.rules.ts';
 import { SessionListStream } from './session-list-stream.service.ts';
 import { SessionListWatch } from './session-list-watch.service.ts';
 
-/** Which list is watched, and what is read of its sessions. */
+/** A list to watch, and what to read of its sessions. */
 export interface SessionListRequest {
   readonly filter?: SessionFilter | null;
   readonly orderBy?: readonly SessionOrder[] | null;
   readonly first?: number | null;
-  /** How many sessions where `first` is left out, and at the most. */
+  /** Default and maximum of `first`. */
   readonly pageSize: PageSize;
-  /** Column groups of the sessions, as of SessionLoader. */
+  /** Column groups of the sessions, as for SessionLoader. */
   readonly groups: readonly string[];
   readonly withTotal: boolean;
 }
 
-/** What live lists are made of. */
 export interface SessionListsOptions {
   readonly database: Database;
   readonly events: EventLog;
   readonly log: Logger;
 }
 
-/** Lists that are read at the same time, whatever their number: the other requests need connections too. */
-const MAX_READINGS = 4;
-const RESTART_MS = 500;
-/** Without the log for so long, those who watch lists are told. */
+/** Maximum lists that are read at the same time, because other requests need connections too. */
+const MAX_READS = 4;
+const RECONNECT_MS = 500;
+/** If the event log stays unreachable for this long, all streams fail. */
 const GIVE_UP_MS = 60_000;
 
+interface WatchedEntry {
+  readonly watch: SessionListWatch;
+  readonly streams: Set<SessionListStream>;
+}
+
 /**
- * All live lists of a process. One stream of the event log wakes them all; equal lists of viewers who may see the same are one watch, read
- * once for all of them.
+ * All live lists of the process. They share one stream of the event log. Equal lists of viewers with the same rights share one watch, so each
+ * is read once for all of its subscribers.
  */
 export class SessionLists {
   readonly #options: SessionListsOptions;
-  readonly #watches = new Map<string, { readonly watch: SessionListWatch; readonly streams: Set<SessionListStream> }>();
-  /** Those that want to be told of events: the others are to be read anew as it is. */
-  readonly #settled = new Set<SessionListWatch>();
-  readonly #queue: (() => void)[] = [];
-  #readings = 0;
-  /** Streams open or about to be. */
+  readonly #watches = new Map<string, WatchedEntry>();
+  /** The watches to notify of events. The others are stale already. */
+  readonly #toNotify = new Set<SessionListWatch>();
+  readonly #limit = pLimit(MAX_READS);
+  /** Number of open streams, including those that are being opened. */
   #users = 0;
   #position = 0n;
   #log: Promise<AsyncIterableIterator<StoredEvent>> | null = null;
@@ -59,8 +64,8 @@ export class SessionLists {
   }
 
   /**
-   * Watches a list: first the list, then what changes. All that was committed before the call is in the first.
-   * @throws DomainError BAD_USER_INPUT, PAGE_SIZE_TOO_LARGE, SERVICE_UNAVAILABLE; the error of the database where the list cannot be read
+   * Opens a stream of a list: first the list, including everything committed before the call, then its changes.
+   * @throws DomainError BAD_USER_INPUT, PAGE_SIZE_TOO_LARGE, SERVICE_UNAVAILABLE; the error of the database
    */
   async open(viewer: Viewer, request: SessionListRequest): Promise<SessionListStream> {
     const key = keyOf(viewer, request);
@@ -68,64 +73,67 @@ export class SessionLists {
     this.#users += 1;
     let stream: SessionListStream | null = null;
     try {
-      const now = await this.#follow();
-      const entry = this.#watches.get(key) ?? this.#begin(key, viewer, list, request.filter);
-      const opened = new SessionListStream(entry.watch, () => this.#leave(key, opened));
+      const now = await this.#followLog();
+      const entry = this.#watches.get(key) ?? this.#addWatch(key, viewer, list, request.filter);
+      const opened = new SessionListStream(entry.watch, () => this.#removeStream(key, opened));
       stream = opened;
       entry.streams.add(opened);
       await entry.watch.reach(now);
       return opened;
     } catch (error) {
-      if (stream === null) this.#release();
+      if (stream === null) this.#removeUser();
       else stream.end();
       throw error;
     }
   }
 
-  #begin(key: string, viewer: Viewer, list: ReturnType<typeof toList>, filter: SessionFilter | null | undefined) {
+  #addWatch(key: string, viewer: Viewer, list: ReturnType<typeof toList>, filter: SessionFilter | null | undefined): WatchedEntry {
     const { database, log } = this.#options;
     const pinned = pinnedAgents(filter);
     const agents =
       pinned === null || viewer.agentIds === null ? (pinned ?? viewer.agentIds) : pinned.filter(id => viewer.agentIds?.includes(id));
+    const streams = new Set<SessionListStream>();
     const watch = new SessionListWatch({
       agents: agents === null ? null : new Set(agents),
       read: () => readList(database, viewer, list),
-      inTurn: work => this.#inTurn(work),
+      limit: this.#limit,
       position: () => this.#position,
-      onSettled: settled => this.#settled.add(settled),
-      onFailure: error => log.warn({ reason: String(error) }, 'a live list cannot be read until the next try'),
-      onGivenUp: error => failAll(streams, error),
+      onReadStart: started => this.#toNotify.add(started),
+      onReadError: error => log.warn({ reason: String(error) }, 'cannot read a live list; will retry'),
+      onGiveUp: error => failAll(streams, error),
     });
-    const streams = new Set<SessionListStream>();
     const entry = { watch, streams };
     this.#watches.set(key, entry);
     return entry;
   }
 
-  #leave(key: string, stream: SessionListStream): void {
+  #removeStream(key: string, stream: SessionListStream): void {
     const entry = this.#watches.get(key);
     if (entry?.streams.delete(stream) === true && entry.streams.size === 0) {
       this.#watches.delete(key);
-      this.#settled.delete(entry.watch);
+      this.#toNotify.delete(entry.watch);
       entry.watch.close();
     }
-    this.#release();
+    this.#removeUser();
   }
 
-  #release(): void {
+  #removeUser(): void {
     this.#users -= 1;
-    if (this.#users === 0) this.#unfollow();
+    if (this.#users === 0) this.#unfollowLog();
   }
 
-  #unfollow(): void {
+  #unfollowLog(): void {
     if (this.#log === null) return;
     const log = this.#log;
     this.#log = null;
     log.then(stream => stream.return?.()).catch(() => undefined);
   }
 
-  /** Follows the log, if it is not followed yet. @returns a place of the log up to which all is committed */
-  async #follow(): Promise<bigint> {
+  /**
+   * Subscribes to the event log, if there is no subscription yet.
+   * @returns the end of the log: everything up to this position is committed
+   */
+  async #followLog(): Promise<bigint> {
     const { events } = this.#options;
     const now = await events.sync();
     if (this.#log === null) {
@@ -133,7 +141,7 @@ export class SessionLists {
       const log = events.subscribe({ visibleAgents: null, after: now });
       this.#log = log;
       log.then(
-        stream => void this.#pump(log, stream),
+        stream => void this.#passEventsOn(log, stream),
         () => {
           if (this.#log === log) this.#log = null;
         },
@@ -143,49 +151,36 @@ export class SessionLists {
     return now;
   }
 
-  async #pump(log: Promise<AsyncIterableIterator<StoredEvent>>, stream: AsyncIterableIterator<StoredEvent>): Promise<void> {
+  async #passEventsOn(log: Promise<AsyncIterableIterator<StoredEvent>>, stream: AsyncIterableIterator<StoredEvent>): Promise<void> {
     try {
       for await (const event of stream) {
         if (this.#log !== log) return;
         this.#position = event.seq;
-        for (const watch of this.#settled) if (watch.notice(event)) this.#settled.delete(watch);
+        for (const watch of this.#toNotify) if (watch.notice(event)) this.#toNotify.delete(watch);
       }
     } catch (error) {
-      this.#options.log.warn({ reason: String(error) }, 'live lists have lost the event log and take it up anew');
-      if (this.#log === log) await this.#followAnew();
+      this.#options.log.warn({ reason: String(error) }, 'live lists lost the event log; will reconnect');
+      if (this.#log === log) await this.#reconnect();
       return;
     }
-    // The process shuts down.
+    // The event log ends its streams when the process shuts down.
     if (this.#log === log) for (const { streams } of [...this.#watches.values()]) for (const each of [...streams]) each.end();
   }
 
-  async #followAnew(): Promise<void> {
+  async #reconnect(): Promise<void> {
     this.#log = null;
     const since = performance.now();
     while (this.#users > 0) {
       try {
-        await this.#follow();
+        await this.#followLog();
         for (const { watch } of this.#watches.values()) watch.restart();
-        // All may have left meanwhile.
-        if (this.#users === 0) this.#unfollow();
+        // All users may have left in the meantime.
+        if (this.#users === 0) this.#unfollowLog();
         return;
       } catch (error) {
         if (performance.now() - since >= GIVE_UP_MS) for (const { streams } of [...this.#watches.values()]) failAll(streams, error);
-        await new Promise(resolve => setTimeout(resolve, RESTART_MS));
+        await setTimeout(RECONNECT_MS);
       }
-    }
-  }
-
-  async #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#readings >= MAX_READINGS) await new Promise<void>(resolve => this.#queue.push(resolve));
-    else this.#readings += 1;
-    try {
-      return await work();
-    } finally {
-      // Whose turn it is takes over the place.
-      const next = this.#queue.shift();
-      if (next === undefined) this.#readings -= 1;
-      else next();
     }
   }
 }
@@ -207,7 +202,7 @@ function toList(viewer: Viewer, { filter, orderBy, first, pageSize, groups, with
   };
 }
 
-/** Equal for lists that are read by the same statements. */
+/** Equal for lists that the same statements read. */
 function keyOf(viewer: Viewer, { filter, orderBy, first, pageSize, groups, withTotal }: SessionListRequest): string {
   const agents = viewer.agentIds?.toSorted() ?? null;
   return JSON.stringify([agents, filter ?? null, orderBy ?? null, first ?? pageSize.default, groups, withTotal]);

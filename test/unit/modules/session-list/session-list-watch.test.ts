@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { StampedSession } from '../../../../src/modules/session-list/session-list.loader.ts';
+import type { ListedSession } from '../../../../src/modules/session-list/session-list.loader.ts';
 import { SessionListStream } from '../../../../src/modules/session-list/session-list-stream.service.ts';
 import { SessionListWatch } from '../../../../src/modules/session-list/session-list-watch.service.ts';
 
-function row(id: string, stamp: string): StampedSession {
+function row(id: string, stamp: string): ListedSession {
   return { id, stamp, agentId: 'main', status: 'ACTIVE', title: id, messageCount: 0, updatedAt: '', lastActivityAt: '' };
 }
 
@@ -26,11 +26,11 @@ function watchOn(text: string) {
   const watch = new SessionListWatch({
     agents: new Set(['main']),
     read,
-    inTurn: work => work(),
+    limit: work => work(),
     position: () => list.position,
-    onSettled: () => undefined,
-    onFailure: error => list.failures.push(error),
-    onGivenUp: list.givenUp,
+    onReadStart: () => undefined,
+    onReadError: error => list.failures.push(error),
+    onGiveUp: list.givenUp,
   });
   watches.push(watch);
   return { list, read, watch };
