@@ -24,16 +24,16 @@ export interface App {
   readonly database: Database;
   readonly events: EventLog;
   /**
-   * Starts to take connections where the configuration says.
+   * Starts to accept connections on the configured host and port.
    * @returns the server's address, without a path
    * @throws the error of node, such as EADDRINUSE
    */
   listen(): Promise<{ readonly url: string }>;
-  /** Readiness goes, while requests are still served; `close` is to follow. */
+  /** Makes `/readyz` answer 503 while requests are still served. Call `close` afterwards. */
   withdraw(): void;
-  /** True while everyone is let in: authentication is off. */
+  /** True while authentication is off. */
   isOpen(): boolean;
-  /** Drains: requests finish, streams end, then the database is let go. */
+  /** Lets requests finish, ends streams, then closes the database. */
   close(): Promise<void>;
 }
 
@@ -42,18 +42,19 @@ export interface AppOptions {
   /** A migrated Postgres. */
   readonly databaseUrl: string;
   readonly log: Logger;
-  /** How long a request waits for a connection to the database, in milliseconds; five seconds by default. */
+  /** How long a request waits for a database connection, in milliseconds; five seconds by default. */
   readonly connectTimeoutMs?: number;
-  /** Left out, nothing is traced. */
+  /** Nothing is traced without one. */
   readonly tracer?: Tracer;
 }
 
-/** Requests still under way so long after the drain began are cut. */
+/** The longest drain: connections that are still open after this long are closed. */
 export const DRAIN_TIMEOUT_MS = 8_000;
 
 /**
- * Puts the application together; nothing happens before it is called.
- * @throws StartError where the trusted documents cannot be read or AUTH=off does not fit the keys there are, and the error of pg where the database cannot be reached
+ * Assembles the application.
+ * @throws StartError if the trusted documents cannot be read or AUTH=off contradicts existing keys; the error of pg if the database cannot
+ * be reached
  */
 export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tracer }: AppOptions): Promise<App> {
   const documents = await loadPersistedDocuments(config.persisted);
@@ -65,7 +66,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     connectTimeoutMs,
     tracer,
     memory,
-    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
+    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
   });
   const keys = await createKeyRegistry({ url: databaseUrl, log });
   const tokens = config.auth.jwt === null ? null : createTokenVerifier(config.auth.jwt);
@@ -96,7 +97,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     tracer,
     rateLimiter,
     metrics,
-    // Enough to share statements, and so few that, however many subscribers are behind, requests soon have their turn at the connections.
+    // Enough events at once to share statements, but few enough that requests soon get a connection when many subscribers are behind.
     maxConcurrentEvents: 4 * config.database.poolSize,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
   });
@@ -113,7 +114,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     listen: async () => ({ url: await server.listen(config.port, config.host) }),
     withdraw: () => server.withdraw(),
     async close() {
-      // Another server may take the sweeping over while this one drains.
+      // The sweeper stops now, so that another server can take over while this one drains.
       await Promise.all([server.close(), stopSweeper()]);
       await rateLimiter.close();
       await keys.close();

@@ -23,23 +23,23 @@ export interface Context {
   readonly requestId: string;
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;
-  /** Whether the caller has been told REQUEST_TIMEOUT: nothing more may be begun that changes something. */
+  /** Whether the caller got REQUEST_TIMEOUT: no further mutation field may start. */
   readonly isTimeUp: () => boolean;
   readonly viewer: Viewer;
-  /** What services are called with. */
+  /** The first argument of services. */
   readonly caller: Caller;
   readonly config: Config;
   readonly events: EventLog;
-  /** The cursor of the last event the client has, where its transport tells it; wins over a subscription's `after`. */
+  /** The cursor of the client's last event, if the transport carries it (`Last-Event-ID`); replaces a subscription's `after`. */
   readonly resumeAfter?: string;
   readonly load: Loaders;
   /** Shared by all callers of the process. */
   readonly sessionLists: SessionLists;
-  /** Where the viewer stands with what it may do in a minute. */
+  /** The viewer's rate limits and what remains of them. */
   readonly rateLimits: () => Promise<readonly RateLimitState[]>;
 }
 
-/** Reads shared within one operation. */
+/** The loaders of one operation. */
 export interface Loaders {
   readonly sessions: SessionLoader;
   readonly messages: MessageLoader;
@@ -50,7 +50,7 @@ export interface Loaders {
   readonly apiKeys: ApiKeyLoader;
 }
 
-/** What all contexts share. */
+/** The parts that all contexts share. */
 export interface ContextSources {
   readonly config: Config;
   readonly database: Database;
@@ -61,14 +61,14 @@ export interface ContextSources {
   readonly memory?: ResponseMemory;
 }
 
-/** What a context is made for: one operation of one caller. */
+/** The operation that a context is made for. */
 export interface ContextOrigin {
   readonly requestId: string;
   readonly signal: AbortSignal;
   readonly access: { readonly viewer: Viewer };
-  /** The cursor of the last event the client has, such as the `Last-Event-ID` of a request for an event stream. */
+  /** The cursor of the client's last event, such as the `Last-Event-ID` of a request for an event stream. */
   readonly resumeAfter?: string;
-  /** Whether the caller has been told REQUEST_TIMEOUT; left out, it never is. */
+  /** Whether the caller got REQUEST_TIMEOUT; never by default. */
   readonly isTimeUp?: () => boolean;
   /** Pays for the rows of the operation; without it they are not counted. */
   readonly budget?: MemoryBudget;
@@ -76,7 +76,7 @@ export interface ContextOrigin {
 
 /** Statements that operations may share: reads by key, which many operations send at the same time. */
 function createSharedReads(database: Database, memory: ResponseMemory) {
-  // The rows of so many keys, all of the largest size, are about as large as one response may be.
+  // This many rows of the largest size are about as large as one response may be.
   const sessionById = new SharedReads<string, SessionRow | null>({ database, memory, maxKeys: 32 });
   const messageByPlace = new SharedReads<MessagePlace, MessageRow | null>({ database, memory, maxKeys: 32 });
   const messagesOfSession = new SharedReads<string, Page<MessageRow>>({ database, memory, maxKeys: 8 });

@@ -1,13 +1,13 @@
 import DataLoader from 'dataloader';
 import { type Ordering, type Page, type PageWindow, toPage, type WithCursor } from './keyset.ts';
 
-/** DataLoaders by what they read beside their keys: one statement for all keys asked with the same rest. */
+/** The DataLoaders of one request, one for each variant of a statement: all keys of a variant are read by one statement. */
 export class LoaderSet<Key, Value> {
   readonly #loaders = new Map<string, DataLoader<Key, Value>>();
 
   /**
-   * The loader of this variant, made when first asked for.
-   * @param variant all that the statement depends on beside its keys, as one text
+   * Returns the loader of a variant; creates it on first use.
+   * @param variant everything the statement depends on besides its keys, as one text
    */
   of(variant: string, read: (keys: readonly Key[]) => Promise<Value[]>): DataLoader<Key, Value> {
     const loader = this.#loaders.get(variant) ?? new DataLoader(read);
@@ -16,12 +16,12 @@ export class LoaderSet<Key, Value> {
   }
 }
 
-/** A row of a list read for several parents at once. */
+/** A row of a list that is read for several parents by one statement. */
 export interface OfParent {
   readonly listParent: string;
 }
 
-/** One page for each parent, of rows read for all of them, each parent's in the order of the list. */
+/** Splits rows that were read for several parents into one page for each; the rows of a parent are in the order of the list. */
 export function pagesByParent<Row extends WithCursor & OfParent>(
   parents: readonly string[],
   rows: readonly Row[],
@@ -33,7 +33,7 @@ export function pagesByParent<Row extends WithCursor & OfParent>(
   return parents.map(parent => toPage(byParent.get(parent) ?? [], window, ordering));
 }
 
-/** Rows in the order of their keys, null for a key without one. */
+/** The rows in the order of the keys; null for a key without a row. */
 export function byKey<Row>(keys: readonly string[], rows: readonly Row[], keyOf: (row: Row) => string): (Row | null)[] {
   const found = new Map(rows.map(row => [keyOf(row), row]));
   return keys.map(key => found.get(key) ?? null);

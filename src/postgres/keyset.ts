@@ -3,7 +3,7 @@ import { badInput, DomainError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Sql } from './database.ts';
 
-/** Relay's paging arguments as the caller wrote them; null counts as left out. */
+/** Relay's paging arguments as the caller gave them; null counts as absent. */
 export interface PageArguments {
   readonly first?: number | null;
   readonly after?: string | null;
@@ -11,13 +11,13 @@ export interface PageArguments {
   readonly before?: string | null;
 }
 
-/** How many rows a list gives where none are asked for, and at the most. */
+/** The number of rows of a page by default, and the maximum. */
 export interface PageSize {
   readonly default: number;
   readonly max: number;
 }
 
-/** Type of a sort value, for the cast of what a cursor holds. */
+/** The type of a sort value, to which the texts in a cursor are cast. */
 export type SortType = 'timestamptz' | 'bigint' | 'integer' | 'float8' | 'text' | 'uuid';
 
 /** One term of an order. Its expression is never null. */
@@ -28,23 +28,23 @@ export interface OrderTerm {
 }
 
 /**
- * A total order: the last term is unique, so that no two rows are equal.
- * `fingerprint` stands for the list, its order and its filter; a cursor is good for one fingerprint only.
+ * A total order: its last term is unique, so no two rows are equal.
+ * `fingerprint` identifies the list, its order and its filter. A cursor is valid for one fingerprint only.
  */
 export interface Ordering {
   readonly terms: readonly OrderTerm[];
   readonly fingerprint: string;
   /**
-   * Reads the cursors of a list that has a form of its own for them, one text a term.
+   * Decodes the cursors of a list that has its own cursor format; returns one text for each term.
    * @throws DomainError BAD_CURSOR, naming the field
    */
   readonly readCursor?: (text: string, field: string) => readonly string[];
 }
 
-/** What part of an ordered list is asked for. */
+/** The part of an ordered list that a caller asked for. */
 export interface PageWindow {
   readonly limit: number;
-  /** True for `last`: read from the end backwards. */
+  /** True for `last`: the list is read backwards from its end. */
   readonly inverted: boolean;
   readonly after: readonly string[] | null;
   readonly before: readonly string[] | null;
@@ -53,13 +53,13 @@ export interface PageWindow {
 /** One page of rows, in list order. */
 export interface Page<Row> {
   readonly rows: readonly Row[];
-  /** Cursor of the row at an index; null where there is none. Made when asked for: most pages show few of theirs. */
+  /** The cursor of the row at an index; null if there is no such row. Encoded on demand: most queries ask for one or two. */
   readonly cursorAt: (index: number) => string | null;
   readonly hasNextPage: boolean;
   readonly hasPreviousPage: boolean;
 }
 
-/** A row of a page, with its cursor values where they were read: one text a term, in the column that `cursorColumn` gives. */
+/** A row of a page with its sort values, one text for each term, if the query selected `cursorColumn`. */
 export interface WithCursor {
   readonly cursor?: readonly string[];
 }
@@ -67,15 +67,15 @@ export interface WithCursor {
 const CURSOR_VERSION = 1;
 
 /**
- * Stands for a list, its order and its filter in cursors: equal parts give equal fingerprints, whatever the order of their keys.
- * A key that is null counts as left out, as it does in filters.
+ * A short hash of a list, its order and its filter, for cursors. The order of keys does not matter, and a key that is null counts as
+ * absent, as in filters.
  */
 export function fingerprintOf(parts: unknown): string {
   return createHash('sha256').update(JSON.stringify(parts, sortedKeys)).digest('base64url').slice(0, 12);
 }
 
 function sortedKeys(key: string, value: unknown): unknown {
-  // The caller's own data: there a null is a value.
+  // Caller-owned data: a null in it is a value.
   if (key === 'metadata') return JSON.stringify(value, sortedWithNulls);
   if (typeof value === 'bigint') return String(value);
   if (!isObject(value)) return value;
@@ -95,7 +95,7 @@ function isObject(value: unknown): value is object {
 }
 
 /**
- * Checks paging arguments and reads their cursors.
+ * Checks paging arguments and decodes their cursors.
  * @throws DomainError BAD_USER_INPUT for `first` with `last` or a negative size, PAGE_SIZE_TOO_LARGE, BAD_CURSOR
  */
 export function readWindow(args: PageArguments, size: PageSize, ordering: Ordering): PageWindow {
@@ -150,13 +150,13 @@ function parseJson(text: string): unknown {
 
 const INSTANT = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?)\+00$/;
 
-// A forged cursor must not reach the database as a value it cannot cast: that would be its error, not the caller's.
+// A forged cursor must be BAD_CURSOR, not a failed cast in Postgres.
 const IS_SORT_VALUE: Readonly<Record<SortType, (value: string) => boolean>> = {
   timestamptz(value) {
     const match = INSTANT.exec(value);
     if (match === null) return value === 'infinity';
     const instant = new Date(`${match[1]}T${match[2]}Z`);
-    // A Date takes the year 0 and the 30th of February, which it moves on into March; Postgres takes neither.
+    // A Date accepts the year 0 and 30 February, which it turns into March; Postgres accepts neither.
     return !value.startsWith('0000') && !Number.isNaN(instant.getTime()) && instant.toISOString().startsWith(match[1] ?? '');
   },
   bigint: value => /^-?\d{1,18}$/.test(value),
@@ -164,24 +164,24 @@ const IS_SORT_VALUE: Readonly<Record<SortType, (value: string) => boolean>> = {
   float8: value => {
     const match = /^(-?\d+(?:\.\d+)?)(?:e[+-]\d{1,3})?$/.exec(value);
     const number = Number(value);
-    // What is too small for its digits becomes 0 here, and an error there.
+    // A number too small for a double is 0 here, but an error in Postgres.
     return match !== null && Number.isFinite(number) && (number !== 0 || Number(match[1]) === 0);
   },
   text: value => !value.includes('\0') && value.isWellFormed(),
   uuid: value => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value),
 };
 
-/** The column `cursor` of a page's rows: the sort values as texts. */
+/** The column `cursor` of a page's rows: their sort values as texts. */
 export function cursorColumn(ordering: Ordering): Sql {
   return Prisma.sql`array[${Prisma.join(ordering.terms.map(term => Prisma.sql`(${term.expression})::text`))}] as "cursor"`;
 }
 
-/** The columns of a page's rows, with the cursor values where the groups asked for hold `cursor`. */
+/** The columns of a page's rows, with the sort values if the column groups include `cursor`. */
 export function pageColumns(columns: Sql, ordering: Ordering, groups: readonly string[]): Sql {
   return groups.includes('cursor') ? Prisma.sql`${columns}, ${cursorColumn(ordering)}` : columns;
 }
 
-/** The ORDER BY list of a page: the order, or its mirror where the window is read from the end. */
+/** The ORDER BY list of a page: the order, reversed if the window is read from the end. */
 export function orderList(ordering: Ordering, window: PageWindow): Sql {
   return Prisma.join(
     ordering.terms.map(term =>
@@ -190,7 +190,7 @@ export function orderList(ordering: Ordering, window: PageWindow): Sql {
   );
 }
 
-/** The conditions that hold a page between its cursors; none where no cursor is given. */
+/** The conditions that limit a page to the rows between its cursors; empty without cursors. */
 export function keysetConditions(ordering: Ordering, window: PageWindow): Sql[] {
   const conditions: Sql[] = [];
   if (window.after !== null) conditions.push(beyond(ordering.terms, window.after, false));
@@ -198,12 +198,12 @@ export function keysetConditions(ordering: Ordering, window: PageWindow): Sql[] 
   return conditions;
 }
 
-/** Rows behind the values in the order, or before them. */
+/** The rows after these sort values, or before them. */
 function beyond(terms: readonly OrderTerm[], values: readonly string[], before: boolean): Sql {
   const keys = terms.map((term, index) => ({ ...term, value: Prisma.sql`${values[index]}::${Prisma.raw(term.type)}` }));
   const [first] = keys;
   if (first !== undefined && keys.every(key => key.descending === first.descending)) {
-    // A row comparison is one range of the index, ties included, at any depth (PERFORMANCE.md, W9).
+    // A row comparison is one range of the index, ties included, and equally fast at any depth.
     const left = Prisma.join(keys.map(key => key.expression));
     const right = Prisma.join(keys.map(key => key.value));
     return first.descending !== before ? Prisma.sql`(${left}) < (${right})` : Prisma.sql`(${left}) > (${right})`;
@@ -217,19 +217,19 @@ function beyond(terms: readonly OrderTerm[], values: readonly string[], before: 
   }, Prisma.empty);
 }
 
-/** How many rows to read for a window: one more than the page, to know whether another follows. */
+/** The number of rows to read for a window: one more than the page, to know whether another page follows. */
 export function rowsToRead(window: PageWindow): number {
   return window.limit + 1;
 }
 
-/** An empty page: of `first: 0`, for which nothing is read. */
+/** The empty page of `first: 0`, which needs no statement. */
 export function emptyPage<Row>(window: PageWindow): Page<Row> {
   return { rows: [], cursorAt: () => null, hasNextPage: window.before !== null, hasPreviousPage: window.after !== null };
 }
 
 /**
  * The page of the rows read for a window with `rowsToRead` as limit and `orderList` as order.
- * What lies on the far side of a given cursor is taken to exist: no statement is spent on it (DESIGN.md, Reading).
+ * Rows on the other side of a given cursor are assumed to exist; no statement checks that.
  */
 export function toPage<Row extends WithCursor>(read: readonly Row[], window: PageWindow, ordering: Ordering): Page<Row> {
   const more = read.length > window.limit;
@@ -248,7 +248,7 @@ export function toPage<Row extends WithCursor>(read: readonly Row[], window: Pag
   };
 }
 
-/** Joins conditions by AND; true where there are none. */
+/** Joins conditions by AND; `true` if there are none. */
 export function allOf(conditions: readonly Sql[]): Sql {
   return conditions.length === 0 ? Prisma.sql`true` : Prisma.join([...conditions], ' and ');
 }

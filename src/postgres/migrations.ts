@@ -8,14 +8,14 @@ import { parseConnectionUrl } from './connection-url.ts';
 import { type QueryClient, withDedicatedConnection } from './dedicated-connection.ts';
 import { isLockTimeout } from './sql-state.ts';
 
-/** What a run of migrations did. */
+/** The result of a run of migrations. */
 export interface MigrationResult {
-  /** Names of the migrations that were applied now, in order. */
+  /** The names of the migrations that this run applied, in order. */
   readonly applied: string[];
 }
 
 export interface MigrationOptions {
-  /** Holds one folder per migration with its `migration.sql`; by default the `prisma/migrations` of this program. */
+  /** The folder with one folder per migration, each with a `migration.sql`; by default this program's `prisma/migrations`. */
   readonly folder?: string;
   /** How long to wait for another process that is migrating. */
   readonly lockWaitMs?: number;
@@ -27,7 +27,7 @@ export interface Migration {
   readonly sql: string;
 }
 
-/** A row of `_prisma_migrations`, as far as it matters here. */
+/** The columns of a row of `_prisma_migrations` that are used here. */
 export interface RecordedMigration {
   readonly name: string;
   readonly checksum: string;
@@ -35,14 +35,14 @@ export interface RecordedMigration {
   readonly logs: string | null;
 }
 
-/** The key that `prisma migrate deploy` locks. */
+/** The advisory lock of `prisma migrate deploy`. */
 const LOCK_KEY = 72_707_369;
 const LOCK_WAIT_MS = 300_000;
 
-/** A migration that begins so runs outside a transaction, as `create index concurrently` must; it holds one statement. */
+/** The first line of a migration that runs outside a transaction, as `create index concurrently` must. It contains one statement. */
 export const WITHOUT_TRANSACTION = '-- without transaction';
 
-/** As Prisma makes it. */
+/** The table as Prisma creates it. */
 const recordsTable = (records: string) => `
   create table ${records} (
     "id" varchar(36) primary key not null,
@@ -56,10 +56,10 @@ const recordsTable = (records: string) => `
   )`;
 
 /**
- * Applies the migrations that a database lacks and records them as `prisma migrate deploy` does, so that either may
- * carry on from the other. Processes that start together wait for one another.
+ * Applies the migrations that a database lacks. They are recorded as `prisma migrate deploy` records them, so either program can continue
+ * after the other. Processes that start at the same time wait for each other.
  * @param url a connection URL; its `?schema=` names the schema of the records, `public` where it is absent
- * @throws StartError where the records and the files disagree, a migration fails, or our tables are somebody else's
+ * @throws StartError if the records and the files disagree, a migration fails, or another program owns tables with our names
  */
 export async function migrate(url: string, options: MigrationOptions = {}): Promise<MigrationResult> {
   const { schema } = parseConnectionUrl(url);
@@ -92,7 +92,7 @@ export async function readMigrations(folder: string): Promise<Migration[]> {
   return Promise.all(names.sort().map(async name => ({ name, sql: await readFile(join(folder, name, 'migration.sql'), 'utf8') })));
 }
 
-/** The `prisma/migrations` of this program, as source and as built. */
+/** This program's `prisma/migrations`, which stands beside both the source and the build. */
 export function migrationsFolder(): string {
   let folder = import.meta.dirname;
   while (!existsSync(join(folder, 'package.json'))) {
@@ -102,21 +102,21 @@ export function migrationsFolder(): string {
   return join(folder, 'prisma', 'migrations');
 }
 
-/** Prisma's checksum of a migration: SHA-256 in hexadecimal. */
+/** Prisma's checksum of a migration: its SHA-256 in hexadecimal. */
 export function checksumOf(sql: string): string {
   return createHash('sha256').update(sql).digest('hex');
 }
 
 /**
- * What is left to apply, in order.
- * @throws StartError where a recorded migration failed, was changed since, or is not on disk
+ * The migrations that are still to be applied, in order.
+ * @throws StartError if a recorded migration failed, was changed since, or is not on disk
  */
 export function planMigrations(migrations: readonly Migration[], recorded: readonly RecordedMigration[]): Migration[] {
   const onDisk = new Map(migrations.map(migration => [migration.name, migration]));
   for (const { name, finished, logs } of recorded) {
     if (finished) continue;
     throw new StartError(
-      `The migration ${name} was begun on this database and not finished${logs === null ? '.' : `:\n${logs}`}\n` +
+      `The migration ${name} was started on this database but did not finish${logs === null ? '.' : `:\n${logs}`}\n` +
         'Bring the database to the state before it and remove its row from _prisma_migrations, or to the state after it and set\n' +
         "the row's finished_at (prisma migrate resolve does the same). Then start again.",
     );
@@ -125,15 +125,15 @@ export function planMigrations(migrations: readonly Migration[], recorded: reado
     const migration = onDisk.get(name);
     if (migration === undefined) {
       throw new StartError(
-        `This database has a migration this version of Sessiongraph does not know: ${name}.\n` +
-          'A newer version was here: start that one. Or another program keeps its Prisma migrations in this database: give\n' +
+        `This version of Sessiongraph does not know a migration of this database: ${name}.\n` +
+          'If a newer version applied it, start that version. If another program keeps its Prisma migrations in this database, give\n' +
           'Sessiongraph a database of its own, or a schema for its records (?schema=sessiongraph at the end of DATABASE_URL).',
       );
     }
     if (!matches(migration.sql, checksum)) {
       throw new StartError(
-        `The file of the migration ${name} was changed after it had been applied to this database.\n` +
-          'Bring the file back as it was (git checkout) and put the change into a new migration (npm run new-migration).',
+        `The file of the migration ${name} was changed after it was applied to this database.\n` +
+          'Restore the file (git checkout) and put the change into a new migration (npm run new-migration).',
       );
     }
   }
@@ -141,7 +141,7 @@ export function planMigrations(migrations: readonly Migration[], recorded: reado
   return migrations.filter(({ name }) => !known.has(name));
 }
 
-/** A checkout may have other line ends than the one that was applied, which Prisma allows for too. */
+/** Compares checksums with either line ending, as Prisma does: the checkout may have other line endings than the applied file. */
 function matches(sql: string, checksum: string): boolean {
   const unix = sql.replaceAll('\r\n', '\n');
   return [sql, unix, unix.replaceAll('\n', '\r\n')].some(text => checksumOf(text) === checksum);
@@ -153,16 +153,14 @@ async function lock(client: QueryClient, waitMs: number): Promise<void> {
     await client.query('select pg_advisory_lock($1)', [LOCK_KEY]);
   } catch (error) {
     if (!isLockTimeout(error)) throw error;
-    throw new StartError(
-      'Another process has been migrating this database for too long. See what it does (pg_stat_activity), then start again.',
-    );
+    throw new StartError('Another process has been migrating this database for too long. Check pg_stat_activity, then start again.');
   }
   await client.query('reset lock_timeout');
-  // A pool in front of the database may limit statements; an index on a large table takes its time.
+  // The URL or the database may set a statement timeout, but an index on a large table takes long.
   await client.query('set statement_timeout = 0');
 }
 
-/** Null where the table of the records does not exist. */
+/** Null if the table of records does not exist. */
 async function readRecords(client: QueryClient, records: string): Promise<RecordedMigration[] | null> {
   const { rows: found } = await client.query<{ found: boolean }>('select to_regclass($1) is not null as found', [records]);
   if (found[0]?.found !== true) return null;
@@ -173,7 +171,7 @@ async function readRecords(client: QueryClient, records: string): Promise<Record
   return rows;
 }
 
-/** Tables and types that the migrations make, as [schema, name]. */
+/** The tables and types that the migrations create, as [schema, name]. */
 export function relationsMadeBy(migrations: readonly Migration[]): [string, string][] {
   const made = migrations.flatMap(({ sql }) => [...sql.matchAll(/^create (?:table|type|sequence) (?:if not exists )?"(\w+)"\."(\w+)"/gim)]);
   return made.map(([, schema = '', name = '']) => [schema, name]);
@@ -189,10 +187,10 @@ async function refuseForeignRelations(client: QueryClient, migrations: readonly 
   );
   if (rows.length === 0) return;
   throw new StartError(
-    `This database has tables that Sessiongraph did not make, under the names it uses: ${rows.map(({ name }) => name).join(', ')}.\n` +
-      'It looks like an Aria database. Nothing in it was changed. Give Sessiongraph a database of its own: run\n' +
+    `This database has tables with the names that Sessiongraph uses, but another program created them: ${rows.map(({ name }) => name).join(', ')}.\n` +
+      'It looks like an Aria database. Nothing was changed. Give Sessiongraph a database of its own: run\n' +
       '  createdb --encoding=UTF8 --template=template0 sessiongraph\n' +
-      'and name that one in DATABASE_URL, or leave DATABASE_URL out to use the embedded Postgres.',
+      'and set DATABASE_URL to it, or unset DATABASE_URL to use the embedded Postgres.',
   );
 }
 
@@ -209,11 +207,11 @@ async function applyInTransaction(client: QueryClient, records: string, { name, 
     await client.query('commit');
   } catch (error) {
     await client.query('rollback').catch(() => undefined);
-    throw new StartError(`The migration ${name} failed and was rolled back as a whole:\n${placeOf(error, sql)}`);
+    throw new StartError(`The migration ${name} failed and was rolled back completely:\n${placeOf(error, sql)}`);
   }
 }
 
-/** What fails here may have been done in part: the row without an end then stops every later start. */
+/** A failed migration may be half done: its record without an end then stops every later start. */
 async function applyBare(client: QueryClient, records: string, { name, sql }: Migration): Promise<void> {
   const id = randomUUID();
   await client.query(recordStart(records), [id, checksumOf(sql), name]);
@@ -222,7 +220,7 @@ async function applyBare(client: QueryClient, records: string, { name, sql }: Mi
   } catch (error) {
     const place = placeOf(error, sql);
     await client.query(`update ${records} set logs = $2 where id = $1`, [id, place]).catch(() => undefined);
-    throw new StartError(`The migration ${name} failed, and what it had done stays:\n${place}`);
+    throw new StartError(`The migration ${name} failed, and its changes so far were kept:\n${place}`);
   }
   await client.query(recordEnd(records), [id]);
 }

@@ -1,30 +1,30 @@
-/** What a span says; never variables, content or values of statements. */
+/** The attributes of a span. They never contain variables, content or the values of statements. */
 export type SpanAttributes = Readonly<Record<string, string | number | readonly string[]>>;
 
-/** Headers of W3C Trace Context, as they came; what is not well formed counts for nothing. */
+/** The headers of W3C Trace Context as the request has them. Malformed ones are ignored. */
 export interface TraceHeaders {
   readonly traceparent?: string;
   readonly tracestate?: string;
 }
 
-/** One piece of work as tracing sees it, from its beginning to its end. */
+/** A span: one piece of work with a start and an end. */
 export interface Span {
   /** 32 hexadecimal digits. */
   readonly traceId: string;
-  /** Runs work so that what it begins, also later, belongs to this span. */
+  /** Runs work with this span as the current one: spans that the work starts, also later, become its children. */
   within<Result>(work: () => Result): Result;
-  /** Begins a trace of its own that points to this one, for what a long-lived piece of work does now and then; null where this one is not kept. */
+  /** Starts a new trace with a link to this span, for single events of a long-lived stream; null if this span is not sampled. */
   beginLinked(): Span | null;
-  /** @param outcome.failed where the fault is on this side */
+  /** @param outcome.failed whether this server is at fault */
   end(outcome: { readonly name: string; readonly attributes: SpanAttributes; readonly failed: boolean }): void;
 }
 
-/** Begins spans. Where there is none, nothing is traced. */
+/** Starts spans. Without a tracer nothing is traced. */
 export interface Tracer {
-  /** Work that another program asked for, in the trace it names, else in one of its own. */
+  /** Starts the span of a request: in the trace that its headers name, else in a new one. */
   beginServer(headers: TraceHeaders): Span;
-  /** Whether this is called within a span that is kept: what else is done, for nobody in particular, is not traced. */
+  /** Whether the current span is sampled. Work outside a sampled span, such as the sweeper's, is not traced. */
   isUnderWay(): boolean;
-  /** Work within what is under way: `client` where another program does it. */
+  /** Starts a child of the current span: `client` for a call to another program. */
   beginChild(kind: 'client' | 'internal'): Span;
 }

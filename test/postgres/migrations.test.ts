@@ -93,7 +93,7 @@ describe('migrate', () => {
     await writeMigration('1_a', 'create table a ();');
     await writeMigration('2_bad', 'create table b ();\ncreate table c (;\n');
     await expect(migrate(database.url, { folder })).rejects.toThrow(
-      /2_bad failed and was rolled back as a whole:\n.*syntax error.* \(line 2\)/,
+      /2_bad failed and was rolled back completely:\n.*syntax error.* \(line 2\)/,
     );
     expect(await queryRows("select to_regclass('b') as b, (select count(*)::int from _prisma_migrations) as recorded")).toEqual([
       { b: null, recorded: 1 },
@@ -105,9 +105,9 @@ describe('migrate', () => {
   it('runs a migration marked WITHOUT_TRANSACTION outside a transaction, and stops at one that failed halfway', async () => {
     await writeMigration('1_a', 'create table a (id int); insert into a values (1), (1);');
     await writeMigration('2_index', `${WITHOUT_TRANSACTION}\ncreate unique index concurrently a_id on a (id);`);
-    await expect(migrate(database.url, { folder })).rejects.toThrow(/2_index failed, and what it had done stays/);
+    await expect(migrate(database.url, { folder })).rejects.toThrow(/2_index failed, and its changes so far were kept/);
     await expect(migrate(database.url, { folder })).rejects.toThrow(
-      /2_index was begun on this database and not finished:\n.*could not create unique index/s,
+      /2_index was started on this database but did not finish:\n.*could not create unique index/s,
     );
     await client.query("drop index a_id; truncate a; delete from _prisma_migrations where migration_name = '2_index'");
     expect(await migrate(database.url, { folder })).toEqual({ applied: ['2_index'] });
@@ -117,13 +117,13 @@ describe('migrate', () => {
     await writeMigration('1_a', 'create table a ();');
     await migrate(database.url, { folder });
     await writeMigration('1_a', 'create table a (id int);');
-    await expect(migrate(database.url, { folder })).rejects.toThrow(/1_a was changed after it had been applied/);
+    await expect(migrate(database.url, { folder })).rejects.toThrow(/1_a was changed after it was applied/);
   });
 
   it('stops without changes if it finds tables with its names that it did not create', async () => {
     await client.query('create schema aria_engine; create table aria_engine.chat_sessions (id uuid)');
     await expect(migrate(database.url)).rejects.toThrow(
-      /under the names it uses: aria_engine\.chat_sessions\.\nIt looks like an Aria database/,
+      /but another program created them: aria_engine\.chat_sessions\.\nIt looks like an Aria database/,
     );
     expect(await queryRows("select to_regclass('_prisma_migrations') as records")).toEqual([{ records: null }]);
   });

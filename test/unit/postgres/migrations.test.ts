@@ -35,11 +35,13 @@ describe('planMigrations', () => {
 
   it('refuses a database with an unfinished migration, and repeats its error', () => {
     const failed = recorded(first, { finished: false, logs: 'out of disk' });
-    expect(() => planMigrations([first, second], [failed])).toThrow(/1_first was begun .*out of disk/s);
+    expect(() => planMigrations([first, second], [failed])).toThrow(/1_first was started .*out of disk/s);
   });
 
   it('refuses a database that was migrated by a newer version', () => {
-    expect(() => planMigrations([first], [recorded(first), recorded(second)])).toThrow(/does not know: 2_second/);
+    expect(() => planMigrations([first], [recorded(first), recorded(second)])).toThrow(
+      /does not know a migration of this database: 2_second/,
+    );
   });
 });
 
