@@ -64,7 +64,7 @@ describe('connections over graphql-transport-ws', () => {
     expect(await socket.closed).toEqual({ code: 4429, reason: 'Too many initialisation requests' });
   });
 
-  it('4400 for the types only a server sends', async () => {
+  it('are closed with 4400 for message types that only a server sends', async () => {
     for (const message of [{ type: 'connection_ack' }, { id: '1', type: 'next', payload: { data: {} } }]) {
       const socket = await openAcknowledgedWebSocket(server.webSocketUrl);
       socket.send(message);

@@ -92,7 +92,7 @@ describe('the embedded Postgres', () => {
 });
 
 describe('an external Postgres', () => {
-  it('is described without its user and password, and keeps running after it is closed', async () => {
+  it('is described without user and password, and keeps running after close', async () => {
     const { url } = await createTestDatabase();
     const database = await openDatabase(external(url), log);
     expect(database.url).toBe(url);

@@ -53,7 +53,7 @@ afterEach(async () => {
   await testDatabase.close();
 });
 
-it('a connection that Postgres ends in the packet that frees it fails nobody: the next caller gets a new connection', async () => {
+it('a waiting caller gets a new connection if Postgres ends the old one together with the previous result', async () => {
   testDatabase = await createTestDatabase();
   const url = new URL(testDatabase.url);
   proxy = await startTerminatingProxy(new URL(testDatabase.url));

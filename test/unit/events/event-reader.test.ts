@@ -48,13 +48,13 @@ function countKept(reader: EventReader): number {
   return kept - 1;
 }
 
-it('keeps between 4,096 and 8,192 of the newest events', async () => {
+it('EventReader keeps between 4,096 and 8,192 of the newest events', async () => {
   const kept = countKept(await readAll(20_000, 20));
   expect(kept).toBeGreaterThanOrEqual(4_096);
   expect(kept).toBeLessThan(2 * 4_096);
 });
 
-it('keeps at most 16 MiB of events', async () => {
+it('EventReader keeps at most 16 MiB of events', async () => {
   const kept = countKept(await readAll(1_000, 100_000));
   expect(kept).toBeGreaterThan(10);
   expect(kept * 200_000).toBeLessThanOrEqual(16 * 1024 * 1024);

@@ -54,7 +54,7 @@ describe('readWindow', () => {
     expect(errorOf({ first: 101 })).toMatchObject({ code: 'PAGE_SIZE_TOO_LARGE', details: { field: 'first', requested: 101, max: 100 } });
   });
 
-  it('rejects cursors that do not belong to this list, as after or before', () => {
+  it('rejects cursors that do not belong to this list, in after and in before', () => {
     for (const text of [
       '',
       '!',

@@ -38,7 +38,7 @@ describe('stalledReason', () => {
     [7_200_000, 'No activity for 2 hours'],
     [86_400_000, 'No activity for 1 day'],
     [1_500, 'No activity for 1500 milliseconds'],
-  ])('%i ms: %s', (milliseconds, reason) => {
+  ])('returns for %i ms: %s', (milliseconds, reason) => {
     expect(stalledReason(milliseconds)).toBe(reason);
   });
 });

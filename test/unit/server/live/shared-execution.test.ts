@@ -68,7 +68,7 @@ describe('resultFor while the execution is queued', () => {
     return { result, begin };
   }
 
-  it('is wanted while at least one subscriber that shares it remains', async () => {
+  it('tells the execution that its result is wanted while one subscriber remains', async () => {
     const shared = createSharedExecution();
     const event = {};
     const abortController = new AbortController();
@@ -79,7 +79,7 @@ describe('resultFor while the execution is queued', () => {
     expect(await second.result).toEqual({ data: { isWanted: true } });
   });
 
-  it('is not wanted after all subscribers have ended, and executes again for a later subscriber', async () => {
+  it('tells the execution that its result is not wanted after all subscribers have ended, and executes again for a later one', async () => {
     const shared = createSharedExecution();
     const event = {};
     const abortController = new AbortController();
