@@ -67,9 +67,9 @@ describe('sequencing', () => {
       }
     });
     const early = writers.length * perWriter;
-    const seen = await Promise.all(streams.map(stream => takeEvents(stream, early)));
+    const received = await Promise.all(streams.map(stream => takeEvents(stream, early)));
     await Promise.all(written);
-    expect(seen[0]?.some(event => event.sessionId === lateSessionId)).toBe(false);
+    expect(received[0]?.some(event => event.sessionId === lateSessionId)).toBe(false);
 
     await late.client.query('commit');
     const last = await Promise.all(streams.map(async stream => (await takeEvents(stream, 1))[0]));
@@ -78,7 +78,7 @@ describe('sequencing', () => {
     const table = await readEventTable(late.client);
     expect(table.map(event => event.seq)).toEqual(Array.from({ length: early + 1 }, (_, index) => BigInt(index + 1)));
     expect(table.at(-1)?.id).toBe(lateId);
-    for (const [index, events] of seen.entries()) {
+    for (const [index, events] of received.entries()) {
       expect([...events.map(event => event.id), last[index]?.id]).toEqual(table.map(event => event.id));
     }
     const newest = new Map<string, bigint>();
@@ -396,20 +396,20 @@ describe('filters', () => {
     for (const event of events) ids.push(await writer.write(event));
     const late = await Promise.all(requests.map(([request]) => eventLog.subscribe({ ...request, after: 0n })));
     for (const [index, [, expected]] of requests.entries()) {
-      const wanted = expected.map(number => ids[number]);
+      const expectedIds = expected.map(number => ids[number]);
       const fromTable = late[index];
       const stream = live[index];
       if (fromTable === undefined || stream === undefined) throw new Error('unreachable');
-      expect((await takeEvents(fromTable, wanted.length)).map(event => event.id)).toEqual(wanted);
+      expect((await takeEvents(fromTable, expectedIds.length)).map(event => event.id)).toEqual(expectedIds);
       const ended = fromTable.next();
       await fromTable.return?.();
       expect(await ended).toEqual({ done: true, value: undefined });
-      if (wanted.length > 0) {
+      if (expectedIds.length > 0) {
         const first = await firstTaken[index];
-        expect([first?.value, ...(await takeEvents(stream, wanted.length - 1))].map(event => event.id)).toEqual(wanted);
+        expect([first?.value, ...(await takeEvents(stream, expectedIds.length - 1))].map(event => event.id)).toEqual(expectedIds);
       }
       await stream.return?.();
-      if (wanted.length === 0) expect(await firstTaken[index]).toEqual({ done: true, value: undefined });
+      if (expectedIds.length === 0) expect(await firstTaken[index]).toEqual({ done: true, value: undefined });
     }
     expect(eventLog.gauges()).toMatchObject({ subscriptions: 0, buffered: 0 });
   });

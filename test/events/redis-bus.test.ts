@@ -185,7 +185,7 @@ describe('an unreachable Redis', () => {
     const streams = await Promise.all(logs.map(eventLog => eventLog.subscribe(ALL)));
     const writer = await connect();
     const rounds = 30;
-    const seen = streams.map(stream => takeEvents(stream, rounds * 10));
+    const received = streams.map(stream => takeEvents(stream, rounds * 10));
     for (let round = 0; round < rounds; round += 1) {
       await writer.writeMany(Array.from({ length: 10 }, () => randomUUID()));
       logs[round % 2]?.wake();
@@ -194,7 +194,7 @@ describe('an unreachable Redis', () => {
       if (round === 18) await redis.start();
     }
     const table = await waitForSequencedIds(writer, rounds * 10);
-    for (const events of seen) expect((await events).map(({ id }) => id)).toEqual(table);
+    for (const events of received) expect((await events).map(({ id }) => id)).toEqual(table);
     await vi.waitUntil(() => redis.subscriberCount === 2, WAIT_OPTIONS);
   });
 });

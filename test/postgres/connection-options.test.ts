@@ -8,15 +8,15 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 const SETTINGS = Prisma.sql`select current_setting('timezone') as timezone, current_setting('work_mem') as "workMem",
   '2026-02-12T20:25:00Z'::timestamptz::text as instant`;
 
-let stage: TestDatabase;
+let testDatabase: TestDatabase;
 let url: string;
 beforeAll(async () => {
-  stage = await createTestDatabase();
-  const withOptions = new URL(stage.url);
+  testDatabase = await createTestDatabase();
+  const withOptions = new URL(testDatabase.url);
   withOptions.searchParams.set('options', '-c timezone=Asia/Tokyo -c work_mem=7MB');
   url = withOptions.href;
 });
-afterAll(() => stage.close());
+afterAll(() => testDatabase.close());
 
 const expected = [{ timezone: 'UTC', workMem: '7MB', instant: '2026-02-12 20:25:00+00' }];
 

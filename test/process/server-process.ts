@@ -2,9 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { TEST_WAIT_MS } from '../support/wait-time.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -76,13 +74,4 @@ export async function queryTypename(url: string): Promise<unknown> {
 export async function postgresPid(folder: string): Promise<number | null> {
   const text = await readFile(join(folder, 'postgres-18', 'postmaster.pid'), 'utf8').catch(() => null);
   return text === null ? null : Number.parseInt(text, 10);
-}
-
-/** Waits until the condition is true. @throws Error if that takes longer than TEST_WAIT_MS */
-export async function waitUntil(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + TEST_WAIT_MS;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`The condition did not become true: ${condition}`);
-    await delay(10);
-  }
 }

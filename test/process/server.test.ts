@@ -3,10 +3,11 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { isRunning } from '../../src/embedded/process-identity.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { postgresPid, queryTypename, startServer, stopServers, waitUntil } from './server-process.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
+import { postgresPid, queryTypename, startServer, stopServers } from './server-process.ts';
 
 let parent: string;
 /** All tests share one data folder, so each starts on what the previous one left there. */
@@ -56,7 +57,7 @@ describe('the server process with the embedded Postgres', () => {
 
   it('stops Postgres and exits with code 0 on a signal during the start', async () => {
     const server = start();
-    await waitUntil(async () => (await postgresPid(folder)) !== null);
+    await vi.waitUntil(async () => (await postgresPid(folder)) !== null, WAIT_OPTIONS);
     server.kill('SIGTERM');
     expect(await server.ended()).toBe(0);
     expect(await postgresPid(folder)).toBeNull();

@@ -1,9 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sweeperLockHolders } from '../api/sweeper/sweeper-state.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { post } from '../support/http-client.ts';
 import { runSql } from '../support/sql.ts';
-import { startServer, stopServers, waitUntil } from './server-process.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
+import { startServer, stopServers } from './server-process.ts';
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -20,7 +21,7 @@ describe('the sweeper', () => {
   it.each(['SIGKILL', 'SIGSTOP'] as const)('moves to another server after %s of the server that runs it', async signal => {
     const first = start();
     await first.ready();
-    await waitUntil(() => first.output().includes('this server sweeps from now on'));
+    await vi.waitUntil(() => first.output().includes('this server sweeps from now on'), WAIT_OPTIONS);
     const [holder] = await sweeperLockHolders(database.url);
     const second = start();
     const url = await second.ready();
@@ -37,7 +38,7 @@ describe('the sweeper', () => {
     // When the stopped server continues, it has lost its connection and the lock, so it does not sweep.
     first.kill('SIGCONT');
     if (signal === 'SIGSTOP') {
-      await waitUntil(() => first.output().includes('the sweeper cannot reach the database'));
+      await vi.waitUntil(() => first.output().includes('the sweeper cannot reach the database'), WAIT_OPTIONS);
       expect(await sweeperLockHolders(database.url)).toHaveLength(1);
     }
     expect(await events()).toEqual([{ to: 'STALLED' }]);

@@ -1,8 +1,9 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { openAcknowledgedWebSocket } from '../support/raw-websocket.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 import { type OtlpReceiver, startOtlpReceiver } from './otlp-receiver.ts';
-import { queryTypename, startServer, stopServers, waitUntil } from './server-process.ts';
+import { queryTypename, startServer, stopServers } from './server-process.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -60,7 +61,7 @@ describe('tracing', () => {
       payload: { query: 'subscription Live { sessionEvents { session { title } } }', extensions },
     });
     const metrics = new URL('/metrics', url);
-    await waitUntil(async () => (await (await fetch(metrics)).text()).includes('\nsessiongraph_subscriptions 1\n'));
+    await vi.waitUntil(async () => (await (await fetch(metrics)).text()).includes('\nsessiongraph_subscriptions 1\n'), WAIT_OPTIONS);
     const created = await send(
       url,
       'mutation Make($title: String!) { createSession(input: { title: $title, key: "made" }) { created session { id } } }',
@@ -166,10 +167,10 @@ describe('tracing', () => {
     });
     const url = await server.ready();
     const failures = () => server.output().split('spans cannot be sent').length - 1;
-    await waitUntil(async () => {
+    await vi.waitUntil(async () => {
       expect(await queryTypename(url)).toMatchObject({ data: { __typename: 'Query' } });
       return failures() > 0;
-    });
+    }, WAIT_OPTIONS);
     for (let n = 0; n < 20; n += 1) await queryTypename(url);
     server.kill('SIGTERM');
     expect(await server.ended()).toBe(0);

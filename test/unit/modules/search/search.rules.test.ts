@@ -27,19 +27,19 @@ describe('excerptHtml', () => {
 
 describe('headlineHtml', () => {
   const hit = (word: string) => `${MATCH_START}${word}${MATCH_STOP}`;
-  const whole = (text: string) => ({ head: text, tail: text });
+  const headAndTail = (text: string) => ({ head: text, tail: text });
 
   it('escapes the text and converts the markers to mark elements', () => {
-    expect(headlineHtml(`a & ${hit('hit')}`, whole('a & hit'))).toBe('a &amp; <mark>hit</mark>');
+    expect(headlineHtml(`a & ${hit('hit')}`, headAndTail('a & hit'))).toBe('a &amp; <mark>hit</mark>');
   });
 
   it('adds an ellipsis at each end where the text was cut off', () => {
-    expect(headlineHtml(`the ${hit('hit')} here`, whole('by the hit here'))).toBe('…the <mark>hit</mark> here');
-    expect(headlineHtml(`the ${hit('hit')} here`, whole('the hit here, too'))).toBe('the <mark>hit</mark> here…');
-    expect(headlineHtml(`${hit('hit')} one … two ${hit('hit')}`, whole('a hit one, and two hits'))).toBe(
+    expect(headlineHtml(`the ${hit('hit')} here`, headAndTail('by the hit here'))).toBe('…the <mark>hit</mark> here');
+    expect(headlineHtml(`the ${hit('hit')} here`, headAndTail('the hit here, too'))).toBe('the <mark>hit</mark> here…');
+    expect(headlineHtml(`${hit('hit')} one … two ${hit('hit')}`, headAndTail('a hit one, and two hits'))).toBe(
       '…<mark>hit</mark> one … two <mark>hit</mark>…',
     );
-    expect(headlineHtml(hit('hit'), whole('hits and hit'))).toBe('…<mark>hit</mark>');
+    expect(headlineHtml(hit('hit'), headAndTail('hits and hit'))).toBe('…<mark>hit</mark>');
   });
 
   it('adds both ellipses for a text that repeats itself', () => {
@@ -48,7 +48,7 @@ describe('headlineHtml', () => {
   });
 
   it('adds no ellipsis if only tags, punctuation or white space were cut off', () => {
-    expect(headlineHtml(`the ${hit('hit')}`, whole(' <p class="x">"the hit"!</p>'))).toBe('the <mark>hit</mark>');
-    expect(headlineHtml(`${hit('one')} of  two`, whole('<b>one</b> of <i>two</i>.'))).toBe('<mark>one</mark> of  two');
+    expect(headlineHtml(`the ${hit('hit')}`, headAndTail(' <p class="x">"the hit"!</p>'))).toBe('the <mark>hit</mark>');
+    expect(headlineHtml(`${hit('one')} of  two`, headAndTail('<b>one</b> of <i>two</i>.'))).toBe('<mark>one</mark> of  two');
   });
 });
