@@ -60,6 +60,18 @@ export function fieldsWith<Table extends Columns<Table>, Property extends string
   return fieldsOf(table).filter(hasProperty);
 }
 
+/** The fields of a table whose column does not have this property. */
+export function fieldsWithout<Table extends Columns<Table>, Property extends string>(
+  table: Table,
+  property: Property,
+): Exclude<keyof Table & string, FieldsWith<Table, { readonly [Name in Property]: unknown }>>[] {
+  const lacksProperty = (
+    field: keyof Table & string,
+  ): field is Exclude<keyof Table & string, FieldsWith<Table, { readonly [Name in Property]: unknown }>> =>
+    !Object.hasOwn(table[field], property);
+  return fieldsOf(table).filter(lacksProperty);
+}
+
 /** All fields of a table. */
 export function fieldsOf<Table extends Columns<Table>>(table: Table): (keyof Table & string)[] {
   return Object.keys(table).filter((field): field is keyof Table & string => field in table);
@@ -109,4 +121,26 @@ function toStored(value: unknown, type: SqlType): unknown {
   if (type === 'jsonb') return JSON.stringify(value);
   if (value instanceof Date) return value.toISOString();
   return typeof value === 'bigint' ? String(value) : value;
+}
+
+/** An assignment of an UPDATE: the column is set to a value. */
+export function assignValue<Table extends Columns<Table>>(table: Table, field: keyof Table & string, value: unknown): Sql {
+  return assignExpression(field, toParameter(value, table[field]));
+}
+
+/** An assignment of an UPDATE: the column is set to the result of an expression. */
+export function assignExpression(field: string, expression: Sql): Sql {
+  return Prisma.sql`${Prisma.raw(columnName(field))} = ${expression}`;
+}
+
+/** The column names and the values of an INSERT of one row. A field that is undefined keeps the column's default. */
+export function insertLists<Table extends Columns<Table>>(
+  table: Table,
+  row: { readonly [Field in keyof Table]?: unknown },
+): { readonly names: Sql; readonly values: Sql } {
+  const fields = fieldsOf(table).filter(field => row[field] !== undefined);
+  return {
+    names: Prisma.raw(fields.map(columnName).join(', ')),
+    values: Prisma.join(fields.map(field => toParameter(row[field], table[field]))),
+  };
 }

@@ -334,7 +334,7 @@ export async function deleteMessage(
       with last as (
         select max(position) as position, max(created_at) as created_at from aria_engine.chat_messages where session_id = ${session.id}::uuid
       ), event as (
-        ${insertEvents(session.id, session.agent_id, [
+        ${insertEvents(session.id, session.agentId, [
           { type: 'MESSAGE_DELETED', payload: { messageId: parsed.messageId, position: message.position } },
         ])}
       )

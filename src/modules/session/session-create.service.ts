@@ -3,6 +3,7 @@ import { badInput, DomainError, sessionNotFound } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
+import { insertLists } from '../../postgres/columns.ts';
 import type { Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';
@@ -10,17 +11,19 @@ import { sessionKind } from '../session-key/session-key.rules.ts';
 import { assertStorable, readMetadata } from '../text/text.input.ts';
 import { maySeeAgent } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
-import { type CreateSessionInput, readDescription, readIdentity, readType, type SessionIdentity } from './session.input.ts';
-import { effectiveTitle, type SessionStatus } from './session.rules.ts';
+import { SESSION_COLUMNS } from './session.columns.ts';
+import { type CreateSessionInput, readIdentity, readType, type SessionIdentity } from './session.input.ts';
+import { chatTypeOf, effectiveTitle, type SessionStatus } from './session.rules.ts';
+import { readDescription, withInitialValues } from './session-description.input.ts';
 import { nameTaken, type SessionNames, takenOr } from './session-names.service.ts';
 
 const FIRST_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING'];
-/** How often a name may be taken and let go again between our two looks at it. */
+/** Limit of retries, each after another session gave up a name between our two statements. */
 const MAX_ATTEMPTS = 10;
 const MAX_DURATION_MS = 10 * 365 * 86_400_000;
 const LAST_INSTANT = Date.UTC(10_000, 0) - 1;
 
-/** A session that was created, or found. */
+/** The session that a call created or found. */
 interface CreatedSession {
   /** UUID. */
   readonly id: string;
@@ -28,9 +31,10 @@ interface CreatedSession {
 }
 
 /**
- * Creates a session, or finds the one that holds its key where `ifExists` is RETURN, or the one of the same idempotency key.
- * @throws DomainError BAD_USER_INPUT, TITLE_TOO_LONG, INVALID_TOKEN_LIMIT, FORBIDDEN for a foreign agent, SESSION_NOT_FOUND for the parent,
- * KEY_TAKEN, LABEL_TAKEN; as `makeOnce`
+ * Creates a session. If `ifExists` is RETURN and another session holds the key, it returns that session; if the idempotency key was used
+ * before, it returns the session of that call.
+ * @throws DomainError BAD_USER_INPUT, TITLE_TOO_LONG, INVALID_TOKEN_LIMIT, FORBIDDEN for an agent of others, SESSION_NOT_FOUND for the
+ * parent, KEY_TAKEN, LABEL_TAKEN; as `makeOnce`
  */
 export function createSession(caller: Caller, input: CreateSessionInput): Promise<CreatedSession> {
   return makeOnce(
@@ -67,7 +71,7 @@ async function create(caller: Caller, input: CreateSessionInput): Promise<Create
     const holder = await findHolder(caller, identity.agentId, names);
     if (holder?.hasKey === true) return { id: holder.id, created: false };
     if (holder !== null) throw nameTaken('LABEL_TAKEN', names);
-    // None: it went away between the two statements, and the name is free again.
+    // The holder gave up the name between the two statements: try again.
   }
   throw nameTaken(names.key === null ? 'LABEL_TAKEN' : 'KEY_TAKEN', names);
 }
@@ -77,7 +81,7 @@ function defaultAgent(caller: Caller): string {
   return only !== undefined && others.length === 0 ? only : caller.settings.defaultAgent;
 }
 
-/** The session that holds the key, else the one that holds the label; null where both are free. */
+/** The session that holds the key, else the session that holds the label; null if both are free. */
 async function findHolder(
   caller: Caller,
   agentId: string,
@@ -91,52 +95,56 @@ async function findHolder(
 }
 
 /**
- * Rather than to fail, which would fail the whole transaction this may be part of. Of any name: two that both find the key free go on to
- * the label, and the one that comes second is to find the session of its key, not a label that is taken.
+ * Inserts nothing if the key or the label is taken. An error would fail the transaction that this statement may be part of.
+ * It covers both names: of two calls with the same key and label, the second may first conflict on the label, but must find the session by its key.
  */
 const UNLESS_A_NAME_IS_TAKEN = Prisma.sql`on conflict do nothing`;
 
-function insertSession(caller: Caller, input: CreateSessionInput, identity: SessionIdentity, id: string): Sql {
-  const { given_title, display_name, subject, ...columns } = readDescription(input, caller.settings);
+function insertSession(caller: Caller, input: CreateSessionInput, { agentId, key }: SessionIdentity, id: string): Sql {
+  const description = withInitialValues(readDescription(input, caller.settings));
   const status = input.status ?? 'ACTIVE';
   if (!FIRST_STATUSES.includes(status)) throw badInput('input.status', `must be one of ${FIRST_STATUSES.join(', ')} for a new session`);
-  const duration = input.expectedDurationMs ?? null;
-  if (duration !== null && (duration < 1 || duration > MAX_DURATION_MS)) {
-    throw badInput('input.expectedDurationMs', `must be from 1 to ${MAX_DURATION_MS}`);
-  }
-  if (duration !== null && (input.startedAt?.getTime() ?? Date.now()) + duration > LAST_INSTANT) {
-    throw badInput('input.expectedDurationMs', 'must end before the year 10000');
-  }
+  const duration = readDuration(input);
   const parentId = input.parentId == null ? null : parseSessionId(input.parentId);
   if (input.parentId != null && parentId === null) throw sessionNotFound(input.parentId);
-  const titles = { givenTitle: given_title ?? null, displayName: display_name ?? null, subject: subject ?? null, derivedTitle: null };
-  const json = (value: object | null | undefined) => (value == null ? null : JSON.stringify(value));
-  const startedAt = input.startedAt?.toISOString() ?? null;
+  const { givenTitle = null, displayName = null, subject = null, origin } = description;
+  const row = insertLists(SESSION_COLUMNS, {
+    ...description,
+    id,
+    agentId,
+    key,
+    kind: sessionKind(key, chatTypeOf(origin), caller.settings),
+    type: readType(input.type),
+    status,
+    title: effectiveTitle({ id, givenTitle, displayName, subject, derivedTitle: null }),
+    metadata: readMetadata(input.metadata, 'input.metadata'),
+    parentId,
+    expectedDurationMs: duration,
+  });
+  const startedAt = Prisma.sql`coalesce(${input.startedAt?.toISOString() ?? null}::timestamptz, now())`;
   return Prisma.sql`
     with parent as materialized (
       select p.deleted_at is not null as trashed from aria_engine.chat_sessions p
       where p.id = ${parentId}::uuid and ${visibleAgents(caller.viewer, Prisma.sql`p.agent_id`)} for key share
     ), session as (
-      insert into aria_engine.chat_sessions (id, agent_id, key, kind, type, status, title, given_title, label, display_name, subject, category, tags,
-        channel, node_id, output_path, priority, task, prompt, token_limit, model, model_provider, origin, delivery, metadata, parent_id,
-        expected_duration_ms, started_at, expected_completion_at)
-      select ${id}::uuid, ${identity.agentId}, ${identity.key},
-        ${sessionKind(identity.key, columns.origin?.chatType ?? null, caller.settings)}::aria_engine.session_kind, ${readType(input.type)},
-        ${status}::aria_engine.session_status, ${effectiveTitle({ id, ...titles })}, ${titles.givenTitle}, ${columns.label ?? null},
-        ${titles.displayName}, ${titles.subject}, ${columns.category ?? null}, ${[...(columns.tags ?? [])]}::text[], ${columns.channel ?? null},
-        ${columns.node_id ?? null}, ${columns.output_path ?? null}, ${columns.priority ?? 'NORMAL'}::aria_engine.session_priority,
-        ${columns.task ?? null}, ${columns.prompt ?? null}, ${columns.token_limit ?? null}::int, ${columns.model ?? null},
-        ${columns.model_provider ?? null}, ${json(columns.origin)}::jsonb, ${json(columns.delivery)}::jsonb,
-        ${JSON.stringify(readMetadata(input.metadata, 'input.metadata'))}::jsonb, ${parentId}::uuid, ${duration}::bigint,
-        coalesce(${startedAt}::timestamptz, now()),
-        coalesce(${startedAt}::timestamptz, now()) + ${duration}::bigint * interval '1 millisecond'
+      insert into aria_engine.chat_sessions (${row.names}, started_at, expected_completion_at)
+      select ${row.values}, ${startedAt}, ${startedAt} + ${duration}::bigint * interval '1 millisecond'
       where ${parentId}::uuid is null or exists (select from parent where not trashed)
       ${input.ifExists === 'RETURN' ? UNLESS_A_NAME_IS_TAKEN : Prisma.empty}
       returning id, agent_id
     ), activity as (
       insert into aria_engine.chat_session_activity (session_id, agent_id) select id, agent_id from session
     ), event as (
-      ${insertEvents(id, identity.agentId, [{ type: 'CREATED', payload: parentId === null ? {} : { parentId } }], Prisma.sql`exists (select from session)`)}
+      ${insertEvents(id, agentId, [{ type: 'CREATED', payload: parentId === null ? {} : { parentId } }], Prisma.sql`exists (select from session)`)}
     )
     select (select id from session) as id, (select trashed from parent) as "parentTrashed"`;
+}
+
+function readDuration({ expectedDurationMs: duration, startedAt }: CreateSessionInput): number | null {
+  if (duration == null) return null;
+  if (duration < 1 || duration > MAX_DURATION_MS) throw badInput('input.expectedDurationMs', `must be from 1 to ${MAX_DURATION_MS}`);
+  if ((startedAt?.getTime() ?? Date.now()) + duration > LAST_INSTANT) {
+    throw badInput('input.expectedDurationMs', 'must end before the year 10000');
+  }
+  return duration;
 }

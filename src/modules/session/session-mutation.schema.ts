@@ -3,17 +3,10 @@ import { builder } from '../../graphql/builder.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { SessionPriorityEnum, SessionStatusEnum } from '../session-filter/session-filter.schema.ts';
-import type {
-  CreateSessionInput,
-  DeleteSessionInput,
-  DeliveryInput,
-  EndSessionInput,
-  OriginInput,
-  RestoreSessionInput,
-  UpdateSessionInput,
-} from './session.input.ts';
+import type { CreateSessionInput, DeleteSessionInput, EndSessionInput, RestoreSessionInput, UpdateSessionInput } from './session.input.ts';
 import { Session } from './session.schema.ts';
 import { createSession } from './session-create.service.ts';
+import type { DescriptionInput } from './session-description.input.ts';
 import { deleteSession, restoreSession } from './session-trash.service.ts';
 import { endSession, updateSession } from './session-update.service.ts';
 import { type Written, writtenSession } from './written-session.schema.ts';
@@ -31,7 +24,7 @@ const MetadataWrite = builder.enumType('MetadataWrite', {
   },
 });
 
-const SessionOriginInput = builder.inputRef<OriginInput>('SessionOriginInput').implement({
+const SessionOriginInput = builder.inputRef<NonNullable<DescriptionInput['origin']>>('SessionOriginInput').implement({
   fields: t => ({
     label: t.string(),
     provider: t.string(),
@@ -44,7 +37,7 @@ const SessionOriginInput = builder.inputRef<OriginInput>('SessionOriginInput').i
   }),
 });
 
-const DeliveryContextInput = builder.inputRef<DeliveryInput>('DeliveryContextInput').implement({
+const DeliveryContextInput = builder.inputRef<NonNullable<DescriptionInput['delivery']>>('DeliveryContextInput').implement({
   fields: t => ({ channel: t.string(), to: t.string(), accountId: t.string(), threadId: t.string() }),
 });
 

@@ -30,7 +30,7 @@ export async function deleteSession(
       forRemoval: permanent,
       expectedVersion: input.expectedVersion,
     });
-    if (isMainSessionKey(session.key, caller.settings) && session.agent_id === caller.settings.defaultAgent) {
+    if (isMainSessionKey(session.key, caller.settings) && session.agentId === caller.settings.defaultAgent) {
       throw new DomainError('MAIN_SESSION_PROTECTED', `${session.key} is the default agent's main session and cannot be deleted.`, {
         key: session.key,
       });
@@ -42,7 +42,7 @@ export async function deleteSession(
           update aria_engine.chat_sessions set deleted_at = clock_timestamp(), version = version + 1 where id = ${session.id}::uuid
         ), activity as (
           update aria_engine.chat_session_activity set listed = false, updated_at = clock_timestamp() where session_id = ${session.id}::uuid
-        ) ${insertEvents(session.id, session.agent_id, [{ type: 'DELETED', payload: { permanent: false } }])}`);
+        ) ${insertEvents(session.id, session.agentId, [{ type: 'DELETED', payload: { permanent: false } }])}`);
     }
     return session.id;
   });
@@ -55,7 +55,7 @@ export async function deleteSession(
  * tombstone keeps imports from bringing it back. Its events tell whose child each was, the children's first, while they are still below it:
  * streams that follow descendants live by them.
  */
-export async function removeSession(transaction: Executor, session: Pick<LockedSession, 'id' | 'agent_id'>): Promise<void> {
+export async function removeSession(transaction: Executor, session: Pick<LockedSession, 'id' | 'agentId'>): Promise<void> {
   await transaction.rows(Prisma.sql`
     with child as (
       update aria_engine.chat_sessions set parent_id = null, version = version + 1 where parent_id = ${session.id}::uuid
@@ -69,7 +69,7 @@ export async function removeSession(transaction: Executor, session: Pick<LockedS
     ), line as (
       delete from aria_engine.import_lines where session_id = ${session.id}::uuid
     ), tombstone as (
-      insert into aria_engine.session_tombstones (session_id, agent_id) values (${session.id}::uuid, ${session.agent_id})
+      insert into aria_engine.session_tombstones (session_id, agent_id) values (${session.id}::uuid, ${session.agentId})
       on conflict (session_id) do nothing
     )
     insert into aria_engine.session_events (session_id, agent_id, type, payload)
@@ -93,7 +93,7 @@ export async function restoreSession(caller: Caller, input: RestoreSessionInput)
   try {
     const { id, restored } = await caller.database.transaction(async transaction => {
       const session = await lockSession(transaction, caller.viewer, input.id, { trashed: true });
-      if (session.deleted_at === null) return { id: session.id, restored: false };
+      if (session.deletedAt === null) return { id: session.id, restored: false };
       names = session;
       const dropKey = input.dropKey === true && session.key !== null;
       const dropLabel = input.dropLabel === true && session.label !== null;
@@ -103,9 +103,9 @@ export async function restoreSession(caller: Caller, input: RestoreSessionInput)
             ${dropKey ? Prisma.sql`, key = null, kind = 'OTHER'` : Prisma.empty} ${dropLabel ? Prisma.sql`, label = null` : Prisma.empty}
           where id = ${session.id}::uuid
         ), activity as (
-          update aria_engine.chat_session_activity set listed = ${session.superseded_at === null}, updated_at = clock_timestamp()
+          update aria_engine.chat_session_activity set listed = ${session.supersededAt === null}, updated_at = clock_timestamp()
           where session_id = ${session.id}::uuid
-        ) ${insertEvents(session.id, session.agent_id, [{ type: 'RESTORED', payload: {} }])}`);
+        ) ${insertEvents(session.id, session.agentId, [{ type: 'RESTORED', payload: {} }])}`);
       return { id: session.id, restored: true };
     });
     if (restored) caller.eventsWritten();

@@ -122,3 +122,8 @@ export function effectiveTitle(sources: TitleSources): string {
 export function shownPercent(status: SessionStatus, reported: number): number {
   return status === 'COMPLETED' ? 100 : reported;
 }
+
+/** The chat type that a session's origin names; null if it names none. */
+export function chatTypeOf(origin: Readonly<Record<string, unknown>> | null | undefined): string | null {
+  return typeof origin?.chatType === 'string' ? origin.chatType : null;
+}

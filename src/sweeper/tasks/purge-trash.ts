@@ -14,8 +14,8 @@ export async function purgeTrash(database: Transactor, trashDays: number, batch:
     order by deleted_at, id limit ${batch.size}::int`);
   const purge = ([id]: readonly string[]) =>
     database.transaction(async transaction => {
-      const [session] = await transaction.rows<{ id: string; agent_id: string }>(Prisma.sql`
-        select id, agent_id from aria_engine.chat_sessions where id = ${id}::uuid and ${isExpired} for update skip locked`);
+      const [session] = await transaction.rows<{ id: string; agentId: string }>(Prisma.sql`
+        select id, agent_id as "agentId" from aria_engine.chat_sessions where id = ${id}::uuid and ${isExpired} for update skip locked`);
       if (session === undefined) return 0;
       await removeSession(transaction, session);
       return 1;

@@ -32,7 +32,7 @@ export async function stallSessions(database: Transactor, stalledAfterMs: number
 
 interface InactiveSession extends UsageRow {
   readonly id: string;
-  readonly agent_id: string;
+  readonly agentId: string;
   readonly status: SessionStatus;
   readonly idleMs: number;
 }
@@ -44,7 +44,7 @@ function markStalled(database: Transactor, stalledAfterMs: number, ids: readonly
       select id from aria_engine.chat_sessions where id = any(${[...ids]}::uuid[]) order by id for no key update skip locked`);
     // Every write locks its session first. A new statement, begun under the locks, therefore sees the newest rows, which cannot change.
     const inactive = await transaction.rows<InactiveSession>(Prisma.sql`
-      select s.id, s.agent_id, s.status, ${USAGE_COLUMNS},
+      select s.id, s.agent_id as "agentId", s.status, ${USAGE_COLUMNS},
         greatest(0, floor(extract(epoch from clock_timestamp() - a.last_activity_at) * 1000))::float8 as "idleMs"
       from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id
       where s.id = any(${locked.map(({ id }) => id)}::uuid[]) and s.status in ('SPAWNING', 'WORKING')
@@ -54,7 +54,7 @@ function markStalled(database: Transactor, stalledAfterMs: number, ids: readonly
     if (inactive.length === 0) return 0;
     await transaction.rows(Prisma.sql`
       with inactive as (
-        select * from unnest(${inactive.map(({ id }) => id)}::uuid[], ${inactive.map(session => session.agent_id)}::text[],
+        select * from unnest(${inactive.map(({ id }) => id)}::uuid[], ${inactive.map(session => session.agentId)}::text[],
           ${inactive.map(session => JSON.stringify(statusChange(session, 'STALLED', reason)))}::text[]) inactive(id, agent_id, payload)
       ), session as (
         update aria_engine.chat_sessions s set status = 'STALLED', status_reason = ${reason}, version = s.version + 1
