@@ -5,28 +5,28 @@ import { findableAgentId } from '../../modules/session-key/session-key.rules.ts'
 import { type ApiScope, isApiScope, type Viewer, withIncludedScopes } from '../../modules/viewer/viewer.rules.ts';
 import type { Access } from './authenticate.ts';
 
-/** An identity provider whose tokens let callers in. */
+/** The settings of an identity provider. */
 export type TokenIssuer = NonNullable<Config['auth']['jwt']>;
 
-/** Checks the tokens of an identity provider. */
+/** Verifies the tokens of an identity provider. */
 export interface TokenVerifier {
-  /** @throws DomainError UNAUTHORIZED, SERVICE_UNAVAILABLE where the provider's keys cannot be read */
+  /** @throws DomainError UNAUTHORIZED, SERVICE_UNAVAILABLE if the provider's keys cannot be read */
   verify(token: string): Promise<Access>;
 }
 
-/** Only what a public key can check: a shared secret has no place in a key set. */
+/** Algorithms with a public key only. Key sets are public, so they cannot hold a shared secret. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 
 const CLOCK_TOLERANCE_S = 5;
 const JWKS_TIMEOUT_MS = 5_000;
 
-/** The longest a timer can be set. */
+/** The longest delay of a timer in Node. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Names of an agents claim that stand for all of them. */
+/** In the agents claim: all agents. */
 const ALL_AGENTS = '*';
 
-/** A claim of words: a list of texts, or one text with spaces between them, as OAuth's `scope`. */
+/** The words of a claim: an array of strings, or one string separated by spaces, as in OAuth's `scope`. */
 function wordsOf(claim: unknown): readonly string[] {
   if (Array.isArray(claim)) return claim.filter(word => typeof word === 'string');
   return typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : [];
@@ -40,7 +40,7 @@ function scopesOf(claim: unknown): readonly ApiScope[] {
   );
 }
 
-/** A word of which nothing is left names no agent; normalised, it would stand for `main`. */
+/** Words without any valid character are ignored: normalised, they would become the agent `main`. */
 function agentsOf(claim: unknown): readonly string[] | null {
   const words = wordsOf(claim);
   return words.includes(ALL_AGENTS) ? null : [...new Set(words.map(findableAgentId).filter(agentId => agentId !== null))];
@@ -56,35 +56,36 @@ function toViewer(payload: JWTPayload, { scopesClaim, agentsClaim }: TokenIssuer
   };
 }
 
-/** Calls the listener when the time has come, however far off; the timer keeps no process alive. */
-function at(instantMs: number, listener: () => void): () => void {
+/** Calls the listener at a time, which may be more than the longest delay away. Gives a function that cancels it. */
+function callAt(instantMs: number, listener: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const wait = () => {
-    const left = instantMs - Date.now();
-    if (left <= 0) return listener();
-    timer = setTimeout(wait, Math.min(left, MAX_TIMER_MS)).unref();
+    const delayMs = instantMs - Date.now();
+    if (delayMs <= 0) return listener();
+    timer = setTimeout(wait, Math.min(delayMs, MAX_TIMER_MS)).unref();
     return undefined;
   };
   wait();
   return () => clearTimeout(timer);
 }
 
-function toFailure(error: unknown): unknown {
+function toDomainError(error: unknown): unknown {
   const { JOSEError, JWKSTimeout, JWKSInvalid } = errors;
-  const unreadable = error instanceof JWKSTimeout || error instanceof JWKSInvalid || !(error instanceof JOSEError) || isFetchFailure(error);
-  if (unreadable) return new DomainError('SERVICE_UNAVAILABLE', 'The keys of the identity provider cannot be read just now; try again.');
-  const message = error instanceof errors.JWTExpired ? 'The token has expired.' : 'The token is not valid here.';
+  const isProviderFailure =
+    error instanceof JWKSTimeout || error instanceof JWKSInvalid || !(error instanceof JOSEError) || isKeySetFailure(error);
+  if (isProviderFailure) return new DomainError('SERVICE_UNAVAILABLE', 'The keys of the identity provider cannot be read. Try again.');
+  const message = error instanceof errors.JWTExpired ? 'The token has expired.' : 'The token is not valid for this server.';
   return new DomainError('UNAUTHORIZED', message);
 }
 
-/** jose tells of an answer that is no key set with its most general error. */
-function isFetchFailure(error: Error & { code: string }): boolean {
+/** jose reports a response that is not a key set with its most general error. */
+function isKeySetFailure(error: Error & { code: string }): boolean {
   return error.code === 'ERR_JOSE_GENERIC' && error.message.includes('JSON Web Key Set');
 }
 
 /**
- * Takes tokens signed by the issuer's keys, for the audience, that tell whose they are (`sub`) and when they expire (`exp`).
- * @param keys where the keys come from; by default the issuer's address, read when first needed and kept for some minutes
+ * Accepts tokens that are signed by the issuer's keys, made for the audience, and have a subject (`sub`) and an expiry (`exp`).
+ * @param keys the issuer's keys; by default they are fetched from its address when first needed, and cached for some minutes
  */
 export function createTokenVerifier(
   issuer: TokenIssuer,
@@ -103,10 +104,10 @@ export function createTokenVerifier(
         const endsAt = ((payload.exp ?? 0) + CLOCK_TOLERANCE_S) * 1_000;
         return {
           viewer: toViewer(payload, issuer),
-          onEnd: listener => at(endsAt, () => listener(new DomainError('FORBIDDEN', 'The token has expired.'))),
+          onEnd: listener => callAt(endsAt, () => listener(new DomainError('FORBIDDEN', 'The token has expired.'))),
         };
       } catch (error) {
-        throw toFailure(error);
+        throw toDomainError(error);
       }
     },
   };

@@ -3,81 +3,84 @@ import { DomainError, StartError } from '../../errors.ts';
 import { SECRET_MARK } from '../../modules/api-key/api-key.rules.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../modules/viewer/viewer.rules.ts';
 import type { TokenVerifier } from './authenticate-token.ts';
-import type { KeyRegistry, LiveKey } from './key-registry.ts';
+import type { KeyRegistry } from './key-registry.ts';
 
-/** Who was let in, and until when. */
+/** The access of one authenticated caller. */
 export interface Access {
   readonly viewer: Viewer;
   /**
-   * Calls the listener once with a FORBIDDEN, when the key is revoked or what let the caller in has expired; at once where that is so already.
-   * @returns the function that takes the listener away
+   * Calls the listener once when the access ends, with a FORBIDDEN that says why: the key is revoked, or the key or token has expired. If
+   * the access has ended already, calls it immediately.
+   * @returns removes the listener
    */
   onEnd(listener: (reason: DomainError) => void): () => void;
 }
 
-/** The access of everyone where authentication is off and stays so. */
+/** The access of every caller if AUTH=off. It never ends. */
 export const OPEN_ACCESS: Access = { viewer: LOCAL_VIEWER, onEnd: () => () => undefined };
 
-/** The access of whoever was not let in: it sees nothing and may do nothing. */
+/** The access of a caller that failed to authenticate: it sees nothing and may do nothing. */
 export const DENIED_ACCESS: Access = { viewer: { id: 'nobody', name: 'nobody', scopes: [], agentIds: [] }, onEnd: () => () => undefined };
 
-/** Lets callers in, the same way over every transport. */
+/** Authenticates callers, the same way for every transport. */
 export interface Authenticator {
-  /** True while everyone is let in. */
+  /** True while authentication is off: every caller may do everything. */
   isOpen(): boolean;
   /**
-   * @param authorization as in the HTTP header: `Bearer <key or token>`; null where there is none
-   * @throws DomainError UNAUTHORIZED, SERVICE_UNAVAILABLE where it cannot be found out
+   * @param authorization the `Authorization` header, `Bearer <key or token>`; null if there is none
+   * @throws DomainError UNAUTHORIZED, SERVICE_UNAVAILABLE if the credentials cannot be checked now
    */
   authenticate(authorization: string | null): Promise<Access>;
 }
 
-/** What decides who is let in. */
+/** What an authenticator needs. */
 export interface AuthenticatorOptions {
   readonly auth: Pick<Config['auth'], 'mode'>;
   readonly keys: KeyRegistry;
-  /** Null where no identity provider is configured. */
+  /** Null if no identity provider is configured. */
   readonly tokens: TokenVerifier | null;
 }
 
 const BEARER = /^Bearer +(\S+) *$/i;
 
+const UNKNOWN_KEY = 'The API key is unknown, revoked or expired.';
+
 function unauthorized(message: string): DomainError {
   return new DomainError('UNAUTHORIZED', message);
 }
 
-async function keyOf(keys: KeyRegistry, secret: string): Promise<LiveKey> {
+async function accessOfKey(keys: KeyRegistry, secret: string): Promise<Access> {
   const key = await keys.find(secret);
-  if (key === null) throw unauthorized('The API key is unknown, revoked or has expired.');
+  if (key === null) throw unauthorized(UNKNOWN_KEY);
   return key;
 }
 
 /**
- * With AUTH=auto on a loopback address everyone is let in until the first key is made, which ends what was opened without one; a key that
- * was revoked counts, for whoever loses theirs must not get in without one.
- * @throws StartError where AUTH=off, but there are keys that let someone in
+ * With AUTH=auto on a loopback address, authentication is off until the first API key is created. That ends all access given without a key.
+ * Revoked keys count as keys: revoking the last one must not turn authentication off.
+ * @throws StartError if AUTH=off although there are active keys
  */
 export function createAuthenticator({ auth, keys, tokens }: AuthenticatorOptions): Authenticator {
-  if (auth.mode === 'off' && keys.liveAtStart > 0) {
+  if (auth.mode === 'off' && keys.activeAtStart > 0) {
     throw new StartError(
-      `AUTH=off, but the database holds ${keys.liveAtStart} API key(s) that let someone in. Leave AUTH unset, or revoke them: npm run key -- list`,
+      `AUTH=off, but the database has ${keys.activeAtStart} active API key(s). Leave AUTH unset, or list and revoke them: npm run key -- list`,
     );
   }
-  const closed = new DomainError('FORBIDDEN', 'Authentication is on now: come again with an API key.');
+  const turnedOn = new DomainError('FORBIDDEN', 'Authentication has been turned on. Connect again with an API key.');
   const openAccess: Access =
-    auth.mode === 'off' ? OPEN_ACCESS : { viewer: LOCAL_VIEWER, onEnd: listener => keys.onFirstKey(() => listener(closed)) };
+    auth.mode === 'off' ? OPEN_ACCESS : { viewer: LOCAL_VIEWER, onEnd: listener => keys.onFirstKey(() => listener(turnedOn)) };
   const isOpen = () => auth.mode === 'off' || (auth.mode === 'auto' && !keys.hasKeys);
   return {
     isOpen,
     async authenticate(authorization) {
       if (isOpen()) return openAccess;
       if (authorization === null || authorization.trim() === '') {
-        throw unauthorized('This server asks for an API key: send it as "Authorization: Bearer sg_…".');
+        throw unauthorized('This server needs an API key. Send it as "Authorization: Bearer sg_…".');
       }
       const credential = BEARER.exec(authorization)?.[1];
-      if (credential === undefined) throw unauthorized('The authorization must read "Bearer sg_…".');
-      if (credential.startsWith(SECRET_MARK)) return keyOf(keys, credential);
-      if (tokens === null) throw unauthorized('The API key is unknown, revoked or has expired.');
+      if (credential === undefined) throw unauthorized('The Authorization header must have the form "Bearer sg_…".');
+      if (credential.startsWith(SECRET_MARK)) return accessOfKey(keys, credential);
+      if (tokens === null) throw unauthorized(UNKNOWN_KEY);
       return tokens.verify(credential);
     },
   };

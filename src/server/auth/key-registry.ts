@@ -1,62 +1,38 @@
-import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { isSecret, KEYS_CHANGED_CHANNEL, matchesHash, prefixOf } from '../../modules/api-key/api-key.rules.ts';
-import type { RateLimits } from '../../modules/rate-limit/rate-limit.rules.ts';
-import type { ApiScope, Viewer } from '../../modules/viewer/viewer.rules.ts';
-import { withIncludedScopes } from '../../modules/viewer/viewer.rules.ts';
 import { ReconnectingConnection } from '../../postgres/reconnecting-connection.ts';
+import type { Access } from './authenticate.ts';
+import { type KeyRecord, KnownKey } from './known-key.ts';
 
-/** How often the keys in use are read anew, whether or not a notification came. */
+/** Interval at which the keys in use are read, besides reads after notifications. */
 const REFRESH_MS = 400;
-/** A key that was last read longer ago is read again before it lets anyone in. */
+
+/** A key that was read longer ago than this is read again before it is accepted. */
 const STALE_MS = 900;
-/** A key that nobody uses for so long is forgotten. */
-const IDLE_MS = 60_000;
-/** `lastUsedAt` is written no more often. */
-const USE_WRITTEN_MS = 60_000;
-/** Secrets nobody has heard of, looked up with one statement. */
+
+/** Minimum interval between two writes of a key's `lastUsedAt`. */
+const USE_WRITE_INTERVAL_MS = 60_000;
+
+/** Maximum unknown keys looked up by one statement. */
 const MAX_LOOKUPS = 1_000;
 
-/** A key that lets its holder in, for now. */
-export interface LiveKey {
-  readonly viewer: Viewer;
-  /**
-   * Calls the listener once, when the key is revoked or expires; at once where it has been.
-   * @returns the function that takes the listener away
-   */
-  onEnd(listener: (reason: DomainError) => void): () => void;
-}
-
-/** The keys of the database as one server knows them: no more than a second behind. */
+/** The API keys of the database, as this server knows them: at most a second behind. */
 export interface KeyRegistry {
-  /** Whether a key has ever been made and not been removed from the database. */
+  /** Whether the database has any keys, including revoked and expired ones. */
   readonly hasKeys: boolean;
   /**
-   * Calls the listener once there is a first key; at once where there is one.
-   * @returns the function that takes the listener away
+   * Calls the listener once when there is a first key; immediately if there is one already.
+   * @returns removes the listener
    */
   onFirstKey(listener: () => void): () => void;
-  /** How many keys, when the registry was opened, let someone in. */
-  readonly liveAtStart: number;
+  /** How many active keys there were when the registry was opened. */
+  readonly activeAtStart: number;
   /**
-   * The key of a secret; null where it is unknown, revoked or expired. A key in use costs no statement.
-   * @throws the error of pg where the database has to be asked and cannot be
+   * The access of the key with this secret; null if the key is unknown, revoked or expired. Keys in use need no statement.
+   * @throws the error of pg if the database is needed but unavailable
    */
-  find(secret: string): Promise<LiveKey | null>;
+  find(secret: string): Promise<Access | null>;
   close(): Promise<void>;
-}
-
-interface KeyRecord {
-  readonly id: string;
-  readonly name: string;
-  readonly prefix: string;
-  readonly hash: Buffer;
-  readonly scopes: readonly ApiScope[];
-  readonly agentIds: readonly string[] | null;
-  readonly rateLimits: Partial<RateLimits>;
-  /** Null where it never expires. */
-  readonly expiresInMs: number | null;
-  readonly revoked: boolean;
 }
 
 type ReadRow = { readonly hasKeys: boolean } & (KeyRecord | { readonly prefix: null });
@@ -70,73 +46,14 @@ select (select exists (select from aria_engine.api_keys)) as "hasKeys", k.id, k.
   k.revoked_at is not null as revoked
 from (select) one left join aria_engine.api_keys k on k.prefix = any ($1::text[])`;
 
-const COUNT_LIVE = `
-select count(*)::int as live from aria_engine.api_keys where revoked_at is null and (expires_at is null or expires_at > now())`;
+const COUNT_ACTIVE = `
+select count(*)::int as active from aria_engine.api_keys where revoked_at is null and (expires_at is null or expires_at > now())`;
 
-// Another server may have written a later use meanwhile, or this one's less than a minute ago.
+// Another server may have written a later use, or one less than a minute ago.
 const WRITE_USES = `
 update aria_engine.api_keys k set last_used_at = used.at
 from unnest($1::uuid[], $2::timestamptz[]) used(id, at)
 where k.id = used.id and (k.last_used_at is null or k.last_used_at < used.at and k.last_used_at < now() - interval '59 seconds')`;
-
-/** One key this server has read. */
-class KnownKey implements LiveKey {
-  readonly record: KeyRecord;
-  readonly viewer: Viewer;
-  readAt: number;
-  usedAt: number;
-  /** Whether a use waits to be written. */
-  unwritten = false;
-  writtenAt = Number.NEGATIVE_INFINITY;
-  #expiresAt: number | null;
-  #reason: DomainError | null = null;
-  readonly #listeners = new Set<(reason: DomainError) => void>();
-
-  constructor(record: KeyRecord, readAt: number) {
-    const { id, name, scopes, agentIds, rateLimits } = record;
-    this.record = record;
-    this.viewer = { id: `key:${id}`, name, scopes: withIncludedScopes(scopes), agentIds, rateLimits };
-    this.readAt = readAt;
-    this.usedAt = readAt;
-    this.#expiresAt = record.expiresInMs === null ? null : readAt + record.expiresInMs;
-    if (record.revoked) this.end('revoked');
-  }
-
-  /** Whether it is read on: it is used, or something it let in is still open. */
-  isInUse(now: number): boolean {
-    return this.#listeners.size > 0 || this.unwritten || now - this.usedAt < IDLE_MS;
-  }
-
-  /** Looks at the clock; false once it has been revoked or has expired. */
-  isLive(now: number): boolean {
-    if (this.#expiresAt !== null && this.#expiresAt <= now) this.end('expired');
-    return this.#reason === null;
-  }
-
-  /** Takes what the database says of it now; null where it is gone. */
-  update(record: KeyRecord | null, now: number): void {
-    this.readAt = now;
-    if (record === null || record.revoked) this.end('revoked');
-    else this.#expiresAt = record.expiresInMs === null ? null : now + record.expiresInMs;
-    this.isLive(now);
-  }
-
-  end(how: 'revoked' | 'expired'): void {
-    if (this.#reason !== null) return;
-    this.#reason = new DomainError('FORBIDDEN', how === 'revoked' ? 'The API key was revoked.' : 'The API key has expired.');
-    for (const listener of [...this.#listeners]) listener(this.#reason);
-    this.#listeners.clear();
-  }
-
-  onEnd(listener: (reason: DomainError) => void): () => void {
-    if (this.#reason !== null) {
-      listener(this.#reason);
-      return () => undefined;
-    }
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-}
 
 /** What a key registry needs. */
 export interface KeyRegistryOptions {
@@ -145,22 +62,24 @@ export interface KeyRegistryOptions {
 }
 
 /**
- * Opens the registry of a database's keys, on one connection of its own. The keys in use are read anew all the time, with one
- * statement for all of them, and at once where a server or a command has changed one.
- * @throws the error of pg where the database cannot be reached
+ * Opens the registry, with a dedicated connection. It reads all keys in use with one statement, every 400 ms and after each notification
+ * that a key has changed.
+ * @throws the error of pg if the database is unavailable
  */
 export async function createKeyRegistry({ url, log }: KeyRegistryOptions): Promise<KeyRegistry> {
+  /** By prefix. */
   const known = new Map<string, KnownKey>();
-  const wanted = new Set<string>();
+  /** Prefixes to look up. */
+  const requested = new Set<string>();
   const firstKeyListeners = new Set<() => void>();
   let hasKeys = false;
-  let closed = false;
+  let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> = Promise.resolve();
   let queued: Promise<void> | null = null;
-  let away = false;
+  let isUnavailable = false;
 
-  const link = new ReconnectingConnection({
+  const connection = new ReconnectingConnection({
     url,
     log,
     name: 'sessiongraph api keys',
@@ -176,12 +95,12 @@ export async function createKeyRegistry({ url, log }: KeyRegistryOptions): Promi
   }
 
   async function read(): Promise<void> {
-    const asked = [...wanted].slice(0, MAX_LOOKUPS);
-    for (const prefix of asked) wanted.delete(prefix);
-    const prefixes = [...new Set([...known.keys(), ...asked])];
-    // As of before the statement: what changes while it is under way must not count as seen.
+    const lookups = [...requested].slice(0, MAX_LOOKUPS);
+    for (const prefix of lookups) requested.delete(prefix);
+    const prefixes = [...new Set([...known.keys(), ...lookups])];
+    // Taken before the statement runs: the statement may miss changes that happen while it runs.
     const readAt = performance.now();
-    const [result] = await link.query({ name: 'read_api_keys', text: READ, values: [prefixes] });
+    const [result] = await connection.query({ name: 'read_api_keys', text: READ, values: [prefixes] });
     const rows: readonly ReadRow[] = result?.rows ?? [];
     setHasKeys(rows[0]?.hasKeys === true);
     const found = new Map<string, KeyRecord>();
@@ -190,7 +109,7 @@ export async function createKeyRegistry({ url, log }: KeyRegistryOptions): Promi
     for (const [prefix, record] of found) if (!known.has(prefix)) known.set(prefix, new KnownKey(record, readAt));
   }
 
-  /** Reads once more, behind what is under way; all who ask meanwhile are served by the same statement. */
+  /** Reads the keys after the running read has finished. Concurrent calls share one read. */
   function refresh(): Promise<void> {
     queued ??= running
       .catch(() => undefined)
@@ -203,57 +122,57 @@ export async function createKeyRegistry({ url, log }: KeyRegistryOptions): Promi
   }
 
   async function lookUp(prefix: string): Promise<void> {
-    wanted.add(prefix);
-    // A flood of unknown secrets is looked up in turns.
+    requested.add(prefix);
+    // One statement looks up a limited number of keys, so this key may have to wait for a later one.
     do await refresh();
-    while (wanted.has(prefix));
+    while (requested.has(prefix));
   }
 
   async function writeUses(now: number): Promise<void> {
-    const due = [...known.values()].filter(key => key.unwritten && now - key.writtenAt >= USE_WRITTEN_MS);
+    const due = [...known.values()].filter(key => key.hasUnwrittenUse && now - key.useWrittenAt >= USE_WRITE_INTERVAL_MS);
     if (due.length === 0) return;
     const instants = due.map(key => new Date(Date.now() - (now - key.usedAt)).toISOString());
     for (const key of due) {
-      key.unwritten = false;
-      key.writtenAt = now;
+      key.hasUnwrittenUse = false;
+      key.useWrittenAt = now;
     }
-    await link.query({ name: 'write_uses', text: WRITE_USES, values: [due.map(key => key.record.id), instants] });
+    await connection.query({ name: 'write_uses', text: WRITE_USES, values: [due.map(key => key.record.id), instants] });
   }
 
-  async function tend(): Promise<void> {
+  async function maintain(): Promise<void> {
     try {
       await refresh();
       const now = performance.now();
       await writeUses(now);
       for (const [prefix, key] of known) if (!key.isInUse(now)) known.delete(prefix);
-      if (away) log.info('the API keys are reached again');
-      away = false;
+      if (isUnavailable) log.info('the API keys can be read again');
+      isUnavailable = false;
     } catch (error) {
-      if (!away && !closed) log.warn({ reason: String(error) }, 'the API keys cannot be read');
-      away = true;
-      // The clock goes on without the database.
-      for (const key of known.values()) key.isLive(performance.now());
+      if (!isUnavailable && !isClosed) log.warn({ reason: String(error) }, 'the API keys cannot be read');
+      isUnavailable = true;
+      // Keys expire even if the database is unavailable.
+      for (const key of known.values()) key.isActive(performance.now());
     } finally {
-      if (!closed) timer = setTimeout(() => void tend(), REFRESH_MS).unref();
+      if (!isClosed) timer = setTimeout(() => void maintain(), REFRESH_MS).unref();
     }
   }
 
-  let liveAtStart: number;
+  let activeAtStart: number;
   try {
     await refresh();
-    const [counted] = await link.query(COUNT_LIVE);
-    liveAtStart = Number(counted?.rows[0]?.live);
+    const [counted] = await connection.query(COUNT_ACTIVE);
+    activeAtStart = Number(counted?.rows[0]?.active);
   } catch (error) {
-    await link.close();
+    await connection.close();
     throw error;
   }
-  timer = setTimeout(() => void tend(), REFRESH_MS).unref();
+  timer = setTimeout(() => void maintain(), REFRESH_MS).unref();
 
   return {
     get hasKeys() {
       return hasKeys;
     },
-    liveAtStart,
+    activeAtStart,
     onFirstKey(listener) {
       if (hasKeys) listener();
       else firstKeyListeners.add(listener);
@@ -262,20 +181,20 @@ export async function createKeyRegistry({ url, log }: KeyRegistryOptions): Promi
     async find(secret) {
       if (!isSecret(secret)) return null;
       const prefix = prefixOf(secret);
-      const before = known.get(prefix);
-      if (before === undefined || performance.now() - before.readAt > STALE_MS) await lookUp(prefix);
+      const lastRead = known.get(prefix)?.readAt;
+      if (lastRead === undefined || performance.now() - lastRead > STALE_MS) await lookUp(prefix);
       const key = known.get(prefix);
       if (key === undefined || !matchesHash(secret, key.record.hash)) return null;
       const now = performance.now();
-      if (!key.isLive(now)) return null;
+      if (!key.isActive(now)) return null;
       key.usedAt = now;
-      key.unwritten = true;
+      key.hasUnwrittenUse = true;
       return key;
     },
     async close() {
-      closed = true;
+      isClosed = true;
       clearTimeout(timer);
-      await link.close();
+      await connection.close();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { type DocumentNode, type FragmentDefinitionNode, Kind, type OperationDefinitionNode, type SelectionSetNode } from 'graphql';
 import { type RateCharge, type RateClass, rateClassOf } from '../../modules/rate-limit/rate-limit.rules.ts';
 
-/** The fields of a mutation by their names in the answer; what a fragment brings a second time is run once. */
+/** The root fields of a mutation, by response name. A field that is selected several times under one name runs once. */
 function fieldsOf(document: DocumentNode, operation: OperationDefinitionNode): ReadonlyMap<string, string> {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node);
@@ -21,7 +21,7 @@ function fieldsOf(document: DocumentNode, operation: OperationDefinitionNode): R
   return fields;
 }
 
-/** What an operation of a valid document counts: a query or a subscribe one request, a mutation each of its fields once in its class. */
+/** The units an operation of a valid document uses: a query or subscription one request, a mutation one unit of each root field's class. */
 export function rateChargeOf(document: DocumentNode, operation: OperationDefinitionNode): RateCharge {
   if (operation.operation !== 'mutation') return { requests: 1 };
   const charge: Partial<Record<RateClass, number>> = {};

@@ -13,50 +13,50 @@ import { LOCAL_VIEWER, type Viewer } from '../../modules/viewer/viewer.rules.ts'
 
 const WINDOW_SECONDS = 60;
 
-/** How a caller stands after an operation was counted. */
+/** The outcome of counting one operation. */
 export interface RateVerdict {
-  /** Of the classes it was counted in. */
+  /** The limits of the classes in which it was counted. */
   readonly states: readonly RateLimitState[];
-  /** RATE_LIMIT_EXCEEDED; null where the operation may go on. */
+  /** RATE_LIMIT_EXCEEDED, or null if the operation may run. */
   readonly refusal: DomainError | null;
 }
 
-/** Counts what each caller does, over a minute from the first. */
+/** Limits the operations of each caller. The first operation starts a window of one minute. */
 export interface RateLimiter {
-  /** Counts an operation, all of it or nothing. Where authentication is off nothing is counted. */
+  /** Counts an operation in all its classes, or in none if it is rejected. While authentication is off, nothing is counted. */
   take(viewer: Viewer, charge: RateCharge): Promise<RateVerdict>;
-  /** How the caller stands in each class that is limited, without counting. */
+  /** The caller's state in each class that has a limit. */
   states(viewer: Viewer): Promise<readonly RateLimitState[]>;
-  /** Whether all servers count together just now. */
+  /** Whether all servers share their counts now, in Redis. */
   isShared(): boolean;
   close(): Promise<void>;
 }
 
-/** What the counting needs. */
+/** What a rate limiter needs. */
 export interface RateLimiterOptions {
   readonly limits: RateLimits;
-  /** Where all servers count together; null counts in this process. */
+  /** The Redis in which all servers share their counts; null to count in this process. */
   readonly redisUrl: string | null;
-  /** Redis answers within so many milliseconds, or each server counts on its own until it does. */
+  /** If Redis takes longer to answer, each server counts on its own until it answers again. */
   readonly redisTimeoutMs?: number;
   readonly log: Logger;
 }
 
 function connect(url: string, timeoutMs: number, log: Logger): Redis {
-  // What cannot be sent now is not to be sent later: the caller waits.
+  // Commands fail instead of being queued: an operation is waiting for them.
   const redis = new Redis(url, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     commandTimeout: timeoutMs,
     connectTimeout: timeoutMs,
   });
-  let isAway = false;
+  let isUnavailable = false;
   redis.on('error', (error: Error) => {
-    if (!isAway) log.warn({ error: error.message }, 'Redis cannot be reached: rate limits are counted by each server on its own');
-    isAway = true;
+    if (!isUnavailable) log.warn({ error: error.message }, 'Redis cannot be reached: each server counts rate limits on its own');
+    isUnavailable = true;
   });
   redis.on('ready', () => {
-    isAway = false;
+    isUnavailable = false;
   });
   return redis;
 }
@@ -66,26 +66,30 @@ function toState(name: RateClass, limit: number, result: RateLimiterRes | null):
   return { name, limit, remaining, resetAt: new Date(Date.now() + (result?.msBeforeNext ?? WINDOW_SECONDS * 1_000)) };
 }
 
+const CLASS_LABELS: Readonly<Record<RateClass, string>> = {
+  requests: 'requests',
+  writes: 'writes',
+  creations: 'creations',
+  management: 'management operations',
+};
+
 /** RATE_LIMIT_EXCEEDED. */
 export function rateLimitExceeded({ name, limit }: RateLimitState, retryAfterMs: number): DomainError {
-  return new DomainError('RATE_LIMIT_EXCEEDED', `At most ${limit} ${name} a minute; try again in ${Math.ceil(retryAfterMs / 1_000)} s.`, {
-    limit: name,
-    perMinute: limit,
-    retryAfterMs,
-  });
+  const message = `At most ${limit} ${CLASS_LABELS[name]} per minute are allowed. Try again in ${Math.ceil(retryAfterMs / 1_000)} s.`;
+  return new DomainError('RATE_LIMIT_EXCEEDED', message, { limit: name, perMinute: limit, retryAfterMs });
 }
 
-/** Makes one; a Redis that is away does not keep it from counting. */
+/** Makes a rate limiter. It also works while Redis is unavailable. */
 export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log }: RateLimiterOptions): RateLimiter {
   const redis = redisUrl === null ? null : connect(redisUrl, redisTimeoutMs, log);
 
   function createCounter(name: RateClass, limit: number): RateLimiterAbstract {
     const options = { keyPrefix: `sessiongraph:rate:${name}`, points: limit, duration: WINDOW_SECONDS };
-    const alone = new RateLimiterMemory(options);
-    return redis === null ? alone : new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: alone });
+    const local = new RateLimiterMemory(options);
+    return redis === null ? local : new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: local });
   }
 
-  /** By class and limit: keys with limits of their own are few, and share those that are equal. */
+  /** By class and limit. Few keys have their own limits, and keys with equal limits share a counter. */
   const counters = new Map<string, RateLimiterAbstract>();
 
   function* countersOf(viewer: Viewer): Generator<{ name: RateClass; limit: number; counter: RateLimiterAbstract }> {
@@ -99,11 +103,15 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
     }
   }
 
-  async function count(counter: RateLimiterAbstract, key: string, points: number): Promise<{ result: RateLimiterRes; isOver: boolean }> {
+  async function count(
+    counter: RateLimiterAbstract,
+    key: string,
+    points: number,
+  ): Promise<{ result: RateLimiterRes; isExceeded: boolean }> {
     try {
-      return { result: await counter.consume(key, points), isOver: false };
+      return { result: await counter.consume(key, points), isExceeded: false };
     } catch (refused) {
-      if (refused instanceof RateLimiterRes) return { result: refused, isOver: true };
+      if (refused instanceof RateLimiterRes) return { result: refused, isExceeded: true };
       throw refused;
     }
   }
@@ -115,13 +123,13 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
       for (const { name, limit, counter } of countersOf(viewer)) {
         const points = charge[name] ?? 0;
         if (points === 0) continue;
-        const { result, isOver } = await count(counter, viewer.id, points);
+        const { result, isExceeded } = await count(counter, viewer.id, points);
         const state = toState(name, limit, result);
         states.push(state);
         counted.push(() => counter.reward(viewer.id, points));
-        if (!isOver) continue;
-        // What is refused is not done, so it does not count, in no class.
-        await Promise.all(counted.map(takeBack => takeBack()));
+        if (!isExceeded) continue;
+        // A rejected operation does not run, so it must not count in any class.
+        await Promise.all(counted.map(undo => undo()));
         return { states, refusal: rateLimitExceeded(state, result.msBeforeNext) };
       }
       return { states, refusal: null };
