@@ -7,7 +7,7 @@ import type { Logger } from './log.ts';
 import type { Database } from './postgres/database.ts';
 import { createDatabase } from './postgres/pooled-database.ts';
 import { createResponseMemory } from './postgres/response-memory.ts';
-import type { Tracer } from './postgres/tracer.ts';
+import type { Tracer } from './postgres/tracing.ts';
 import { createSchema } from './schema.ts';
 import { type Authenticator, createAuthenticator } from './server/auth/authenticate.ts';
 import { createTokenVerifier } from './server/auth/authenticate-token.ts';

@@ -1,6 +1,6 @@
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import type { MemoryBudget } from './response-memory.ts';
-import type { TraceDatabaseWork } from './statement-tracing.ts';
+import type { TraceDatabaseWork } from './tracing.ts';
 
 /** A piece of SQL with its parameters. `Prisma.sql` builds it; pieces nest. */
 export type Sql = Prisma.Sql;

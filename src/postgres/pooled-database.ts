@@ -9,8 +9,7 @@ import { type Database, type Executor, PREPARED, type RecordedStatement, type Sq
 import { ReconnectingConnection } from './reconnecting-connection.ts';
 import type { MemoryBudget } from './response-memory.ts';
 import { isDeadlock, withRetry } from './sql-state.ts';
-import { createDatabaseTracing, summarizeStatement } from './statement-tracing.ts';
-import type { Tracer } from './tracer.ts';
+import { createDatabaseTracing, summarizeStatement, type Tracer } from './tracing.ts';
 
 export interface DatabaseOptions extends PoolOptions {
   /** Nothing is traced without one. */

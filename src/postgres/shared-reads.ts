@@ -3,7 +3,7 @@ import { DomainError } from '../errors.ts';
 import type { Database, Executor, OperationReads } from './database.ts';
 import { estimatedJsonSize } from './json-size.ts';
 import type { ResponseMemory } from './response-memory.ts';
-import { summarizeStatement } from './statement-tracing.ts';
+import { summarizeStatement } from './tracing.ts';
 
 /** Reads one value for each of several distinct keys, in their order, with one statement. */
 export type ReadByKeys<Key, Value> = (executor: Executor, keys: readonly Key[]) => Promise<Value[]>;

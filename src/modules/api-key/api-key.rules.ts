@@ -47,5 +47,5 @@ export const KEYS_CHANGED_CHANNEL = 'sessiongraph_api_keys';
 export function mayManageKey(viewer: Viewer, agentIds: readonly string[] | null): boolean {
   if (!viewer.scopes.includes('ADMIN')) return false;
   const { agentIds: visible } = viewer;
-  return visible === null || (agentIds !== null && agentIds.every(agentId => visible.includes(agentId)));
+  return visible === null || agentIds?.every(agentId => visible.includes(agentId)) === true;
 }

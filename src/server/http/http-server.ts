@@ -7,7 +7,7 @@ import { type Config, isLoopback } from '../../config.ts';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import type { ResponseMemory } from '../../postgres/response-memory.ts';
-import type { Tracer } from '../../postgres/tracer.ts';
+import type { Tracer } from '../../postgres/tracing.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
 import { createRateGate } from '../auth/rate-gate.ts';
 import type { RateLimiter } from '../auth/rate-limiter.ts';

@@ -19,7 +19,7 @@ import { defaultResource, detectResources, envDetector, resourceFromAttributes, 
 import { BasicTracerProvider, BatchSpanProcessor, ConsoleSpanExporter, type SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Config } from '../../config.ts';
 import type { Logger } from '../../log.ts';
-import type { Span, SpanAttributes, Tracer } from '../../postgres/tracer.ts';
+import type { Span, SpanAttributes, Tracer } from '../../postgres/tracing.ts';
 
 /** Tracing by OpenTelemetry, begun. */
 export interface OpenTelemetry {

@@ -1,6 +1,6 @@
 import type { ExecutionResult, OperationTypeNode } from 'graphql';
 import type { ErrorCode } from '../../errors.ts';
-import type { Span, SpanAttributes, TraceHeaders, Tracer } from '../../postgres/tracer.ts';
+import type { Span, SpanAttributes, TraceHeaders, Tracer } from '../../postgres/tracing.ts';
 import { codeOf } from '../graphql/error-model.ts';
 
 /** An operation's type and name; null while they are unknown. */

@@ -1,6 +1,6 @@
 import type { ExecutionResult, OperationTypeNode } from 'graphql';
 import type { ErrorCode } from '../../errors.ts';
-import type { TraceHeaders, Tracer } from '../../postgres/tracer.ts';
+import type { TraceHeaders, Tracer } from '../../postgres/tracing.ts';
 import { codeOf, errorIdOf, toFailure } from '../graphql/error-model.ts';
 import { limitOf } from '../graphql/limits/limit-names.ts';
 import { startOperationSpan } from './operation-span.ts';

@@ -1,4 +1,4 @@
-import type { TraceHeaders } from '../../postgres/tracer.ts';
+import type { TraceHeaders } from '../../postgres/tracing.ts';
 
 /**
  * The trace context of a request.

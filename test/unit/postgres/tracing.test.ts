@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { summarizeStatement } from '../../../src/postgres/statement-tracing.ts';
+import { summarizeStatement } from '../../../src/postgres/tracing.ts';
 
 it.each([
   ['select 1', 'SELECT'],
