@@ -1,8 +1,5 @@
-/** `npm run key -- create|list|revoke`: the API keys of a database, also before a server ever ran. */
-import { parseArgs } from 'node:util';
-import { ConfigError, parseDuration, readConfig } from '../src/config.ts';
+import { parseDuration, readConfig } from '../src/config.ts';
 import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
-import { DomainError, StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { ApiKeyLoader, type ApiKeyRow, toCursorInstant } from '../src/modules/api-key/api-key.loader.ts';
 import { createApiKey, type KeyManager, revokeApiKey } from '../src/modules/api-key/api-key.service.ts';
@@ -10,36 +7,41 @@ import { RATE_CLASSES, type RateClass } from '../src/modules/rate-limit/rate-lim
 import { API_SCOPES, type ApiScope, isApiScope, LOCAL_VIEWER } from '../src/modules/viewer/viewer.rules.ts';
 import type { PageWindow } from '../src/postgres/keyset.ts';
 import { createDatabase } from '../src/postgres/pooled-database.ts';
+import { parseWords, readWholeNumber, runCommand, UsageError } from './command-line.ts';
 
-const USAGE = `Usage: npm run key -- create --name ci --scope write [--agent id]... [--expires 90d] [--rate-limit-writes 12000]
-       npm run key -- list
-       npm run key -- revoke <prefix or id>
+const SCOPES = API_SCOPES.join(', ').toLowerCase();
 
-  create           prints the new key, which is shown once: KEY=$(npm run --silent key -- create --name ci --scope write)
-    --name name    for people
-    --scope scope  ${API_SCOPES.join(', ').toLowerCase()}; each includes the ones before it
-    --agent id     only this agent's sessions; may be given several times
-    --expires 90d  after so long it lets nobody in any more; otherwise it never expires
-    --rate-limit-requests, --rate-limit-writes, --rate-limit-creations, --rate-limit-management number
-                   what it may do in a minute, in place of the server's RATE_LIMIT_…; 0 is as much as it likes
-  list             all keys, newest first, revoked and expired ones included
-  revoke           ends a key for good, and within a second whatever it holds open on any server`;
+const USAGE = `npm run key -- create --name ci --scope write [--agent ID]... [--expires 90d] [--rate-limit-writes N]...
+npm run key -- list
+npm run key -- revoke <prefix or id>
 
-/** The call makes no sense. */
-class UsageError extends Error {}
+Creates, lists and revokes API keys. Works with and without a running server.
 
-type Command = (keeper: KeyManager) => Promise<void>;
+create           prints the new key on standard output. It is shown only once. In a shell script:
+                 KEY=$(npm run --silent key -- create --name ci --scope write)
+  --name NAME    a name for lists of keys
+  --scope SCOPE  ${SCOPES}; each scope includes the previous ones
+  --agent ID     the key may use only this agent's sessions; repeat it for several agents
+  --expires AGE  the key expires after this duration, such as 12h or 90d; by default it never expires
+  --rate-limit-requests N, --rate-limit-writes N, --rate-limit-creations N, --rate-limit-management N
+                 limits per minute that replace the server's RATE_LIMIT_... settings; 0 is no limit
+list             prints all keys, newest first, including revoked and expired ones
+revoke           revokes a key for ever. Within a second, every server closes its connections and streams.
+`;
+
+/** What the arguments ask for. */
+type KeyAction = (keys: KeyManager) => Promise<void>;
 
 function readScope(text: string | undefined): ApiScope {
   const scope = text?.toUpperCase();
   if (isApiScope(scope)) return scope;
-  throw new UsageError(`--scope must be one of ${API_SCOPES.join(', ').toLowerCase()}.`);
+  throw new UsageError(`--scope must be one of ${SCOPES}${text === undefined ? '' : `; got "${text}"`}.`);
 }
 
 function readExpiry(text: string | undefined): Date | null {
   if (text === undefined) return null;
   const milliseconds = parseDuration(text);
-  if (milliseconds === null || milliseconds === 0) throw new UsageError('--expires must be a duration such as 12h or 90d.');
+  if (milliseconds === null || milliseconds === 0) throw new UsageError(`--expires must be a duration such as 12h or 90d; got "${text}".`);
   return new Date(Date.now() + milliseconds);
 }
 
@@ -50,25 +52,23 @@ const RATE_LIMIT_OPTIONS = {
   'rate-limit-management': { type: 'string' },
 } as const;
 
-/** As the database's integer has it. */
+/** The highest value of Postgres' type integer. */
 const MAX_RATE_LIMIT = 2_147_483_647;
 
 function readRateLimits(values: { readonly [Option in keyof typeof RATE_LIMIT_OPTIONS]?: string }): Partial<Record<RateClass, number>> {
   const limits: Partial<Record<RateClass, number>> = {};
   for (const name of RATE_CLASSES) {
-    const text = values[`rate-limit-${name}`];
-    if (text === undefined) continue;
-    if (!/^\d+$/.test(text) || Number(text) > MAX_RATE_LIMIT) {
-      throw new UsageError(`--rate-limit-${name} must be a whole number from 0 to ${MAX_RATE_LIMIT}.`);
-    }
-    limits[name] = Number(text);
+    const option = `rate-limit-${name}` as const;
+    const text = values[option];
+    if (text !== undefined) limits[name] = readWholeNumber(`--${option}`, text, 0, MAX_RATE_LIMIT);
   }
   return limits;
 }
 
-/** @throws UsageError, or the error of parseArgs, where the arguments make no sense */
-function readCommand(): Command {
-  const { values, positionals } = parseArgs({
+/** @throws UsageError */
+function readAction(words: readonly string[]): KeyAction {
+  const { values, positionals } = parseWords({
+    args: [...words],
     allowPositionals: true,
     options: {
       name: { type: 'string' },
@@ -78,8 +78,8 @@ function readCommand(): Command {
       ...RATE_LIMIT_OPTIONS,
     },
   });
-  const [verb, subject, ...others] = positionals;
-  if (verb === 'create' && subject === undefined) {
+  const [action, subject, ...others] = positionals;
+  if (action === 'create' && subject === undefined) {
     if (values.name === undefined) throw new UsageError('--name is missing.');
     const input = {
       name: values.name,
@@ -88,16 +88,16 @@ function readCommand(): Command {
       expiresAt: readExpiry(values.expires),
       rateLimits: readRateLimits(values),
     };
-    return keeper => create(keeper, input);
+    return keys => create(keys, input);
   }
-  if (verb === 'list' && subject === undefined) return list;
-  if (verb === 'revoke' && subject !== undefined && others.length === 0) return keeper => revoke(keeper, subject);
-  throw new UsageError(USAGE);
+  if (action === 'list' && subject === undefined) return list;
+  if (action === 'revoke' && subject !== undefined && others.length === 0) return keys => revoke(keys, subject);
+  throw new UsageError('The first argument must be create, list, or revoke with the prefix or id of one key.');
 }
 
-async function create(keeper: KeyManager, input: Parameters<typeof createApiKey>[1]): Promise<void> {
-  const { apiKey, secret } = await createApiKey(keeper, input);
-  process.stderr.write(`${describe(apiKey)}\n\nThe key, shown once:\n`);
+async function create(keys: KeyManager, input: Parameters<typeof createApiKey>[1]): Promise<void> {
+  const { apiKey, secret } = await createApiKey(keys, input);
+  process.stderr.write(`${describe(apiKey)}\n\nThe key, shown only once:\n`);
   process.stdout.write(`${secret}\n`);
 }
 
@@ -112,19 +112,19 @@ async function* allKeys({ viewer, models }: KeyManager): AsyncGenerator<ApiKeyRo
   }
 }
 
-async function list(keeper: KeyManager): Promise<void> {
-  let number = 0;
-  for await (const apiKey of allKeys(keeper)) {
-    number += 1;
+async function list(keys: KeyManager): Promise<void> {
+  let count = 0;
+  for await (const apiKey of allKeys(keys)) {
+    count += 1;
     process.stdout.write(`${describe(apiKey)}\n`);
   }
-  if (number === 0) process.stdout.write('There are no API keys.\n');
+  if (count === 0) process.stdout.write('There are no API keys.\n');
 }
 
-async function revoke(keeper: KeyManager, subject: string): Promise<void> {
+async function revoke(keys: KeyManager, subject: string): Promise<void> {
   let id = subject;
-  for await (const apiKey of allKeys(keeper)) if (apiKey.prefix === subject) id = apiKey.id;
-  process.stdout.write(`${describe(await revokeApiKey(keeper, { id }))}\n`);
+  for await (const apiKey of allKeys(keys)) if (apiKey.prefix === subject) id = apiKey.id;
+  process.stdout.write(`${describe(await revokeApiKey(keys, { id }))}\n`);
 }
 
 function describe({ id, name, prefix, scopes, agentIds, expiresAt, lastUsedAt, revokedAt, rateLimits }: ApiKeyRow): string {
@@ -137,13 +137,14 @@ function describe({ id, name, prefix, scopes, agentIds, expiresAt, lastUsedAt, r
     agentIds === null ? 'all agents' : `only ${agentIds.join(', ')}`,
     expiresAt === null ? 'never expires' : `expires ${expiresAt.toISOString()}`,
     lastUsedAt === null ? 'never used' : `last used ${lastUsedAt.toISOString()}`,
-    ...(limits.length === 0 ? [] : [`a minute ${limits.join(', ')}`]),
+    ...(limits.length === 0 ? [] : [`per minute: ${limits.join(', ')}`]),
     ...(revokedAt === null ? [] : [`revoked ${revokedAt.toISOString()}`]),
   ];
   return `${prefix}…  ${name}  (${facts.join('; ')})  ${id}`;
 }
 
-async function run(command: Command): Promise<void> {
+async function run(words: readonly string[]): Promise<void> {
+  const act = readAction(words);
   const config = readConfig();
   const log = createLog(config.logLevel);
   const found = await openDatabaseForCommand(config.database, log, 'key');
@@ -151,22 +152,14 @@ async function run(command: Command): Promise<void> {
     url: found.url,
     poolSize: 1,
     statementTimeoutMs: config.limits.requestTimeoutMs,
-    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to the database'),
+    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
   });
   try {
-    await command({ viewer: LOCAL_VIEWER, database, models: database.models });
+    await act({ viewer: LOCAL_VIEWER, database, models: database.models });
   } finally {
     await database.close();
     await found.close();
   }
 }
 
-try {
-  await run(readCommand());
-} catch (error) {
-  const isParseError = error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
-  const isOurs = [UsageError, ConfigError, StartError, DomainError].some(kind => error instanceof kind);
-  if (!(error instanceof Error && (isParseError || isOurs))) throw error;
-  process.stderr.write(`${isParseError ? `${error.message}\n\n${USAGE}` : error.message}\n`);
-  process.exitCode = 1;
-}
+await runCommand({ name: 'key', usage: USAGE, run });

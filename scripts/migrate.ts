@@ -1,28 +1,20 @@
-import { ConfigError, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import { openDatabaseForCommand } from '../src/embedded/command-database.ts';
-import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
+import { parseWords, runCommand } from './command-line.ts';
 
 const USAGE = `npm run migrate
 
-Applies the migrations that the database lacks, as every start does: the one of DATABASE_URL, else the embedded one.
+Applies missing migrations, as every start of the server does: to the database of DATABASE_URL, or to the embedded one.
 `;
 
-async function run(): Promise<void> {
+async function run(words: readonly string[]): Promise<void> {
+  parseWords({ args: [...words], options: {} });
   const config = readConfig();
   const database = await openDatabaseForCommand(config.database, createLog(config.logLevel), 'migrate');
   await database.close();
-  const done = database.applied.length === 0 ? 'has every migration already' : `has now also: ${database.applied.join(', ')}`;
-  process.stdout.write(`The database (${database.description}) ${done}.\n`);
+  const outcome = database.applied.length === 0 ? 'No migrations were missing.' : `Applied ${database.applied.join(', ')}.`;
+  process.stdout.write(`Database: ${database.description}\n${outcome}\n`);
 }
 
-if (process.argv.length > 2) process.stdout.write(USAGE);
-else {
-  try {
-    await run();
-  } catch (error) {
-    if (!(error instanceof ConfigError || error instanceof StartError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    process.exitCode = 1;
-  }
-}
+await runCommand({ name: 'migrate', usage: USAGE, run });

@@ -1,22 +1,23 @@
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { startScratchPostgres } from '../src/embedded/scratch-postgres.ts';
 import { migrationsFolder } from '../src/postgres/migrations.ts';
+import { parseWords, runCommand, UsageError } from './command-line.ts';
 import { diffSchemas } from './schema-diff.ts';
 
 const USAGE = `npm run new-migration -- <name>
 
-Writes prisma/migrations/<now>_<name>/migration.sql: the SQL from prisma/schema.prisma as last committed to the file as it
-is now. Read it before you commit it: a renamed column comes out as one dropped and one added. What schema.prisma cannot
-say, add by hand, there and in prisma/extras.sql, and let "npm run check-drift" compare the two.
+Writes prisma/migrations/<time>_<name>/migration.sql: the SQL that leads from the committed prisma/schema.prisma to the
+current one. Read it before you commit it: a renamed column shows as one dropped and one added column. Add by hand what
+schema.prisma cannot express, there and in prisma/extras.sql. "npm run check-drift" compares the two.
 `;
 
 const MIGRATIONS = migrationsFolder();
 const SCHEMA = join(dirname(MIGRATIONS), 'schema.prisma');
 
-/** Null where nothing was committed yet. */
+/** The text of schema.prisma in the last commit, or null if it was never committed. */
 async function committedSchema(): Promise<string | null> {
   try {
     const { stdout } = await promisify(execFile)('git', ['show', 'HEAD:./schema.prisma'], {
@@ -30,6 +31,7 @@ async function committedSchema(): Promise<string | null> {
   }
 }
 
+/** The SQL from the committed schema to the current one. */
 async function difference(): Promise<string> {
   const [before, after] = await Promise.all([committedSchema(), readFile(SCHEMA, 'utf8')]);
   const scratch = await startScratchPostgres();
@@ -40,20 +42,24 @@ async function difference(): Promise<string> {
   }
 }
 
+/** @returns the path of the new file */
 async function writeMigration(name: string): Promise<string> {
   const sql = await difference();
   const now = new Date().toISOString().replace(/\D/g, '').slice(0, 14);
   const folder = join(MIGRATIONS, `${now}_${name}`);
   await mkdir(folder);
-  const content = sql === '' ? '-- schema.prisma is as it was committed: write the migration here.\n' : `${sql}\n`;
+  const content = sql === '' ? '-- schema.prisma has not changed since the last commit. Write the migration here.\n' : `${sql}\n`;
   await writeFile(join(folder, 'migration.sql'), content);
   return join(folder, 'migration.sql');
 }
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { help: { type: 'boolean', short: 'h' } } });
-const [name] = positionals;
-if (values.help === true) process.stdout.write(USAGE);
-else if (name === undefined || positionals.length > 1 || !/^[a-z0-9]+([_-][a-z0-9]+)*$/.test(name)) {
-  process.stderr.write(`A migration needs one name of lower-case letters, digits, "_" and "-".\n\n${USAGE}`);
-  process.exitCode = 1;
-} else process.stdout.write(`Wrote ${await writeMigration(name)}\n`);
+async function run(words: readonly string[]): Promise<void> {
+  const { positionals } = parseWords({ args: [...words], allowPositionals: true, options: {} });
+  const [name, ...others] = positionals;
+  if (name === undefined || others.length > 0 || !/^[a-z0-9]+([_-][a-z0-9]+)*$/.test(name)) {
+    throw new UsageError('Give one name of lower-case letters, digits, "_" and "-".');
+  }
+  process.stdout.write(`Wrote ${await writeMigration(name)}\n`);
+}
+
+await runCommand({ name: 'new-migration', usage: USAGE, run });

@@ -4,19 +4,19 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import pg from 'pg';
-import { parseConnectionUrl } from '../src/postgres/connection-url.ts';
+import { toClientConfig } from '../src/postgres/connection-url.ts';
 
 /** The text of a `schema.prisma`, or null for an empty database. */
 export type SchemaText = string | null;
 
 /**
- * The SQL that leads from one Prisma schema to another, empty where nothing differs.
- * Prisma's engine in its WebAssembly form: the one its command line uses is a download.
- * @param url any Postgres; the engine connects, and neither reads nor changes anything
+ * The SQL that leads from one Prisma schema to another; empty if they are equal.
+ * Uses the WebAssembly build of Prisma's schema engine, because the engine of Prisma's command line is a separate download.
+ * @param url any Postgres: the engine connects to it, but neither reads nor changes anything
  */
 export async function diffSchemas(url: string, from: SchemaText, to: SchemaText): Promise<string> {
   await load();
-  const pool = new pg.Pool({ connectionString: parseConnectionUrl(url).connectionString });
+  const pool = new pg.Pool(toClientConfig(url));
   const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg(pool));
   const schemaEngine = await engine.SchemaEngine.new({ datamodels: undefined }, () => undefined, adapter);
   try {
@@ -37,7 +37,7 @@ export async function diffSchemas(url: string, from: SchemaText, to: SchemaText)
 
 let loaded: Promise<void> | null = null;
 
-/** The package's own entry imports the .wasm file as a module, which Node does only behind a flag. */
+/** Loads the engine by hand: the package's entry imports the .wasm file as a module, which Node supports only behind a flag. */
 function load(): Promise<void> {
   loaded ??= (async () => {
     const path = createRequire(import.meta.url)

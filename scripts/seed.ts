@@ -155,14 +155,14 @@ Live: ${LIVE_SESSIONS} sessions, about ${pace === 1 ? 'one change' : `${pace} ch
   subscription { sessionEvents { __typename session { title status messageCount } } }
 
 Ctrl-C ends these sessions and stops.`);
+  // An event log of its own, as each server has one: it tells the running servers about every change at once.
+  const events = await createEventLog({ url, log });
   const database = createDatabase({
     url,
     poolSize: 2,
     statementTimeoutMs: config.limits.requestTimeoutMs,
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
   });
-  // An event log of its own, as each server has one: it tells the running servers about every change at once.
-  const events = await createEventLog({ url, log });
   try {
     const { sessions: settings } = config;
     const eventsWritten = () => events.wake();

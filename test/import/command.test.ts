@@ -96,6 +96,6 @@ describe('npm run import:openclaw', () => {
     expect(nothing.stderr).toContain('There is no file or folder');
     const usage = await runCommand(['--wrong']);
     expect(usage.code).toBe(1);
-    expect(usage.stderr).toContain('Usage: npm run import:openclaw');
+    expect(usage.stderr).toBe("Unknown option '--wrong'. See: npm run import:openclaw -- --help\n");
   });
 });

@@ -59,7 +59,7 @@ describe('npm run key', () => {
     );
     expect(created.code).toBe(0);
     expect((await runKeyCommand('list')).stdout).toContain(
-      'limited  (write; all agents; never expires; never used; a minute 7 requests, unlimited writes, 2000000000 creations)',
+      'limited  (write; all agents; never expires; never used; per minute: 7 requests, unlimited writes, 2000000000 creations)',
     );
     const authorization = `Bearer ${created.stdout.trim()}`;
     const app = await startTestApp({ databaseUrl: database.url, env: { RATE_LIMIT_MANAGEMENT: '5', RATE_LIMIT_WRITES: '9' } });
@@ -78,12 +78,12 @@ describe('npm run key', () => {
 
   it.each([
     [['create', '--scope', 'read'], '--name is missing.'],
-    [['create', '--name', 'x', '--scope', 'all'], '--scope must be one of read, write, manage, admin.'],
-    [['create', '--name', 'x', '--scope', 'read', '--expires', 'soon'], '--expires must be a duration such as 12h or 90d.'],
+    [['create', '--name', 'x', '--scope', 'all'], '--scope must be one of read, write, manage, admin; got "all".'],
+    [['create', '--name', 'x', '--scope', 'read', '--expires', 'soon'], '--expires must be a duration such as 12h or 90d; got "soon".'],
     [['create', '--name', 'x', '--scope', 'read', '--rate-limit-writes', '1.5'], '--rate-limit-writes must be a whole number from 0 to'],
     [['create', '--name', 'x', '--scope', 'read', '--rate-limit-writes', '2147483648'], '--rate-limit-writes must be a whole number'],
     [['revoke', 'nobody'], 'There is no API key nobody.'],
-    [[], 'Usage: npm run key'],
+    [[], 'The first argument must be create, list, or revoke with the prefix or id of one key.'],
   ])('exits with code 1 and an error message for the arguments %j', async (args, problem) => {
     const { code, stdout, stderr } = await runKeyCommand(...args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
