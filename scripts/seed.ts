@@ -94,11 +94,11 @@ async function run(words: readonly string[]): Promise<void> {
   const database = await openDatabaseForCommand(config.database, log, 'seed', { exitOnSignal: stopped === null });
   print(`Database: ${database.description}`);
   try {
-    await withDedicatedConnection({ url: database.url, name: 'sessiongraph seed' }, async connection => {
-      await seed(connection, options, config, stopped);
-      if (stopped === null) printNextSteps();
-      else if (!stopped.aborted) await runLive(database.url, options, config, log, stopped);
-    });
+    await withDedicatedConnection({ url: database.url, name: 'sessiongraph seed' }, connection =>
+      seed(connection, options, config, stopped),
+    );
+    if (stopped === null) printNextSteps();
+    else if (!stopped.aborted) await runLive(database.url, options, config, log, stopped);
   } catch (error) {
     if (toDatabaseFailure(error) === null) throw error;
     throw new CommandError(`The connection to the database was lost (${reasonOf(error)}). Start the database and run this command again.`);

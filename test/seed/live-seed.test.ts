@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { startRestartablePostgres } from '../api/steady/restartable-postgres.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { WAIT_OPTIONS } from '../support/wait-time.ts';
 
@@ -23,12 +24,12 @@ afterAll(async () => {
   await client?.end();
 });
 
-/** `npm run seed -- --live` in a process of its own, on the database of the test app. */
-function startLiveSeed() {
+/** `npm run seed -- --live` in a process of its own, on the database of the test app by default. */
+function startLiveSeed(url = app.databaseUrl) {
   const args = ['--import', 'tsx', 'scripts/seed.ts', '--live', '--sessions', '20', '--messages', '3', '--pace', '100'];
   const child = spawn(process.execPath, args, {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, DATABASE_URL: app.databaseUrl },
+    env: { PATH: process.env.PATH, DATABASE_URL: url, LOG_LEVEL: 'silent' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
@@ -98,11 +99,17 @@ describe('npm run seed -- --live', () => {
   });
 
   it('exits with code 1 and one line when it loses its database', async () => {
-    const before = await countLive('true');
-    const seed = startLiveSeed();
-    await vi.waitUntil(async () => (await countLive('true')) > before, WAIT_OPTIONS);
-    await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sessiongraph seed'`);
-    expect(await seed.exited).toBe(1);
-    expect(seed.output()).toMatch(/\nThe connection to the database was lost \(.+\)\. Start the database and run this command again\.\n$/);
+    const postgres = await startRestartablePostgres();
+    try {
+      const seed = startLiveSeed(postgres.url);
+      await vi.waitUntil(() => seed.output().includes('Ctrl-C'), WAIT_OPTIONS);
+      await postgres.stop();
+      expect(await seed.exited).toBe(1);
+      expect(seed.output()).toMatch(
+        /stops\.\n+The connection to the database was lost \(.+\)\. Start the database and run this command again\.\n$/,
+      );
+    } finally {
+      await postgres.close();
+    }
   });
 });
