@@ -4,138 +4,125 @@ import { z } from 'zod';
 export const VERSION = '0.1.0';
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const UNIT_BYTES = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
-/** True for a host that only this machine reaches. */
+/** Whether only programs on this machine can reach the host. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.has(host);
 }
 
-/**
- * Milliseconds of a duration such as `500ms`, `30s`, `5m`, `2h` or `7d`; null where it is none.
- */
+/** Milliseconds of a duration such as `500ms`, `30s`, `5m`, `2h` or `7d`; null for other texts. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d+)(ms|s|m|h|d)$/.exec(text);
   return match === null ? null : Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS];
 }
 
-const duration = (fallback: string, lowestMs = 1) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      const milliseconds = parseDuration(text);
-      if (milliseconds !== null && milliseconds >= lowestMs) return milliseconds;
-      context.addIssue(`"${text}" is not a duration such as 30s, 5m or 7d`);
-      return z.NEVER;
-    });
-
-const integer = (fallback: number, lowest: number, highest: number) =>
-  z
-    .string()
-    .default(String(fallback))
-    .transform((text, context) => {
-      const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-      if (value >= lowest && value <= highest) return value;
-      context.addIssue(`"${text}" is not a whole number from ${lowest} to ${highest}`);
-      return z.NEVER;
-    });
-
-const SIZE_UNITS = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
-
-/** Bytes of a size such as `512KiB`, `32MiB` or `1GiB`; null where it is none. */
+/** Bytes of a size such as `512KiB`, `32MiB` or `1GiB`; null for other texts. */
 function parseSize(text: string): number | null {
   const match = /^(\d+)(KiB|MiB|GiB)$/.exec(text);
-  return match === null ? null : Number(match[1]) * SIZE_UNITS[match[2] as keyof typeof SIZE_UNITS];
+  return match === null ? null : Number(match[1]) * UNIT_BYTES[match[2] as keyof typeof UNIT_BYTES];
 }
 
-const size = (fallback: string, lowest: string, highest: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      const bytes = parseSize(text);
-      if (bytes !== null && bytes >= Number(parseSize(lowest)) && bytes <= Number(parseSize(highest))) return bytes;
-      context.addIssue(`"${text}" is not a size from ${lowest} to ${highest}`);
-      return z.NEVER;
-    });
-
-const name = (fallback: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform(text => text.toLowerCase())
-    .refine(text => /^[a-z0-9][a-z0-9_-]{0,63}$/.test(text), 'must be letters, digits, "-" and "_", at most 64');
-
-const flag = () => z.enum(['true', 'false', '1', '0', 'on', 'off']).transform(text => text === 'true' || text === '1' || text === 'on');
-
-/** An origin as browsers send it: scheme, host and port, nothing else. */
-function isOrigin(text: string): boolean {
-  return URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol) && new URL(text).origin === text;
+function isUrl(text: string, ...protocols: readonly string[]): boolean {
+  return URL.canParse(text) && protocols.includes(new URL(text).protocol);
 }
 
-const origins = z
-  .string()
-  .default('')
-  .transform((text, context) => {
-    const given = text.split(',').map(origin => origin.trim());
-    const listed = given.filter(origin => origin !== '');
-    const wrong = listed.find(origin => !isOrigin(origin));
-    if (wrong === undefined) return listed;
-    context.addIssue(`"${wrong}" is not an origin such as https://app.example.com`);
+/**
+ * A variable of this form.
+ * @param parse the value of a text; null if the text is invalid
+ * @param form what a valid text is, such as `a whole number from 1 to 9`
+ * @param isSecret true if messages must not contain the text
+ */
+function variable<Value>(parse: (text: string) => Value | null, form: string, isSecret = false) {
+  return z.string().transform((text, context) => {
+    const value = parse(text);
+    if (value !== null) return value;
+    context.addIssue(`must be ${form}${isSecret ? '' : `; got "${text}"`}`);
     return z.NEVER;
   });
+}
 
-const postgresUrl = z.string().refine(text => {
-  try {
-    return ['postgres:', 'postgresql:'].includes(new URL(text).protocol);
-  } catch {
-    return false;
-  }
-}, 'is not a postgres:// or postgresql:// URL');
+/** A URL, which may contain a password. */
+const url = (form: string, ...protocols: readonly string[]) => variable(text => (isUrl(text, ...protocols) ? text : null), form, true);
 
-/** Keys fetched over plain HTTP could be anyone's; on this machine they are for trying things out. */
-const keySetUrl = z.string().refine(text => {
-  if (!URL.canParse(text)) return false;
-  const { protocol, hostname } = new URL(text);
-  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname.replace(/^\[|\]$/g, '')));
-}, 'is not an https:// URL');
+const integer = (fallback: number, lowest: number, highest: number) =>
+  variable(
+    text => (/^\d+$/.test(text) && Number(text) >= lowest && Number(text) <= highest ? Number(text) : null),
+    `a whole number from ${lowest} to ${highest}`,
+  ).prefault(String(fallback));
 
-const redisUrl = z
-  .string()
-  .refine(text => URL.canParse(text) && ['redis:', 'rediss:'].includes(new URL(text).protocol), 'is not a redis:// or rediss:// URL');
+const duration = (fallback: string, lowestMs = 1) =>
+  variable(text => {
+    const milliseconds = parseDuration(text);
+    return milliseconds === null || milliseconds < lowestMs ? null : milliseconds;
+  }, 'a duration such as 30s, 5m or 7d').prefault(fallback);
+
+const size = (fallback: string, lowest: string, highest: string) =>
+  variable(text => {
+    const bytes = parseSize(text);
+    return bytes === null || bytes < Number(parseSize(lowest)) || bytes > Number(parseSize(highest)) ? null : bytes;
+  }, `a size from ${lowest} to ${highest}`).prefault(fallback);
+
+const name = (fallback: string) =>
+  variable(
+    text => (/^[a-z0-9][a-z0-9_-]{0,63}$/i.test(text) ? text.toLowerCase() : null),
+    'at most 64 letters, digits, "-" and "_"',
+  ).prefault(fallback);
+
+const oneOf = <Word extends string>(...words: readonly Word[]) =>
+  variable(text => words.find(word => word === text) ?? null, `one of ${words.join(', ')}`);
+
+const flag = () => oneOf('true', 'false', '1', '0', 'on', 'off').transform(text => text === 'true' || text === '1' || text === 'on');
+
+/** Origins as browsers send them: scheme, host and port only. */
+const origins = variable(text => {
+  const listed = text
+    .split(',')
+    .map(origin => origin.trim())
+    .filter(origin => origin !== '');
+  const isValid = listed.every(origin => isUrl(origin, 'http:', 'https:') && new URL(origin).origin === origin);
+  return isValid ? listed : null;
+}, 'origins such as https://app.example.com, separated by commas').prefault('');
+
+/** Plain HTTP is accepted for a loopback host only: elsewhere anybody on the network could replace the keys. */
+const keySetUrl = variable(
+  text => {
+    const isLocal = isUrl(text, 'http:') && LOOPBACK.has(new URL(text).hostname.replace(/^\[|\]$/g, ''));
+    return isLocal || isUrl(text, 'https:') ? text : null;
+  },
+  'an https:// URL',
+  true,
+);
 
 const environment = z.object({
-  HOST: z
-    .string()
-    .default('127.0.0.1')
-    .refine(host => /^[^\s/]+$/.test(host), 'is no address and no name of a host'),
+  HOST: variable(text => (/^[^\s/]+$/.test(text) ? text : null), 'an address or a host name').prefault('127.0.0.1'),
   PORT: integer(4000, 0, 65_535),
-  DATABASE_URL: postgresUrl.optional(),
+  DATABASE_URL: url('a postgres:// or postgresql:// URL', 'postgres:', 'postgresql:').optional(),
   DATABASE_POOL: integer(20, 2, 1_000),
   SESSIONGRAPH_DATA: z.string().optional(),
   XDG_DATA_HOME: z.string().optional(),
-  AUTH: z.enum(['auto', 'required', 'off']).default('auto'),
+  AUTH: oneOf('auto', 'required', 'off').prefault('auto'),
   JWT_JWKS_URL: keySetUrl.optional(),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
   JWT_SCOPES_CLAIM: z.string().default('scope'),
   JWT_AGENTS_CLAIM: z.string().optional(),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
   STALLED_AFTER: duration('5m'),
   TRASH_DAYS: integer(30, 1, 3_650),
   EVENT_RETENTION: duration('7d'),
   MAX_TOKEN_LIMIT: integer(10_000_000, 1, 2_147_483_647),
   MAX_QUERY_COST: integer(20_000, 1, 1_000_000_000),
   MAX_QUERY_DEPTH: integer(20, 1, 1_000),
-  // V8 has no texts of more than 512 MiB.
+  // A string in V8 has at most 512 MiB.
   MAX_RESPONSE_SIZE: size('32MiB', '64KiB', '256MiB'),
   RATE_LIMIT_REQUESTS: integer(100, 0, 1_000_000_000),
   RATE_LIMIT_WRITES: integer(6_000, 0, 1_000_000_000),
   RATE_LIMIT_CREATIONS: integer(10, 0, 1_000_000_000),
   RATE_LIMIT_MANAGEMENT: integer(50, 0, 1_000_000_000),
-  REDIS_URL: redisUrl.optional(),
+  REDIS_URL: url('a redis:// or rediss:// URL', 'redis:', 'rediss:').optional(),
   REQUEST_TIMEOUT: duration('30s'),
   DRAIN_DELAY: duration('250ms', 0),
   DEFAULT_AGENT: name('main'),
@@ -144,40 +131,40 @@ const environment = z.object({
   INTROSPECTION: flag().optional(),
   CORS_ORIGINS: origins,
   PERSISTED_DOCUMENTS: z.string().optional(),
-  PERSISTED_ONLY: flag().default(false),
+  PERSISTED_ONLY: flag().prefault('false'),
 });
 
 const consistentEnvironment = environment.refine(env => env.PERSISTED_ONLY !== true || env.PERSISTED_DOCUMENTS !== undefined, {
   path: ['PERSISTED_ONLY'],
-  message: 'needs PERSISTED_DOCUMENTS, the file of the documents that may be run',
-  // Also beside other faults, so that all are told at once.
+  message: 'requires PERSISTED_DOCUMENTS, the file of trusted documents',
+  // Checked even if other variables are invalid, so that one error names all of them.
   when: () => true,
 });
 
-/** All settings, each in its unit; read once at start and handed down. */
+/** All settings, read once at start. */
 export interface Config {
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;
   readonly database: {
-    /** An outside Postgres; null starts the embedded one. */
+    /** An outside Postgres. Null starts the embedded one. */
     readonly url: string | null;
     readonly poolSize: number;
-    /** Where the embedded Postgres lies; null is the user's data folder. */
+    /** The folder of the embedded Postgres. Null means the default folder of the user. */
     readonly dataFolder: string | null;
-    /** The user's data folder where the system names one (XDG base directories); null is the usual place. */
+    /** XDG_DATA_HOME, the user's folder for application data on Linux. Null means its usual place. */
     readonly userDataHome: string | null;
   };
   readonly auth: {
-    /** `auto` asks for nothing until there is an API key; only on a loopback address, and without an identity provider. */
+    /** `auto` needs no key until the first API key exists. It is `required` outside loopback addresses and with an identity provider. */
     readonly mode: 'auto' | 'required' | 'off';
-    /** An identity provider whose tokens let callers in. */
+    /** The identity provider whose tokens are accepted. */
     readonly jwt: {
       readonly jwksUrl: string;
       readonly issuer: string;
       readonly audience: string;
       readonly scopesClaim: string;
-      /** Null: tokens are for all agents. */
+      /** Null gives tokens access to all agents. */
       readonly agentsClaim: string | null;
     } | null;
   };
@@ -196,49 +183,50 @@ export interface Config {
     readonly requestTimeoutMs: number;
     readonly maxResponseBytes: number;
   };
-  /** What one caller may do in a minute; 0 is as much as it likes. */
+  /** How many calls one key or token may make in a minute. 0 means no limit. */
   readonly rateLimits: { readonly requests: number; readonly writes: number; readonly creations: number; readonly management: number };
-  /** Where all servers count together; null counts in each on its own. */
+  /** A Redis in which all servers count rate limits together and notify each other of events. Null uses neither. */
   readonly redisUrl: string | null;
-  /** Where spans go, as OpenTelemetry's variables say; null traces nothing. */
+  /** How to export traces. Null turns tracing off. */
   readonly tracing: { readonly exporter: 'otlp' | 'console'; readonly protocol: 'http/protobuf' | 'http/json' } | null;
-  /** Told to stop, the server is not ready for so long before it stops taking requests. */
+  /** After SIGTERM the server takes requests for this much longer, while it reports that it is not ready. */
   readonly drainDelayMs: number;
   readonly graphiql: boolean;
-  /** Whether clients may ask for the schema, and are told names of it they may have meant. */
+  /** Lets clients read the schema, and lets validation errors suggest field names. */
   readonly introspection: boolean;
-  /** Pages of these may use the server from a browser. */
+  /** Origins of web pages that may use the server. */
   readonly corsOrigins: readonly string[];
   readonly persisted: {
-    /** A file of trusted documents. */
+    /** A JSON file of trusted documents. */
     readonly documentsFile: string | null;
-    /** Nothing but trusted documents is run. */
+    /** Rejects all other documents. */
     readonly only: boolean;
   };
 }
 
-/** Every fault of a configuration, one a line, as `NAME what is wrong with it`. */
+/** The configuration is invalid. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  readonly faults: readonly string[];
+  /** What is wrong, as `NAME must be …`, all problems at once. */
+  readonly problems: readonly string[];
 
-  constructor(faults: readonly string[]) {
-    super(`The configuration has ${faults.length} fault(s):\n${faults.map(fault => `  ${fault}`).join('\n')}`);
-    this.faults = faults;
+  constructor(problems: readonly string[]) {
+    super(['The configuration is invalid. Correct these environment variables:', ...problems.map(problem => `  ${problem}`)].join('\n'));
+    this.problems = problems;
   }
 }
 
 const JWT_NAMES = ['JWT_JWKS_URL', 'JWT_ISSUER', 'JWT_AUDIENCE'] as const;
 
-/** What of the settings for authentication does not go together. */
+/** Conflicts between the variables for authentication. */
 function authConflicts(set: Readonly<Record<string, string | undefined>>): readonly string[] {
   const missing = JWT_NAMES.filter(name => set[name] === undefined);
   const given = JWT_NAMES.find(name => set[name] !== undefined);
-  const conflicts = given === undefined ? [] : missing.map(name => `${name} is needed where ${given} is set`);
+  const conflicts = given === undefined ? [] : missing.map(name => `${name} must be set if ${given} is set`);
   if (set.AUTH !== 'off') return conflicts;
-  if (given !== undefined) conflicts.push(`AUTH must not be off where ${given} is set`);
+  if (given !== undefined) conflicts.push(`AUTH must not be off if ${given} is set`);
   if (set.HOST !== undefined && !LOOPBACK.has(set.HOST)) {
-    conflicts.push(`AUTH must not be off on ${set.HOST}, but only on a loopback address (127.0.0.1, ::1, localhost)`);
+    conflicts.push(`AUTH must not be off if HOST is not a loopback address (127.0.0.1, ::1, localhost); got HOST "${set.HOST}"`);
   }
   return conflicts;
 }
@@ -249,30 +237,27 @@ const OTLP_ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTL
 const OTLP_PROTOCOLS = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'] as const;
 
 /**
- * Of OpenTelemetry's variables those that decide whether there is any tracing, and by what; its SDK reads the others.
- * Tracing is on where an endpoint or an exporter is named. Where it is off, nothing is wrong with the other variables: they may be set for
- * all programs of a machine.
+ * Reads the variables of OpenTelemetry that turn tracing on and choose the exporter; its SDK reads the others. An endpoint or an exporter
+ * turns tracing on. While it is off the other variables are not checked, because they may be set for all programs of a machine.
  */
 function readTracing(set: Readonly<Record<string, string | undefined>>): {
   readonly tracing: Config['tracing'];
-  readonly faults: readonly string[];
+  readonly problems: readonly string[];
 } {
-  const off = { tracing: null, faults: [] };
+  const off = { tracing: null, problems: [] };
   const endpoint = OTLP_ENDPOINTS.find(name => set[name] !== undefined);
   const exporter = set.OTEL_TRACES_EXPORTER ?? (endpoint === undefined ? 'none' : 'otlp');
   if (set.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || exporter === 'none') return off;
-  if (exporter === 'console') return { tracing: { exporter, protocol: 'http/protobuf' }, faults: [] };
-  if (exporter !== 'otlp') return { ...off, faults: [`OTEL_TRACES_EXPORTER "${exporter}" is none of otlp, console and none`] };
-  const faults = OTLP_ENDPOINTS.flatMap(name => {
-    const url = set[name];
-    return url === undefined || /^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : '')
-      ? []
-      : [`${name} is not an http:// or https:// URL`];
+  if (exporter === 'console') return { tracing: { exporter, protocol: 'http/protobuf' }, problems: [] };
+  if (exporter !== 'otlp') return { ...off, problems: [`OTEL_TRACES_EXPORTER must be one of otlp, console, none; got "${exporter}"`] };
+  const problems = OTLP_ENDPOINTS.flatMap(name => {
+    const text = set[name];
+    return text === undefined || isUrl(text, 'http:', 'https:') ? [] : [`${name} must be an http:// or https:// URL`];
   });
   const named = OTLP_PROTOCOLS.find(name => set[name] !== undefined);
   const protocol = named === undefined ? 'http/protobuf' : set[named];
-  if (protocol === 'http/protobuf' || protocol === 'http/json') return { tracing: { exporter, protocol }, faults };
-  return { ...off, faults: [...faults, `${named} "${protocol}" is none of http/protobuf and http/json`] };
+  if (protocol === 'http/protobuf' || protocol === 'http/json') return { tracing: { exporter, protocol }, problems };
+  return { ...off, problems: [...problems, `${named} must be http/protobuf or http/json; got "${protocol}"`] };
 }
 
 function readAuth(env: Environment): Config['auth'] {
@@ -285,14 +270,14 @@ function readAuth(env: Environment): Config['auth'] {
 }
 
 /**
- * Reads the configuration from environment variables; an empty variable counts as unset.
- * @throws ConfigError naming every fault at once
+ * Reads the configuration from environment variables. An empty variable counts as unset.
+ * @throws ConfigError that names every problem
  */
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
   const set = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''));
   const parsed = consistentEnvironment.safeParse(set);
-  const { tracing, faults } = readTracing(set);
-  const conflicts = [...authConflicts(set), ...faults];
+  const { tracing, problems } = readTracing(set);
+  const conflicts = [...authConflicts(set), ...problems];
   if (!parsed.success || conflicts.length > 0) {
     const issues = parsed.error?.issues ?? [];
     throw new ConfigError([...issues.map(issue => `${issue.path.join('.')} ${issue.message}`), ...conflicts]);

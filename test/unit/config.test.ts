@@ -144,11 +144,17 @@ describe('readConfig', () => {
       error = thrown;
     }
     if (!(error instanceof ConfigError)) throw new Error('readConfig accepted invalid variables.');
-    expect(error.faults.map(line => line.split(' ')[0]).sort()).toEqual(Object.keys(variables).sort());
-    for (const line of error.faults) expect(error.message).toContain(`\n  ${line}`);
-    expect(error.message).toContain('19 fault(s)');
-    expect(error.faults).toContain('PORT "65536" is not a whole number from 0 to 65535');
-    expect(error.faults).toContain('STALLED_AFTER "soon" is not a duration such as 30s, 5m or 7d');
+    expect(error.problems.map(line => line.split(' ')[0]).sort()).toEqual(Object.keys(variables).sort());
+    for (const line of error.problems) expect(error.message).toContain(`\n  ${line}`);
+    expect(error.problems).toHaveLength(19);
+    expect(error.problems).toContain('PORT must be a whole number from 0 to 65535; got "65536"');
+    expect(error.problems).toContain('STALLED_AFTER must be a duration such as 30s, 5m or 7d; got "soon"');
+  });
+
+  it('does not print URLs, which may contain a password', () => {
+    const read = () => readConfig({ DATABASE_URL: 'mysql://u:secret@db/x', REDIS_URL: 'http://:secret@cache' });
+    expect(read).toThrow('DATABASE_URL must be a postgres:// or postgresql:// URL');
+    expect(read).not.toThrow('secret');
   });
 
   const OTLP = { exporter: 'otlp', protocol: 'http/protobuf' };
@@ -170,7 +176,9 @@ describe('readConfig', () => {
   });
 
   it('rejects an unknown trace exporter', () => {
-    expect(() => readConfig({ OTEL_TRACES_EXPORTER: 'zipkin' })).toThrow('OTEL_TRACES_EXPORTER "zipkin" is none of otlp, console and none');
+    expect(() => readConfig({ OTEL_TRACES_EXPORTER: 'zipkin' })).toThrow(
+      'OTEL_TRACES_EXPORTER must be one of otlp, console, none; got "zipkin"',
+    );
   });
 
   it.each(['-1', '1.5', 'x', '0x10', '+1', '1 '])('rejects %j as a port', PORT => {

@@ -79,11 +79,11 @@ describe('readConfig', () => {
   });
 
   it.each([
-    [{ HOST: '0.0.0.0', AUTH: 'off' }, 'AUTH must not be off on 0.0.0.0'],
-    [{ ...jwt, AUTH: 'off' }, 'AUTH must not be off where JWT_JWKS_URL is set'],
-    [{ JWT_ISSUER: 'x' }, 'JWT_JWKS_URL is needed where JWT_ISSUER is set'],
-    [{ JWT_ISSUER: 'x' }, 'JWT_AUDIENCE is needed where JWT_ISSUER is set'],
-    [{ ...jwt, JWT_JWKS_URL: 'http://login.example.com/keys' }, 'JWT_JWKS_URL is not an https:// URL'],
+    [{ HOST: '0.0.0.0', AUTH: 'off' }, 'AUTH must not be off if HOST is not a loopback address'],
+    [{ ...jwt, AUTH: 'off' }, 'AUTH must not be off if JWT_JWKS_URL is set'],
+    [{ JWT_ISSUER: 'x' }, 'JWT_JWKS_URL must be set if JWT_ISSUER is set'],
+    [{ JWT_ISSUER: 'x' }, 'JWT_AUDIENCE must be set if JWT_ISSUER is set'],
+    [{ ...jwt, JWT_JWKS_URL: 'http://login.example.com/keys' }, 'JWT_JWKS_URL must be an https:// URL'],
     [{ AUTH: 'sometimes' }, 'AUTH '],
   ])('with %j throws a ConfigError: %s', (env, fault) => {
     const read = () => readConfig(env);
