@@ -1,9 +1,9 @@
--- What the database has and schema.prisma cannot say. `npm run check-drift` runs this after the SQL of schema.prisma and
--- compares the result with what the migrations make, so whatever a migration adds by hand stands here too.
+-- Parts of the database that schema.prisma cannot declare. `npm run check-drift` runs this after the SQL of schema.prisma and compares the
+-- result with a migrated database, so everything that a migration adds by hand must be here too.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
--- The event log is partitioned by day; its columns stay those of schema.prisma.
+-- Makes the event log a table that is partitioned by day, with the columns of schema.prisma.
 ALTER SEQUENCE "aria_engine"."session_events_id_seq" OWNED BY NONE;
 ALTER TABLE "aria_engine"."session_events" RENAME TO "session_events_unpartitioned";
 CREATE TABLE "aria_engine"."session_events" (LIKE "aria_engine"."session_events_unpartitioned" INCLUDING DEFAULTS) PARTITION BY RANGE ("occurred_at");
@@ -16,10 +16,10 @@ CREATE INDEX "session_events_unsequenced_idx" ON "aria_engine"."session_events"(
 CREATE INDEX "session_events_session_idx" ON "aria_engine"."session_events"("session_id", "seq") WHERE "seq" IS NOT NULL;
 CREATE INDEX "session_events_link_idx" ON "aria_engine"."session_events"("seq") WHERE "seq" IS NOT NULL AND "payload" ?| '{parentId,formerParentId}';
 
--- One row.
+-- The table has one row.
 ALTER TABLE "aria_engine"."event_log_state" ADD CONSTRAINT "event_log_state_one_row" CHECK ("singleton");
 
--- Indexes on expressions, with a collation, or on some of the rows.
+-- Indexes on expressions, with a collation, or on a part of the rows.
 CREATE INDEX "chat_sessions_ended_at_idx" ON "aria_engine"."chat_sessions"((coalesce("ended_at", 'infinity'::timestamptz)), "id");
 CREATE INDEX "chat_sessions_title_idx" ON "aria_engine"."chat_sessions"("title" COLLATE "und-x-icu", "id");
 CREATE UNIQUE INDEX "chat_sessions_key_unique" ON "aria_engine"."chat_sessions"("agent_id", "key") WHERE "deleted_at" IS NULL AND "superseded_at" IS NULL;
