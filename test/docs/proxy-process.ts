@@ -22,7 +22,7 @@ export interface ProxyProcess {
 export function findProgram(name: string): string | null {
   const path = FOLDERS.map(folder => join(folder, name)).find(existsSync) ?? null;
   if (path === null)
-    process.stderr.write(`test/docs leaves out the recipe for ${name}: it is not installed (Debian: apt-get install ${name}).\n`);
+    process.stderr.write(`test/docs leaves out what needs ${name}: it is not installed (Debian: apt-get install ${name}).\n`);
   return path;
 }
 
