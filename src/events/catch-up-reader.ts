@@ -1,17 +1,13 @@
 import type { EventMatcher } from './event-matcher.ts';
-import { type EventBatch, type EventRange, type EventTableFilter, MAX_PROBED, NARROW_RANGE } from './event-table.ts';
-import type { TreeNode } from './followed-tree.ts';
+import { type EventBatch, type EventTableFilter, MAX_PROBED, NARROW_RANGE, type StreamReading } from './event-table.ts';
 import { linkedParent, type StoredEvent } from './stored-event.ts';
 
 /** Where a subscription that is behind reads its events. */
-export interface EventBacklog {
+export interface EventBacklog extends StreamReading {
   /** Events up to here have been dispatched. Later ones reach the subscriptions that are live. */
   readonly position: bigint;
   /** The events after a position, if all of them are still in memory; else null. */
   recent(after: bigint): readonly StoredEvent[] | null;
-  read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
-  readLinks(range: EventRange): Promise<EventBatch>;
-  withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly TreeNode[]>;
 }
 
 /** Events for a subscription that is behind. Some may not match. */

@@ -11,70 +11,69 @@ import type { EventType } from './event-types.ts';
 import { createSequencer } from './sequencer.ts';
 import type { StoredEvent } from './stored-event.ts';
 
-/** What a subscriber wants; what is absent or null lets all pass, an empty list nothing. */
+/** Which events a subscriber wants. A filter that is absent or null accepts all events; an empty list accepts none. */
 export interface EventRequest<Types extends EventType = EventType> {
-  /** UUIDs in lower case; unknown ones are allowed. */
+  /** UUIDs in lower case. Sessions need not exist. */
   readonly sessionIds?: readonly string[] | null;
   readonly agentIds?: readonly string[] | null;
   readonly types?: readonly Types[] | null;
-  /** Also events of all descendants of `sessionIds`, those that become so later included. */
+  /** Also events of all descendants of `sessionIds`, including later ones. */
   readonly includeDescendants?: boolean;
-  /** The agents whose events the subscriber may see; null for all. */
+  /** The agents whose events the subscriber may see. Null for all. */
   readonly visibleAgents: readonly string[] | null;
-  /** First all that matches behind this place of the log, then live; without it, live from now. */
+  /** Start with the events after this position of the log. By default, with the events from now on. */
   readonly after?: bigint;
 }
 
-/** How it stands, for metrics. */
+/** The state of the log, for metrics. */
 export interface EventLogGauges {
   /** Open streams. */
   readonly subscriptions: number;
-  /** Of these, the ones that are served from the table. */
+  /** Streams that read from the table because they are behind. */
   readonly behind: number;
-  /** Events held in the buffers of all streams. */
+  /** Events in the buffers of all streams. */
   readonly buffered: number;
-  /** Sequenced events that this process is known not to have dispatched yet. */
+  /** Sequenced events that this process knows of and has not dispatched. */
   readonly lag: number;
 }
 
-/** The log of what happened to sessions: order, and live streams. Services write the rows, in the transaction of the change. */
+/** The log of events of sessions, and streams of it. Services write events in the transaction of the change (event-write.ts). */
 export interface EventLog {
-  /** To be called after each commit that wrote events; never fails and costs nothing. */
+  /** Call this after each commit that wrote events. Returns immediately and never fails. */
   wake(): void;
   /**
-   * Gives everything committed before the call its place in the log.
+   * Sequences everything that was committed before the call.
    * @returns the end of the log
    * @throws DomainError SERVICE_UNAVAILABLE
    */
   sync(): Promise<bigint>;
   /**
-   * Opens a stream; nothing committed after it resolves is missed. An event comes once, in the order of the log. A database that is away
-   * delays the stream but does not end it. `next` fails, and the stream ends, with CURSOR_EXPIRED where the consumer was so slow that
-   * what it wants next has been dropped, and with SERVICE_UNAVAILABLE where the database keeps refusing to give it.
-   * @throws DomainError SERVICE_UNAVAILABLE, BAD_CURSOR where `after` lies ahead of the log, CURSOR_EXPIRED where the log no longer
-   * reaches back to it
+   * Opens a stream. It delivers every matching event once, in the order of the log, and misses none that is committed after this resolves. If the
+   * database becomes unreachable, the stream waits. `next` rejects, and the stream ends, with CURSOR_EXPIRED if the next event was dropped
+   * because the consumer was too slow, and with SERVICE_UNAVAILABLE if the database keeps rejecting the statements.
+   * @throws DomainError SERVICE_UNAVAILABLE; BAD_CURSOR if `after` is beyond the end of the log; CURSOR_EXPIRED if the events after it have been
+   * dropped
    */
   subscribe<Types extends EventType = EventType>(request: EventRequest<Types>): Promise<AsyncIterableIterator<StoredEvent<Types>>>;
   gauges(): EventLogGauges;
-  /** Ends all streams and connections; to call it again changes nothing. */
+  /** Ends all streams and closes all connections. Later calls have no effect. */
   close(): Promise<void>;
 }
 
-/** What an event log needs. */
 export interface EventLogOptions {
   readonly url: string;
   readonly log: Logger;
-  /** How processes wake each other; by default LISTEN and NOTIFY. */
+  /** How processes wake each other. By default with LISTEN and NOTIFY. */
   readonly openBus?: OpenEventBus;
-  /** How long a wake-up that was lost may delay an event. */
+  /** How often the log is polled, and so how much a lost wake-up can delay an event. */
   readonly pollMs?: number;
-  /** Most events held for a consumer that does not take them; beyond, it is served from the table. */
+  /** Maximum events buffered for a slow consumer. */
   readonly bufferSize?: number;
 }
 
 /**
- * Opens the event log of a database: four connections of its own, two more while consumers are behind.
- * @throws the error of pg where the database cannot be reached
+ * Opens the event log of a database. It uses three connections outside the pool, and two more while streams are behind.
+ * @throws the error of pg if the database is unreachable
  */
 export async function createEventLog(options: EventLogOptions): Promise<EventLog> {
   const { url, log, pollMs = 1_000, bufferSize = 256, openBus = createPostgresBus({ url, log }) } = options;
@@ -86,7 +85,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
     log,
     isNeeded: () => streams.size > 0,
     onEvent: event => dispatcher.dispatch(event),
-    onExpired: failLive,
+    onExpired: failLiveStreams,
   });
   let bus: EventBus | null = null;
   const sequencer = createSequencer({
@@ -98,46 +97,46 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
     },
   });
   let closing: Promise<void> | null = null;
-  let polling = false;
-  let away = false;
+  let isPolling = false;
+  let isUnreachable = false;
   let timer: NodeJS.Timeout | undefined;
 
-  /** Those that are behind find out by themselves how far the log reaches. */
-  function failLive(error: Error): void {
+  /** Streams that are behind notice by themselves which events were dropped. */
+  function failLiveStreams(error: Error): void {
     for (const stream of [...streams]) if (!stream.isBehind) stream.fail(error);
   }
 
   async function poll(): Promise<void> {
-    if (polling || closing !== null) return;
-    polling = true;
+    if (isPolling || closing !== null) return;
+    isPolling = true;
     clearTimeout(timer);
     try {
       const { position } = reader;
       const lastSeq = await sequencer.run();
       if (lastSeq < position) {
-        log.error({ position: String(position), lastSeq: String(lastSeq) }, 'the event log went back, as after a restored backup');
+        log.error({ position: String(position), lastSeq: String(lastSeq) }, 'the event log went back, as after restoring a backup');
         reader.moveTo(lastSeq);
         for (const stream of [...streams]) stream.fail(new EventLogExpiredError());
       } else {
         reader.advance(lastSeq);
       }
-      if (away) log.info('the event log is reached again');
-      away = false;
+      if (isUnreachable) log.info('the event log is reachable again');
+      isUnreachable = false;
     } catch (error) {
-      if (!away && closing === null) log.warn({ reason: String(error) }, 'the event log cannot be reached');
-      away = true;
+      if (!isUnreachable && closing === null) log.warn({ reason: String(error) }, 'the event log is unreachable');
+      isUnreachable = true;
     } finally {
-      polling = false;
+      isPolling = false;
       if (closing === null) timer = setTimeout(() => void poll(), pollMs).unref();
     }
   }
 
-  async function available<Result>(ask: Promise<Result>): Promise<Result> {
+  async function orUnavailable<Result>(result: Promise<Result>): Promise<Result> {
     try {
-      return await ask;
+      return await result;
     } catch (error) {
-      if (closing === null) log.warn({ reason: String(error) }, 'the event log cannot be reached');
-      throw new DomainError('SERVICE_UNAVAILABLE', 'The event log cannot be reached; try again.');
+      if (closing === null) log.warn({ reason: String(error) }, 'the event log is unreachable');
+      throw new DomainError('SERVICE_UNAVAILABLE', 'The event log is unreachable. Try again.');
     }
   }
 
@@ -153,7 +152,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
     await Promise.all([bus?.close(), sequencer.close(), table.close()]);
   }
 
-  const sync = () => available(sequencer.run());
+  const sync = () => orUnavailable(sequencer.run());
 
   try {
     reader.moveTo(await sequencer.run());
@@ -175,15 +174,15 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       const now = await sync();
       if (after !== undefined) {
         if (after > now) throw badEventCursor('after');
-        if (after < (await available(table.expiredSeq()))) throw new EventLogExpiredError();
+        if (after < (await orUnavailable(table.expiredSeq()))) throw new EventLogExpiredError();
       }
       const position = after ?? now;
       const followChildren = includeDescendants && sessionIds !== null && sessionIds.length > 0;
-      if (closing !== null) throw new DomainError('SERVICE_UNAVAILABLE', 'The server is shutting down; try again.');
-      // Nobody was listening: what the reader has left out meanwhile is nothing to anyone.
+      if (closing !== null) throw new DomainError('SERVICE_UNAVAILABLE', 'The server is shutting down. Try again.');
+      // Without streams the reader has stopped. Nobody needs the events that it has not read.
       if (streams.size === 0 && reader.position < now) reader.moveTo(now);
       const stream: EventSubscription = new EventSubscription({
-        match: { sessionIds, agentIds: both(agentIds, visibleAgents), types, followChildren },
+        match: { sessionIds, agentIds: intersectionOf(agentIds, visibleAgents), types, followChildren },
         position,
         bufferSize,
         backlog: {
@@ -195,11 +194,11 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
         },
         registry: dispatcher,
         onEnd: ended => streams.delete(ended),
-        onReadError: error => log.warn({ reason: String(error) }, 'a stream waits for events until the next try'),
+        onReadError: error => log.warn({ reason: String(error) }, 'cannot read events for a stream; will retry'),
       });
       streams.add(stream);
       reader.advance(now);
-      // Its filter lets no other types pass.
+      // The filter accepts no other types.
       return stream as AsyncIterableIterator<StoredEvent<Types>>;
     },
     gauges() {
@@ -215,8 +214,8 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
   };
 }
 
-/** The agents that are both asked for and visible; null stands for all. */
-function both(asked: readonly string[] | null, visible: readonly string[] | null): readonly string[] | null {
-  if (asked === null || visible === null) return asked ?? visible;
-  return asked.filter(agent => visible.includes(agent));
+/** The agents that are in both lists. Null stands for all agents. */
+function intersectionOf(requested: readonly string[] | null, visible: readonly string[] | null): readonly string[] | null {
+  if (requested === null || visible === null) return requested ?? visible;
+  return requested.filter(agent => visible.includes(agent));
 }

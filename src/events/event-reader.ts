@@ -3,39 +3,38 @@ import type { Logger } from '../log.ts';
 import { EventLogExpiredError, type EventTable } from './event-table.ts';
 import type { StoredEvent } from './stored-event.ts';
 
-/** Less than a subscription's buffer holds, so that whoever keeps up is never made to fall behind by one batch. */
+/** Events per statement. Smaller than a subscription's buffer, so one batch never makes a subscriber that keeps up fall behind. */
 const BATCH = 128;
 
-/** How many of the newest events are kept, so that those who fell behind a little need not ask the table. */
-const RECENT = 4_096;
+/** At least this many recent events stay in memory, so that subscriptions that are a little behind need not read the table. */
+const MIN_RECENT = 4_096;
 
-/** Most they may hold together, in bytes: some thousand of common events, fewer where an import brought long texts. */
-const RECENT_BYTES = 16 * 1024 * 1024;
+/** Maximum memory for recent events, in bytes. If events have long texts, fewer of them stay in memory. */
+const MAX_RECENT_BYTES = 16 * 1024 * 1024;
 
-/** An event's own fields and what its objects take beside them, roughly, in bytes. */
+/** Approximate size of an event without its agent id and payload, in bytes. */
 const EVENT_BYTES = 512;
 
-/** What the reader needs. */
 export interface EventReaderOptions {
   readonly table: EventTable;
   readonly log: Logger;
-  /** False while nobody wants events: nothing is read then. */
+  /** False while there are no subscriptions. The reader then reads nothing. */
   readonly isNeeded: () => boolean;
-  /** Takes each event, in the order of the log. */
+  /** Called with each event, in the order of the log. */
   readonly onEvent: (event: StoredEvent) => void;
-  /** The log was dropped up to beyond the reader's place: those that lived from it have missed events. */
+  /** Called when events that the reader had not read were dropped, so live subscriptions have missed them. */
   readonly onExpired: (error: EventLogExpiredError) => void;
 }
 
-/** The one reader of the log in this process; it starts where `moveTo` puts it. */
+/** Reads new events of the log, once for all live subscriptions of this process. It starts at the position set by `moveTo`. */
 export class EventReader {
   readonly #options: EventReaderOptions;
   #position = 0n;
   #target = 0n;
-  #reading = false;
-  #closed = false;
+  #isReading = false;
+  #isClosed = false;
   #recent: StoredEvent[] = [];
-  /** `#recent` holds all known events behind this one. */
+  /** `#recent` has all known events after this position. */
   #recentAfter = 0n;
   #recentBytes = 0;
 
@@ -43,23 +42,23 @@ export class EventReader {
     this.#options = options;
   }
 
-  /** All events up to here have been handed on. */
+  /** All events up to here have been dispatched. */
   get position(): bigint {
     return this.#position;
   }
 
-  /** How many events are known to wait. */
+  /** Number of events that are known and not dispatched yet. */
   get lag(): bigint {
     return this.#options.isNeeded() ? this.#target - this.#position : 0n;
   }
 
-  /** The log reaches to `target` by now: reads on, in the background. Failures are logged; the next call tries again. */
+  /** Reads up to the new end of the log, in the background. If that fails, it logs the error; the next call retries. */
   advance(target: bigint): void {
     if (target > this.#target) this.#target = target;
-    if (!this.#reading && !this.#closed) void this.#read();
+    if (!this.#isReading && !this.#isClosed) void this.#read();
   }
 
-  /** Continues from another place of the log, at the next `advance`. */
+  /** Continues from another position, at the next `advance`. */
   moveTo(position: bigint): void {
     this.#position = position;
     if (this.#target < position) this.#target = position;
@@ -68,7 +67,7 @@ export class EventReader {
     this.#recentAfter = position;
   }
 
-  /** The events handed on lately that are behind `after`, in order; null where some of them are no longer kept. */
+  /** The dispatched events after this position, in order. Null if some of them are no longer in memory. */
   recent(after: bigint): readonly StoredEvent[] | null {
     if (after < this.#recentAfter) return null;
     let low = 0;
@@ -82,47 +81,47 @@ export class EventReader {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
   }
 
   async #read(): Promise<void> {
     const { table, log, isNeeded, onExpired } = this.#options;
-    this.#reading = true;
+    this.#isReading = true;
     try {
-      while (this.#target > this.#position && isNeeded() && !this.#closed) {
+      while (this.#target > this.#position && isNeeded() && !this.#isClosed) {
         const from = this.#position;
         const target = this.#target;
         const { events, reached } = await table.readNew(from, BATCH);
-        // It was moved meanwhile: what was read belongs to another place.
+        // `moveTo` was called meanwhile, so this batch is from the wrong position.
         if (this.#position !== from) continue;
-        // Announced, but not there.
+        // The announced events do not exist, as after restoring a backup.
         if (reached === from && this.#target === target) this.#target = from;
-        for (const event of events) this.#handOn(event);
+        for (const event of events) this.#dispatch(event);
         this.#position = reached;
-        // Whoever takes events gets its turn before the next batch.
+        // Let the consumers run before the next batch.
         await setImmediate();
       }
     } catch (error) {
       if (error instanceof EventLogExpiredError) {
         this.moveTo(this.#target);
         onExpired(error);
-      } else if (!this.#closed) {
-        log.warn({ reason: String(error) }, 'events wait to be read until the next try');
+      } else if (!this.#isClosed) {
+        log.warn({ reason: String(error) }, 'cannot read new events; will retry');
       }
     } finally {
-      this.#reading = false;
+      this.#isReading = false;
     }
   }
 
-  #handOn(event: StoredEvent): void {
+  #dispatch(event: StoredEvent): void {
     this.#recent.push(event);
     this.#recentBytes += sizeOf(event);
-    while (this.#recent.length >= 2 * RECENT || this.#recentBytes > RECENT_BYTES) this.#forgetHalf();
+    while (this.#recent.length >= 2 * MIN_RECENT || this.#recentBytes > MAX_RECENT_BYTES) this.#dropHalf();
     this.#position = event.seq;
     this.#options.onEvent(event);
   }
 
-  #forgetHalf(): void {
+  #dropHalf(): void {
     const count = Math.ceil(this.#recent.length / 2);
     this.#recentAfter = this.#recent[count - 1]?.seq ?? this.#recentAfter;
     this.#recent = this.#recent.slice(count);

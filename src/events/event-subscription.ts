@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
-import { DatabaseError } from 'pg';
 import { DomainError } from '../errors.ts';
+import { sqlStateOf, toDatabaseFailure } from '../postgres/sql-state.ts';
 import { CatchUpReader, type EventBacklog } from './catch-up-reader.ts';
 import { type EventMatch, EventMatcher } from './event-matcher.ts';
 import { EventLogExpiredError } from './event-table.ts';
@@ -31,11 +31,9 @@ const LAST_RETRY_MS = 2_000;
 /** After this many rejected statements in a row, a database that is reachable is not asked again. */
 const MAX_REJECTIONS = 5;
 
-/** SQLSTATEs of a database that is unreachable, restarting or out of connections. */
-const UNAVAILABLE = /^(08|53|57P)/;
-
+/** Whether the database is reachable but rejected the statement. */
 function isRejection(error: unknown): boolean {
-  return error instanceof DatabaseError && !UNAVAILABLE.test(error.code ?? '');
+  return sqlStateOf(error) !== null && toDatabaseFailure(error)?.code !== 'SERVICE_UNAVAILABLE';
 }
 
 interface Waiter {
@@ -238,7 +236,9 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
         }
         if (failures === 1 && !this.#hasEnded) this.#options.onReadError(error);
         if (rejections === MAX_REJECTIONS) {
-          this.fail(new DomainError('SERVICE_UNAVAILABLE', 'The event log cannot be read; subscribe again after the last event.'));
+          this.fail(
+            new DomainError('SERVICE_UNAVAILABLE', 'The event log cannot be read. Subscribe again with the cursor of the last event.'),
+          );
         } else {
           await setTimeout(retryMs, undefined, { ref: false });
           retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);

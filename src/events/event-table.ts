@@ -6,109 +6,110 @@ import { ReconnectingConnection } from '../postgres/reconnecting-connection.ts';
 import type { TreeNode } from './followed-tree.ts';
 import { type EventRow, type StoredEvent, toStoredEvent } from './stored-event.ts';
 
-/** Every list is one of alternatives; null lets all pass. The three are joined by AND. */
+/** An event must match all three lists. Null matches all events. */
 export interface EventTableFilter {
   readonly sessionIds: readonly string[] | null;
   readonly agentIds: readonly string[] | null;
   readonly types: readonly string[] | null;
 }
 
-/** Events with `after < seq <= through`, in order, at most `limit`. */
+/** The events with `after < seq <= through`, in order, at most `limit`. */
 export interface EventRange {
   readonly after: bigint;
   readonly through: bigint;
   readonly limit: number;
 }
 
-/** Part of the log. */
+/** The matching events of part of the log. */
 export interface EventBatch {
   readonly events: readonly StoredEvent[];
-  /** All that matched up to here is in `events`. */
+  /** `events` has all matching events up to this position. */
   readonly reached: bigint;
 }
 
-/** CURSOR_EXPIRED: the log no longer reaches back to where a reader wants to continue, events between have been dropped. */
+/** CURSOR_EXPIRED: events after the position where a reader wants to continue have been dropped. */
 export class EventLogExpiredError extends DomainError {
   constructor() {
-    super('CURSOR_EXPIRED', 'The event log no longer reaches back to this cursor; read anew what you show, and subscribe without it.');
+    super('CURSOR_EXPIRED', 'Events after this cursor have been dropped. Read the current state again and subscribe without a cursor.');
   }
 }
 
-/** Reads sequenced events, and what of the sessions decides who gets them. All methods throw the errors of pg. */
+/** Reads sequenced events, and the tree of sessions that decides which subscriptions get them. All methods throw the errors of pg. */
 export interface EventTable {
   /**
-   * The newest events, for the one reader of this process, on a connection of its own.
+   * Reads the newest events for the reader of this process, on a connection of its own.
    * @throws EventLogExpiredError
    */
   readNew(after: bigint, limit: number): Promise<EventBatch>;
-  /** For one subscription, on a small pool that all of them share. */
-  readingFor(reader: StreamReader): StreamReading;
-  /** Up to where the log has been dropped. */
+  /** The reads of one subscription. All subscriptions share a few connections. */
+  readingFor(subscription: ReadingSubscription): StreamReading;
+  /** The position up to which events have been dropped. */
   expiredSeq(): Promise<bigint>;
   close(): Promise<void>;
 }
 
-/** Who reads. */
-interface StreamReader {
-  /** Asked when its turn has come: where it is not, nothing is read, and the read is rejected. */
+interface ReadingSubscription {
+  /** Checked before each statement. If it is false, nothing is read and the read rejects. */
   isOpen(): boolean;
 }
 
-/** What a subscription that is behind reads, in its turn, however long that takes. All methods throw the errors of pg. */
+/** The reads of a subscription that is behind. They wait for a free connection without a timeout. All methods throw the errors of pg. */
 export interface StreamReading {
   /** @throws EventLogExpiredError */
   read(range: EventRange, filter: EventTableFilter): Promise<EventBatch>;
   /**
-   * The events there that made a session somebody's child, or took its parent away.
+   * The events that gave a session a parent or took it away.
    * @throws EventLogExpiredError
    */
   readLinks(range: EventRange): Promise<EventBatch>;
   /**
-   * These sessions, whether there are such or not and without their parents, and all their descendants, as the tree was at a place of
-   * the log: those in the trash, and those removed for good since, included.
+   * These sessions, even if they do not exist, and all their descendants as of a position of the log, including trashed sessions and sessions
+   * that have been removed for good since. The given sessions have a null parent.
    * @throws EventLogExpiredError
    */
   withDescendants(sessionIds: readonly string[], asOf: bigint): Promise<readonly TreeNode[]>;
 }
 
-/** A range that is read event by event, whatever the filter. */
+/** Ranges up to this size are scanned in the order of the log, whatever the filter. */
 export const NARROW_RANGE = 4_096n;
 
-/** In a wider one events of no more sessions than this are found session by session, and what happened to others costs nothing. */
+/** In larger ranges, events of up to this many sessions are found session by session, so events of other sessions cost nothing. */
 export const MAX_PROBED = 256;
 
 const SHARED_CONNECTIONS = 2;
 
 const END_OF_LOG = 2n ** 63n - 1n;
 
-// Always by index on seq, partition by partition, whatever the statistics say; no JIT over costs that mean nothing then.
+// These settings make Postgres use the index on seq of each partition, even if the statistics are wrong. JIT depends on costs, which they
+// make meaningless.
 const SETTINGS = { jit: 'off', plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', enable_bitmapscan: 'off', enable_sort: 'off' };
 
 const COLUMNS = `seq, id, (extract(epoch from occurred_at) * 1000)::bigint as "occurredAtMs", session_id as "sessionId", agent_id as "agentId",
     type, payload`;
 
-// Expiry is read by the same statement: it is recorded before a partition goes, so that no gap is taken for the end of the log.
+// The same statement reads how far the log has been dropped. That is recorded before a partition is dropped, so a reader never mistakes dropped
+// events for the end of the log.
 const withExpiry = (events: string) => `
 select state.expired_seq as "expiredSeq", e.*
 from aria_engine.event_log_state state left join lateral (${events}) e on true`;
 
-const WANTED = `seq > $1 and seq <= $2 and ($5::text[] is null or agent_id = any ($5)) and ($6::text[] is null or type::text = any ($6))`;
+const MATCHES = `seq > $1 and seq <= $2 and ($5::text[] is null or agent_id = any ($5)) and ($6::text[] is null or type::text = any ($6))`;
 
 const READ = withExpiry(`
-  select ${COLUMNS} from aria_engine.session_events where ${WANTED} and ($4::uuid[] is null or session_id = any ($4))
+  select ${COLUMNS} from aria_engine.session_events where ${MATCHES} and ($4::uuid[] is null or session_id = any ($4))
   order by seq limit $3`);
 
 const READ_PROBING = withExpiry(`
   select found.* from unnest($4::uuid[]) wanted(id) cross join lateral (
-    select ${COLUMNS} from aria_engine.session_events where session_id = wanted.id and ${WANTED} order by seq limit $3
+    select ${COLUMNS} from aria_engine.session_events where session_id = wanted.id and ${MATCHES} order by seq limit $3
   ) found order by seq limit $3`);
 
 const READ_LINKS = withExpiry(`
   select ${COLUMNS} from aria_engine.session_events where seq > $1 and seq <= $2 and payload ?| '{parentId,formerParentId}'
   order by seq limit $3`);
 
-// The tree as it is, but for those whose parent has changed since: the first of the changes tells what it was before. What is not
-// sequenced yet counts as later.
+// The current tree, except for sessions whose parent has changed since: the first of these changes has the former parent. Unsequenced events
+// count as later.
 const TREE = `
 with recursive change as materialized (
   select session_id, seq, id, payload from aria_engine.session_events where seq > $2 and payload ?| '{parentId,formerParentId}'
@@ -132,7 +133,7 @@ with recursive change as materialized (
 )
 select tree.id, tree.parent_id as "parentId", state.expired_seq as "expiredSeq" from aria_engine.event_log_state state cross join tree`;
 
-function readingOf({ after, through }: EventRange, { sessionIds, agentIds, types }: EventTableFilter) {
+function statementFor({ after, through }: EventRange, { sessionIds, agentIds, types }: EventTableFilter) {
   const values = [sessionIds, agentIds, types];
   const probes = through - after > NARROW_RANGE && sessionIds !== null && sessionIds.length <= MAX_PROBED;
   return probes ? { name: 'read_probing', text: READ_PROBING, values } : { name: 'read_events', text: READ, values };
@@ -140,19 +141,19 @@ function readingOf({ after, through }: EventRange, { sessionIds, agentIds, types
 
 type Row = { readonly expiredSeq: string } & (EventRow | { readonly seq: null });
 
-/** Opens the table for reading; connections are made when first needed. */
+/** Opens the table for reading. Connects when a connection is first needed. */
 export function createEventTable({ url, log }: { readonly url: string; readonly log: Logger }): EventTable {
   const newest = new ReconnectingConnection({ url, log, settings: SETTINGS, name: 'sessiongraph event reader' });
   const shared = Array.from(
     { length: SHARED_CONNECTIONS },
     () => new ReconnectingConnection({ url, log, settings: SETTINGS, name: 'sessiongraph event catch-up' }),
   );
-  // A stream waits for its turn as long as it takes: a pool's queue would time out, and the stream would ask again.
+  // Not a pool, because its queue has a timeout. A stream waits for a connection as long as it takes.
   const limit = pLimit(SHARED_CONNECTIONS);
   const idle = [...shared];
   async function queryShared(query: QueryConfig): Promise<QueryResult | undefined> {
     const connection = idle.pop();
-    if (connection === undefined) throw new Error('More statements run at once than there are connections.');
+    if (connection === undefined) throw new Error('No connection is idle, although the limit allows a statement.');
     try {
       return (await connection.query(query))[0];
     } finally {
@@ -169,7 +170,7 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
     const result = await send({ name, text, values: [String(after), String(through), limit, ...values] });
     const rows: readonly Row[] = result?.rows ?? [];
     const first = rows[0];
-    if (first === undefined) throw new Error('aria_engine.event_log_state has lost its row.');
+    if (first === undefined) throw new Error('The row of aria_engine.event_log_state is missing.');
     if (BigInt(first.expiredSeq) > after) throw new EventLogExpiredError();
     const events: StoredEvent[] = [];
     let last = after;
@@ -179,7 +180,7 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
       number += 1;
       last = BigInt(row.seq);
       const event = toStoredEvent(row);
-      if (event === null) log.debug({ seq: row.seq, type: row.type }, 'skipped an event that is not known here');
+      if (event === null) log.debug({ seq: row.seq, type: row.type }, 'skipped an event of an unknown type');
       else events.push(event);
     }
     return { events, reached: number < limit && through !== END_OF_LOG ? through : last };
@@ -191,20 +192,20 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
       return read(
         async query => (await newest.query(query))[0],
         range,
-        readingOf(range, { sessionIds: null, agentIds: null, types: null }),
+        statementFor(range, { sessionIds: null, agentIds: null, types: null }),
       );
     },
-    readingFor(reader) {
-      const inTurn = (query: QueryConfig) =>
+    readingFor(subscription) {
+      const query = (config: QueryConfig) =>
         limit(() => {
-          if (!reader.isOpen()) throw new Error('the stream has ended');
-          return queryShared(query);
+          if (!subscription.isOpen()) throw new Error('The stream has ended.');
+          return queryShared(config);
         });
       return {
-        read: (range, filter) => read(inTurn, range, readingOf(range, filter)),
-        readLinks: range => read(inTurn, range, { name: 'read_links', text: READ_LINKS }),
+        read: (range, filter) => read(query, range, statementFor(range, filter)),
+        readLinks: range => read(query, range, { name: 'read_links', text: READ_LINKS }),
         async withDescendants(sessionIds, asOf) {
-          const result = await inTurn({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
+          const result = await query({ name: 'tree', text: TREE, values: [sessionIds, String(asOf)] });
           const nodes: readonly (TreeNode & { readonly expiredSeq: string })[] = result?.rows ?? [];
           if (nodes.some(node => BigInt(node.expiredSeq) > asOf)) throw new EventLogExpiredError();
           return nodes.map(({ id, parentId }) => ({ id, parentId }));

@@ -1,15 +1,15 @@
 import type { Logger } from '../log.ts';
 import { ReconnectingConnection } from '../postgres/reconnecting-connection.ts';
 
-/** Of the whole database: whoever holds it gives numbers to events. */
+/** Advisory lock of the database. Only the process that holds it may number events. */
 const SEQUENCER_LOCK = 5_279_214_867_316_742n;
 
 const BATCH = 5_000;
 
 /*
- * The plan is pinned: however wrong the statistics of a fresh partition are, the unsequenced rows come from their partial index
- * (by index scan, which also marks the entries of rows sequenced since as dead; a bitmap scan would not) and each update finds its
- * row by primary key. Costs are then meaningless, and so is what JIT concludes from them.
+ * These settings fix the plan, because the statistics of a new partition can be wrong. Unsequenced rows come from their partial index. An
+ * index scan also marks the entries of rows that have been sequenced as dead; a bitmap scan would not. Each update finds its row by primary
+ * key. JIT is off because it depends on costs, which these settings make meaningless.
  */
 const SETUP = `
 set jit = off; set plan_cache_mode = force_generic_plan;
@@ -30,55 +30,53 @@ select coalesce(moved.last_seq, state.last_seq) as "lastSeq", coalesce(moved.num
 from aria_engine.event_log_state state left join moved on true`;
 
 /*
- * One round trip, so that a process that stops in the middle cannot keep the lock. Under READ COMMITTED each statement has its own
- * snapshot: the one that reads unsequenced rows must be taken after the lock is held, else it would not see what the holder before
- * has numbered.
+ * One round trip, so a process that stops in the middle cannot keep the lock. Under READ COMMITTED each statement has its own snapshot. The
+ * statement that reads unsequenced rows must start after the lock was acquired, or it would not see the numbers of the previous holder.
  */
 const RUN = `begin isolation level read committed; select pg_advisory_xact_lock(${SEQUENCER_LOCK}); execute sequence_events; commit`;
 
-/** Gives committed events their place in the log. */
+/** Assigns committed events their position in the log, `seq`. */
 export interface Sequencer {
-  /** Something was committed: numbers it soon; never fails. */
+  /** Numbers committed events soon. Returns immediately and never fails. */
   wake(): void;
   /**
-   * Numbers everything committed before the call.
-   * @returns the end of the log, as of after the call
-   * @throws the error of pg where the database cannot be reached
+   * Numbers everything that was committed before the call.
+   * @returns the end of the log after that
+   * @throws the error of pg if the database is unreachable
    */
   run(): Promise<bigint>;
   close(): Promise<void>;
 }
 
-/** What a sequencer needs. */
 export interface SequencerOptions {
   readonly url: string;
   readonly log: Logger;
-  /** Told the end of the log after every run that numbered something. */
+  /** Called with the end of the log after each run that numbered events. */
   readonly onSequenced: (lastSeq: bigint) => void;
 }
 
 /**
- * A sequencer with a connection of its own. Any number of them, in any number of processes, work on one log: a blocking advisory
- * lock takes them in turn, and each numbers all that is committed by then in the order of the ids. So no event is skipped that was
- * committed late, and no open transaction holds up the others. One run is in flight and one queued, however often it is woken.
+ * A sequencer with a connection of its own. Several processes may run one on the same log: a blocking advisory lock lets one run at a time,
+ * and each run numbers all committed events in the order of their ids. So a late commit is not skipped, and an open transaction does not
+ * delay the events of others. At most one run is in flight and one queued, no matter how often `wake` is called.
  */
 export function createSequencer({ url, log, onSequenced }: SequencerOptions): Sequencer {
-  const link = new ReconnectingConnection({ url, log, name: 'sessiongraph sequencer', setup: SETUP });
+  const connection = new ReconnectingConnection({ url, log, name: 'sessiongraph sequencer', setup: SETUP });
   let inFlight: Promise<unknown> = Promise.resolve();
   let queued: Promise<bigint> | null = null;
-  let closed = false;
+  let isClosed = false;
 
   async function runBatch(): Promise<{ readonly lastSeq: bigint; readonly number: number }> {
-    const results = await link.query(RUN);
+    const results = await connection.query(RUN);
     const row: { lastSeq: string; number: string } | undefined = results[2]?.rows[0];
-    if (row === undefined) throw new Error('aria_engine.event_log_state has lost its row.');
+    if (row === undefined) throw new Error('The row of aria_engine.event_log_state is missing.');
     return { lastSeq: BigInt(row.lastSeq), number: Number(row.number) };
   }
 
   async function sequence(): Promise<bigint> {
     for (;;) {
-      // A connection may have died unnoticed since the last run; to run again is harmless.
-      const { lastSeq, number } = await runBatch().catch(error => (closed ? Promise.reject(error) : runBatch()));
+      // The connection may have been lost since the last run, so try once more. A second run does no harm.
+      const { lastSeq, number } = await runBatch().catch(error => (isClosed ? Promise.reject(error) : runBatch()));
       if (number > 0) onSequenced(lastSeq);
       if (number < BATCH) return lastSeq;
     }
@@ -86,7 +84,7 @@ export function createSequencer({ url, log, onSequenced }: SequencerOptions): Se
 
   function run(): Promise<bigint> {
     if (queued === null) {
-      // The run in flight may have looked before the caller's commit: only one that starts from here on will do.
+      // The run in flight may have read before the caller's commit, so the caller needs a run that starts later.
       const next = inFlight.then(() => {
         queued = null;
         return sequence();
@@ -101,12 +99,12 @@ export function createSequencer({ url, log, onSequenced }: SequencerOptions): Se
     run,
     wake() {
       run().catch(error => {
-        if (!closed) log.warn({ reason: String(error) }, 'events wait to be sequenced until the next try');
+        if (!isClosed) log.warn({ reason: String(error) }, 'cannot sequence events; will retry');
       });
     },
     async close() {
-      closed = true;
-      await link.close();
+      isClosed = true;
+      await connection.close();
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { keepEventPartitions } from '../events/partitions.ts';
+import { maintainEventPartitions } from '../events/partitions.ts';
 import type { Logger } from '../log.ts';
 import type { SweepTask } from './sweeper.ts';
 import { purgeIdempotencyKeys } from './tasks/purge-idempotency-keys.ts';
@@ -57,8 +57,8 @@ export function createSweepTasks({ config: { sessions, events }, eventsWritten, 
       // Every server creates them when it starts.
       runsAtStart: false,
       async sweep({ client }) {
-        const { made, dropped } = await keepEventPartitions(client, new Date(), events.retentionMs);
-        if (made.length > 0) log.debug({ made }, 'made partitions of the event log');
+        const { created, dropped } = await maintainEventPartitions(client, new Date(), events.retentionMs);
+        if (created.length > 0) log.debug({ created }, 'created partitions of the event log');
         return { taken: dropped.length, failed: [], more: false };
       },
     },

@@ -284,7 +284,7 @@ describe('a consumer that reads the table', () => {
     const readAll = () => Promise.allSettled([read(range, noFilter), readLinks(range), withDescendants([randomUUID()], 0n)]);
     expect((await readAll()).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled']);
     isOpen = false;
-    for (const outcome of await readAll()) expect(outcome).toMatchObject({ reason: { message: 'the stream has ended' } });
+    for (const outcome of await readAll()) expect(outcome).toMatchObject({ reason: { message: 'The stream has ended.' } });
   });
 });
 

@@ -135,9 +135,9 @@ describe('an unreachable Redis', () => {
     const early = await writer.write({ sessionId: randomUUID() });
     here.wake();
     expect((await takeEvents(stream, 1))[0]?.id).toBe(early);
-    expect(logged('Redis cannot be reached')).toHaveLength(2);
+    expect(logged('Redis is unreachable')).toHaveLength(2);
     await redis.start();
-    await vi.waitUntil(() => redis.subscriberCount === 2 && logged('Redis is reached again').length === 2, WAIT_OPTIONS);
+    await vi.waitUntil(() => redis.subscriberCount === 2 && logged('Redis is reachable again').length === 2, WAIT_OPTIONS);
     const published = redis.publishedCount;
     const late = await writer.write({ sessionId: randomUUID() });
     here.wake();
@@ -152,12 +152,12 @@ describe('an unreachable Redis', () => {
     const writer = await connect();
     for (let round = 1; round <= 3; round += 1) {
       await redis.stop();
-      await vi.waitUntil(() => logged('Redis cannot be reached').length === 2 * round, WAIT_OPTIONS);
+      await vi.waitUntil(() => logged('Redis is unreachable').length === 2 * round, WAIT_OPTIONS);
       const missed = await writer.write({ sessionId: randomUUID() });
       await here.sync();
       await redis.start();
       expect((await takeEvents(stream, 1))[0]?.id).toBe(missed);
-      await vi.waitUntil(() => logged('Redis is reached again').length === 2 * round, WAIT_OPTIONS);
+      await vi.waitUntil(() => logged('Redis is reachable again').length === 2 * round, WAIT_OPTIONS);
       const id = await writer.write({ sessionId: randomUUID() });
       here.wake();
       expect((await takeEvents(stream, 1))[0]?.id).toBe(id);
@@ -170,10 +170,10 @@ describe('an unreachable Redis', () => {
     const bus = await createRedisBus({ redisUrl: redis.url, databaseUrl: database.url, log })(() => undefined);
     leftovers.push(() => bus.close());
     await redis.stop();
-    await vi.waitUntil(() => logged('Redis cannot be reached').length === 1, WAIT_OPTIONS);
+    await vi.waitUntil(() => logged('Redis is unreachable').length === 1, WAIT_OPTIONS);
     for (let seq = 1n; seq <= 5_000n; seq += 1n) bus.announce(seq);
     await redis.start();
-    await vi.waitUntil(() => logged('Redis is reached again').length === 1, WAIT_OPTIONS);
+    await vi.waitUntil(() => logged('Redis is reachable again').length === 1, WAIT_OPTIONS);
     bus.announce(5_001n);
     await vi.waitUntil(() => redis.publishedCount > 0, WAIT_OPTIONS);
     expect(redis.publishedCount).toBe(1);

@@ -1,76 +1,63 @@
 import type { Logger } from '../../log.ts';
 import { ReconnectingConnection } from '../../postgres/reconnecting-connection.ts';
-import type { OpenEventBus } from './event-bus.ts';
+import { Announcer, type OpenEventBus, parseAnnouncement } from './event-bus.ts';
 
 const CHANNEL = 'sessiongraph_events';
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
 
-/** A half-open connection shows only when something is sent over it. */
+/** How often a statement checks the connection: a half-open connection is noticed only when something is sent. */
 const HEARTBEAT_MS = 30_000;
 
 /**
- * Wake-ups by LISTEN and NOTIFY on a connection of their own. A lost connection is made again, with growing pauses while that
- * fails, and the listener is then told to look.
+ * A bus that uses LISTEN and NOTIFY on a connection of its own. If the connection is lost, the bus reconnects, with growing pauses between the
+ * attempts. It then calls the listener with null.
  */
 export function createPostgresBus({ url, log }: { readonly url: string; readonly log: Logger }): OpenEventBus {
   return async listener => {
-    let closed = false;
+    let isClosed = false;
     let retryMs = FIRST_RETRY_MS;
     let timer: NodeJS.Timeout | undefined;
-    let highest = 0n;
-    let sending = false;
 
-    const link = new ReconnectingConnection({
+    const connection = new ReconnectingConnection({
       url,
       log,
       name: 'sessiongraph bus',
       setup: `listen ${CHANNEL}`,
       onConnected: () => listener(null),
-      onNotification: ({ payload }) => listener(payload !== undefined && /^\d{1,19}$/.test(payload) ? BigInt(payload) : null),
+      onNotification: ({ payload }) => listener(parseAnnouncement(payload)),
       onLost: () => checkAfter(0),
     });
+    const announcer = new Announcer(text => connection.query({ text: 'select pg_notify($1, $2)', values: [CHANNEL, text] }));
 
     function checkAfter(delayMs: number): void {
       clearTimeout(timer);
-      if (closed) return;
+      if (isClosed) return;
       timer = setTimeout(() => void check(), delayMs);
       timer.unref();
     }
 
     async function check(): Promise<void> {
       try {
-        await link.query('select 1');
+        await connection.query('select 1');
         retryMs = FIRST_RETRY_MS;
         checkAfter(HEARTBEAT_MS);
       } catch (error) {
-        log.debug({ reason: String(error) }, 'cannot listen for wake-ups; the poll stands in');
+        log.debug({ reason: String(error) }, 'cannot listen for wake-ups; polling the event log instead');
         checkAfter(retryMs);
         retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
       }
     }
 
-    async function send(): Promise<void> {
-      sending = true;
-      for (let sent = 0n; sent < highest && !closed; ) {
-        sent = highest;
-        await link.query({ text: 'select pg_notify($1, $2)', values: [CHANNEL, String(sent)] }).catch(() => undefined);
-      }
-      sending = false;
-    }
-
     await check();
     return {
-      announce(lastSeq) {
-        // Those that come while one is on its way are told together.
-        if (lastSeq > highest) highest = lastSeq;
-        if (!sending) void send();
-      },
+      announce: lastSeq => announcer.announce(lastSeq),
       async close() {
-        closed = true;
+        isClosed = true;
+        announcer.close();
         clearTimeout(timer);
-        await link.close();
+        await connection.close();
       },
     };
   };

@@ -2,66 +2,70 @@ import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 import type { Logger } from '../../log.ts';
 import { ReconnectingConnection } from '../../postgres/reconnecting-connection.ts';
-import type { OpenEventBus } from './event-bus.ts';
+import { Announcer, type OpenEventBus, parseAnnouncement } from './event-bus.ts';
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
-/** Redis answers within this, or the connection is given up and made anew. */
+/** If Redis does not answer for this long, the bus reconnects. */
 const ANSWER_TIMEOUT_MS = 2_000;
-/** A half-open connection shows only when something is sent over it. */
+/** How often a ping checks the connections: a half-open connection is noticed only when something is sent. */
 const HEARTBEAT_MS = 10_000;
 
-/** The same for every connection to one database, whatever host and user it goes by, and another for every other database. */
+/** Identifies the database: the same for each host and user that it is reached by, and different for every other database. */
 const IDENTITY = `select c.system_identifier::text as system, d.oid::text as oid, d.datname as name
   from pg_control_system() c, pg_database d where d.datname = current_database()`;
 
-/** What a bus over Redis needs. */
 export interface RedisBusOptions {
   /** A redis:// or rediss:// URL. Several deployments may share one Redis. */
   readonly redisUrl: string;
-  /** Of the database whose log it is. */
+  /** The database with the event log. */
   readonly databaseUrl: string;
   readonly log: Logger;
 }
 
 /**
- * The channel on which the servers of a database wake each other: its own for every database.
- * @throws the error of pg where the database cannot be reached
+ * The Redis channel on which the servers of one database wake each other. Each database has its own.
+ * @throws the error of pg if the database is unreachable
  */
 export async function wakeUpChannel(databaseUrl: string, log: Logger): Promise<string> {
-  const link = new ReconnectingConnection({ url: databaseUrl, log, name: 'sessiongraph bus', setup: 'select 1' });
+  const connection = new ReconnectingConnection({ url: databaseUrl, log, name: 'sessiongraph bus', setup: 'select 1' });
   try {
-    const [result] = await link.query(IDENTITY);
+    const [result] = await connection.query(IDENTITY);
     const identity: { system: string; oid: string; name: string } | undefined = result?.rows[0];
-    if (identity === undefined) throw new Error('The database does not know itself.');
+    if (identity === undefined) throw new Error('pg_database has no row for the current database.');
     const { system, oid, name } = identity;
     return `sessiongraph:events:${createHash('sha256').update(`${system} ${oid} ${name}`).digest('hex').slice(0, 32)}`;
   } finally {
-    await link.close();
+    await connection.close();
   }
 }
 
 /**
- * Wake-ups by Redis' publish and subscribe, over one connection for each. While Redis is away, at the start too, nothing is kept to
- * be sent later: the poll stands in, the connections are made anew by themselves, and the listener is then told to look.
+ * A bus that uses publish and subscribe of Redis, with one connection for each. While Redis is unreachable, also at the start, announcements are
+ * dropped and the processes rely on their polls. Both connections reconnect by themselves. The bus then calls the listener with null.
  */
 export function createRedisBus({ redisUrl, databaseUrl, log }: RedisBusOptions): OpenEventBus {
   return async listener => {
     const channel = await wakeUpChannel(databaseUrl, log);
-    let closed = false;
-    let away = false;
-    let highest = 0n;
-    let sending = false;
+    let isClosed = false;
+    let isUnreachable = false;
+    let isSubscribed = false;
 
-    function isAway(reason: string): void {
-      if (!away && !closed) log.warn({ reason }, 'Redis cannot be reached: other servers wait for the poll to see events');
-      away = true;
+    function reportUnreachable(reason: string): void {
+      if (!isUnreachable && !isClosed) log.warn({ reason }, 'Redis is unreachable; other servers see new events only when they poll');
+      isUnreachable = true;
+    }
+
+    function reportReachable(): void {
+      if (!isUnreachable || !isSubscribed || publisher.status !== 'ready') return;
+      isUnreachable = false;
+      log.info('Redis is reachable again');
     }
 
     function connect(name: string): Redis {
       const redis = new Redis(redisUrl, {
         lazyConnect: true,
-        // Publishing needs nothing newer, and a connection that listens is then told apart from one that asks.
+        // Protocol 2 is enough, and with it the connection that subscribes differs from the one that sends commands.
         protocol: 2,
         connectionName: name,
         enableOfflineQueue: false,
@@ -72,45 +76,39 @@ export function createRedisBus({ redisUrl, databaseUrl, log }: RedisBusOptions):
         connectTimeout: ANSWER_TIMEOUT_MS,
         retryStrategy: times => Math.min(FIRST_RETRY_MS * 2 ** Math.min(times - 1, 10), LAST_RETRY_MS),
       });
-      redis.on('error', (error: Error) => isAway(error.message));
-      redis.on('close', () => isAway('the connection was closed'));
+      redis.on('error', (error: Error) => reportUnreachable(error.message));
+      redis.on('close', () => reportUnreachable('the connection was closed'));
       return redis;
     }
 
     const publisher = connect('sessiongraph publisher');
     const subscriber = connect('sessiongraph subscriber');
+    const announcer = new Announcer(text => publisher.publish(channel, text));
     const firstAttempt = new Promise<void>(resolve => {
       subscriber.on('ready', () => void subscribe().then(resolve));
       subscriber.once('close', () => resolve());
     });
-    let listens = false;
-
-    function mayBeBack(): void {
-      if (!away || !listens || publisher.status !== 'ready') return;
-      away = false;
-      log.info('Redis is reached again');
-    }
 
     async function subscribe(): Promise<void> {
       try {
         await subscriber.subscribe(channel);
-        listens = true;
-        mayBeBack();
+        isSubscribed = true;
+        reportReachable();
         listener(null);
       } catch (error) {
-        isAway(String(error));
-        // Connected but not listening is of no use: from the beginning.
+        reportUnreachable(String(error));
+        // A connection without the subscription is useless: reconnect.
         if (subscriber.status === 'ready') subscriber.disconnect(true);
       }
     }
 
-    publisher.on('ready', mayBeBack);
+    publisher.on('ready', reportReachable);
     subscriber.on('close', () => {
-      listens = false;
+      isSubscribed = false;
     });
-    subscriber.on('message', (_channel: string, message: string) => listener(/^\d{1,19}$/.test(message) ? BigInt(message) : null));
+    subscriber.on('message', (_channel: string, message: string) => listener(parseAnnouncement(message)));
 
-    async function checkUp(redis: Redis): Promise<void> {
+    async function ping(redis: Redis): Promise<void> {
       if (redis.status !== 'ready') return;
       await redis.ping().catch(() => {
         if (redis.status === 'ready') redis.disconnect(true);
@@ -118,32 +116,19 @@ export function createRedisBus({ redisUrl, databaseUrl, log }: RedisBusOptions):
     }
 
     const heartbeat = setInterval(() => {
-      void checkUp(publisher);
-      void checkUp(subscriber);
+      void ping(publisher);
+      void ping(subscriber);
     }, HEARTBEAT_MS);
     heartbeat.unref();
 
-    async function send(): Promise<void> {
-      sending = true;
-      for (let sent = 0n; sent < highest && !closed; ) {
-        sent = highest;
-        // What cannot be sent now need not be sent at all: the next wake-up, or the poll, says the same.
-        await publisher.publish(channel, String(sent)).catch(() => undefined);
-      }
-      sending = false;
-    }
-
-    // Both go on trying by themselves.
+    // If these attempts fail, both connections retry by themselves.
     await Promise.all([publisher.connect().catch(() => undefined), subscriber.connect().catch(() => undefined), firstAttempt]);
 
     return {
-      announce(lastSeq) {
-        // Those that come while one is on its way are told together.
-        if (lastSeq > highest) highest = lastSeq;
-        if (!sending) void send();
-      },
+      announce: lastSeq => announcer.announce(lastSeq),
       async close() {
-        closed = true;
+        isClosed = true;
+        announcer.close();
         clearInterval(heartbeat);
         publisher.disconnect();
         subscriber.disconnect();
