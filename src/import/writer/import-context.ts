@@ -1,5 +1,5 @@
-import type { ClientBase } from 'pg';
 import type { KeyRules } from '../../modules/session-key/session-key.rules.ts';
+import type { Executor } from '../../postgres/database.ts';
 import type { SourceSession } from '../source.ts';
 
 /** How sessions are imported. */
@@ -15,8 +15,8 @@ export interface ImportOptions {
 
 /** What each step of the import of one session needs. */
 export interface ImportContext {
-  /** In the transaction that writes this session. */
-  readonly client: ClientBase;
+  /** The transaction that writes this session. */
+  readonly transaction: Executor;
   readonly source: SourceSession;
   readonly options: ImportOptions;
   /** Read after the session was locked, so that it is later than every write the import waited for. */

@@ -1,13 +1,12 @@
-import type { ClientBase } from 'pg';
 import type { TypedEvent } from '../../events/event-types.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { statusChange } from '../../modules/session/session-lock.service.ts';
-import { sendStatement } from './send-statement.ts';
+import type { Executor } from '../../postgres/database.ts';
 import type { SessionRow } from './session-row.ts';
 
 /** Writes events of a session, in this order. The caller has locked the session. */
-export async function writeEvents(client: ClientBase, session: SessionRow, events: readonly TypedEvent[]): Promise<void> {
-  if (events.length > 0) await sendStatement(client, insertEvents(session.id, session.agentId, events));
+export async function writeEvents(transaction: Executor, session: SessionRow, events: readonly TypedEvent[]): Promise<void> {
+  if (events.length > 0) await transaction.rows(insertEvents(session.id, session.agentId, events));
 }
 
 /** The event for a change of status, status reason or end. */

@@ -1,4 +1,5 @@
-import type { ClientBase } from 'pg';
+import { Prisma } from '../../generated/prisma/client.ts';
+import type { Executor } from '../../postgres/database.ts';
 import type { SourceSession } from '../source.ts';
 import type { FieldHashes } from './field-merge.ts';
 
@@ -29,18 +30,18 @@ export interface LastImport {
 }
 
 /** Reads what the last import of a session stored, and whether the session may be imported at all. */
-export async function readLastImport(client: ClientBase, { id, ownerAgentId, agentId }: SourceSession): Promise<LastImport> {
-  const { rows } = await client.query<{ hashes: FieldHashes | null; foreign: boolean | null; trashed: boolean; removed: boolean }>(
-    `select (select i.field_hashes from aria_engine.import_sources i join aria_engine.chat_sessions s on s.id = i.session_id
-         where i.session_id = $1) as hashes,
-       (select coalesce(i.agent_id <> $2, s.agent_id <> $3) from aria_engine.chat_sessions s
-         left join aria_engine.import_sources i on i.session_id = s.id where s.id = $1) as "foreign",
-       exists(select from aria_engine.chat_sessions where id = $1 and deleted_at is not null) as trashed,
-       exists(select from aria_engine.session_tombstones where session_id = $1) as removed`,
-    [id, ownerAgentId, agentId],
+export async function readLastImport(transaction: Executor, { id, ownerAgentId, agentId }: SourceSession): Promise<LastImport> {
+  const [row] = await transaction.rows<{ hashes: FieldHashes | null; foreign: boolean | null; trashed: boolean; removed: boolean }>(
+    Prisma.sql`
+      select (select i.field_hashes from aria_engine.import_sources i join aria_engine.chat_sessions s on s.id = i.session_id
+          where i.session_id = ${id}::uuid) as hashes,
+        (select coalesce(i.agent_id <> ${ownerAgentId}, s.agent_id <> ${agentId}) from aria_engine.chat_sessions s
+          left join aria_engine.import_sources i on i.session_id = s.id where s.id = ${id}::uuid) as "foreign",
+        exists(select from aria_engine.chat_sessions where id = ${id}::uuid and deleted_at is not null) as trashed,
+        exists(select from aria_engine.session_tombstones where session_id = ${id}::uuid) as removed`,
   );
-  const hashes = rows[0]?.hashes ?? {};
-  const { removed = false, trashed = false, foreign = false } = rows[0] ?? {};
+  const hashes = row?.hashes ?? {};
+  const { removed = false, trashed = false, foreign = false } = row ?? {};
   const refusal = removed
     ? 'permanently deleted in Sessiongraph'
     : trashed
@@ -63,31 +64,27 @@ function parseRecordsEntry(entry: string | undefined): Pick<LastImport, 'positio
 }
 
 /** The stored hashes of a session, which the caller has locked; null if it does not come from this system. */
-export async function readHashes(client: ClientBase, sessionId: string, system: string): Promise<FieldHashes | null> {
-  const { rows } = await client.query<{ hashes: FieldHashes }>(
-    'select field_hashes as hashes from aria_engine.import_sources where session_id = $1 and system = $2',
-    [sessionId, system],
-  );
-  return rows[0]?.hashes ?? null;
+export async function readHashes(transaction: Executor, sessionId: string, system: string): Promise<FieldHashes | null> {
+  const [row] = await transaction.rows<{ hashes: FieldHashes }>(Prisma.sql`
+    select field_hashes as hashes from aria_engine.import_sources where session_id = ${sessionId}::uuid and system = ${system}`);
+  return row?.hashes ?? null;
 }
 
 /** Replaces the stored hashes of a session that was imported before, and that the caller has locked. */
-export async function updateHashes(client: ClientBase, sessionId: string, hashes: FieldHashes): Promise<void> {
-  await client.query(
-    'update aria_engine.import_sources set field_hashes = $2::jsonb, imported_at = current_timestamp where session_id = $1',
-    [sessionId, JSON.stringify(hashes)],
-  );
+export async function updateHashes(transaction: Executor, sessionId: string, hashes: FieldHashes): Promise<void> {
+  await transaction.rows(Prisma.sql`
+    update aria_engine.import_sources set field_hashes = ${JSON.stringify(hashes)}::jsonb, imported_at = current_timestamp
+    where session_id = ${sessionId}::uuid`);
 }
 
 /** Stores the source and the hashes of a session that the caller has locked. */
 export async function saveImport(
-  client: ClientBase,
+  transaction: Executor,
   { id, system, ownerAgentId, externalId }: SourceSession,
   hashes: FieldHashes,
 ): Promise<void> {
-  await client.query(
-    `insert into aria_engine.import_sources (session_id, system, agent_id, external_id, field_hashes) values ($1, $2, $3, $4, $5::jsonb)
-     on conflict (session_id) do update set field_hashes = excluded.field_hashes, imported_at = current_timestamp`,
-    [id, system, ownerAgentId, externalId, JSON.stringify(hashes)],
-  );
+  await transaction.rows(Prisma.sql`
+    insert into aria_engine.import_sources (session_id, system, agent_id, external_id, field_hashes)
+    values (${id}::uuid, ${system}, ${ownerAgentId}, ${externalId}, ${JSON.stringify(hashes)}::jsonb)
+    on conflict (session_id) do update set field_hashes = excluded.field_hashes, imported_at = current_timestamp`);
 }

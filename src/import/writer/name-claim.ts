@@ -1,3 +1,4 @@
+import { Prisma } from '../../generated/prisma/client.ts';
 import { isTerminal } from '../../modules/session/session.rules.ts';
 import type { SourceFields } from '../source.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
@@ -53,13 +54,12 @@ export async function claimNames(
   return { fields: { ...fields, ...taken, ...(fields.extra === undefined ? {} : { extra }) }, protectedExtra };
 }
 
-async function findHolder({ client }: ImportContext, row: SessionRow, column: 'key' | 'label', value: string): Promise<string | null> {
-  const { rows } = await client.query<{ id: string }>(
-    `select id from aria_engine.chat_sessions
-     where agent_id = $1 and ${column} = $2 and id <> $3 and deleted_at is null and superseded_at is null`,
-    [row.agentId, value, row.id],
-  );
-  return rows[0]?.id ?? null;
+async function findHolder({ transaction }: ImportContext, row: SessionRow, column: 'key' | 'label', value: string): Promise<string | null> {
+  const [holder] = await transaction.rows<{ id: string }>(Prisma.sql`
+    select id from aria_engine.chat_sessions
+    where agent_id = ${row.agentId} and ${Prisma.raw(column)} = ${value} and id <> ${row.id}::uuid
+      and deleted_at is null and superseded_at is null`);
+  return holder?.id ?? null;
 }
 
 /**
@@ -68,13 +68,13 @@ async function findHolder({ client }: ImportContext, row: SessionRow, column: 'k
  * @returns true if the key is free now; false if the other session did not get its key from this source
  */
 async function freeKey(context: ImportContext, row: SessionRow, key: string): Promise<boolean> {
-  const { client, source, options } = context;
+  const { transaction, source, options } = context;
   const holderId = await findHolder(context, row, 'key', key);
   if (holderId === null) return true;
   // Read everything under the lock: another import or a delete may be changing this session.
-  const holder = await readSessionRow(client, holderId, { lock: !options.dryRun });
+  const holder = await readSessionRow(transaction, holderId, { lock: !options.dryRun });
   if (holder === null || holder.key !== key || holder.supersededAt !== null || holder.deletedAt !== null) throw new ConcurrentChangeError();
-  const hashes = await readHashes(client, holderId, source.system);
+  const hashes = await readHashes(transaction, holderId, source.system);
   if (hashes === null || hashes.key !== hashValue(key)) return false;
   if (options.dryRun) return true;
   if (options.sessionsWithKey.has(holderId)) await removeKey(context, holder, hashes);
@@ -82,21 +82,21 @@ async function freeKey(context: ImportContext, row: SessionRow, key: string): Pr
   return true;
 }
 
-async function removeKey({ client, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
-  await updateSessionRow(client, stamped({ ...holder, key: null, version: holder.version + 1 }, now), null);
-  await writeEvents(client, holder, [{ type: 'UPDATED', payload: { changed: ['key'] } }]);
-  await updateHashes(client, holder.id, { ...withoutSource(hashes), key: hashValue(null) });
+async function removeKey({ transaction, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
+  await updateSessionRow(transaction, stamped({ ...holder, key: null, version: holder.version + 1 }, now), null);
+  await writeEvents(transaction, holder, [{ type: 'UPDATED', payload: { changed: ['key'] } }]);
+  await updateHashes(transaction, holder.id, { ...withoutSource(hashes), key: hashValue(null) });
 }
 
-async function supersede({ client, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
+async function supersede({ transaction, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
   const isOpen = !isTerminal(holder.status);
   const end = isOpen ? ({ status: 'ENDED', statusReason: RESET_REASON, endedAt: holder.lastActivityAt } as const) : {};
   const ended = stamped({ ...holder, ...end, version: holder.version + 1, supersededAt: now }, now);
-  await updateSessionRow(client, ended, null);
-  await writeEvents(client, holder, [
+  await updateSessionRow(transaction, ended, null);
+  await writeEvents(transaction, holder, [
     isOpen ? statusChanged(holder, ended, now) : { type: 'UPDATED', payload: { changed: ['supersededAt'] } },
   ]);
-  await updateHashes(client, holder.id, {
+  await updateHashes(transaction, holder.id, {
     ...withoutSource(hashes),
     [RESERVED.superseded]: 'import',
     ...(isOpen ? { status: hashValue([ended.status, ended.statusReason, ended.endedAt]) } : {}),

@@ -1,6 +1,7 @@
-import type { ClientBase } from 'pg';
+import { Prisma } from '../../generated/prisma/client.ts';
 import { moveBranch } from '../../modules/message/message-branch.sql.ts';
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
+import type { Executor, Sql } from '../../postgres/database.ts';
 import { importedMessageId } from '../import-id.ts';
 import type { ImportProblem } from '../report.ts';
 import type { JsonObject, RecordFacts, RecordReader, SourceMessage, SourceRecord, SourceRecords } from '../source.ts';
@@ -8,7 +9,6 @@ import { EntryTree } from './entry-tree.ts';
 import { addUsage, NO_USAGE } from './imported-usage.ts';
 import { type LineRow, LineWriter, type MessageRow } from './line-writer.ts';
 import { RecordMatcher } from './record-matcher.ts';
-import { sendStatement } from './send-statement.ts';
 import type { SessionRow } from './session-row.ts';
 
 /**
@@ -19,7 +19,7 @@ export type RecordState = 'fresh' | 'grown' | 'rewritten';
 
 /** The session that records are written to. */
 export interface RecordTarget {
-  readonly client: ClientBase;
+  readonly transaction: Executor;
   /** The session as it is now, locked. */
   readonly row: SessionRow;
   /** True if this import creates the session. */
@@ -53,18 +53,35 @@ const KNOWN_RECORDS_PAGE = 10_000;
 /** With their raw text, which may be large. */
 const KNOWN_CONTENTS_PAGE = 200;
 
-/** `given` is the position that the record's message got, `current` the same if the message still exists. */
-const READ_KNOWN_RECORDS = `
-select l.line as number, l.entry_id as "entryId", l.parent_entry_id as "parentEntryId", l.position::float8 as given,
-  m.position::float8 as current, case when $4 then l.raw end as raw
-from aria_engine.import_lines l
-  left join aria_engine.chat_messages m on m.session_id = l.session_id and m.position = l.position
-where l.session_id = $1 and l.line > $2 order by l.line limit $3`;
+/** A record that was imported before. */
+interface KnownRecord {
+  readonly number: number;
+  readonly entryId: string | null;
+  readonly parentEntryId: string | null;
+  /** The position that its message got. */
+  readonly given: number | null;
+  /** The same, if the message still exists. */
+  readonly current: number | null;
+  /** Null if it was not asked for. */
+  readonly raw: string | null;
+}
 
-const LAST_COMPACTION = `
-select (metadata->>'firstKeptPosition')::float8 as "firstKept" from aria_engine.chat_messages
-where session_id = $1 and on_branch and role = 'SYSTEM' and metadata->>'type' = 'compaction' and metadata ? 'firstKeptPosition'
-order by position desc limit 1`;
+function selectKnownRecords(sessionId: string, after: number, limit: number, withContents: boolean): Sql {
+  return Prisma.sql`
+    select l.line as number, l.entry_id as "entryId", l.parent_entry_id as "parentEntryId", l.position::float8 as given,
+      m.position::float8 as current, case when ${withContents}::bool then l.raw end as raw
+    from aria_engine.import_lines l
+      left join aria_engine.chat_messages m on m.session_id = l.session_id and m.position = l.position
+    where l.session_id = ${sessionId}::uuid and l.line > ${after}::int order by l.line limit ${limit}::int`;
+}
+
+function selectLastCompaction(sessionId: string): Sql {
+  return Prisma.sql`
+    select (metadata->>'firstKeptPosition')::float8 as "firstKept" from aria_engine.chat_messages
+    where session_id = ${sessionId}::uuid and on_branch and role = 'SYSTEM' and metadata->>'type' = 'compaction'
+      and metadata ? 'firstKeptPosition'
+    order by position desc limit 1`;
+}
 
 /** Reads records to the end and writes those that are new, with their messages. */
 export async function importRecords(
@@ -109,30 +126,23 @@ class RecordImport {
   #replacedCharacters = 0;
 
   constructor(records: SourceRecords, target: RecordTarget) {
-    const { client, row, created, dryRun } = target;
+    const { transaction, row, created, dryRun } = target;
     this.#records = records;
     this.#target = target;
     this.#position = row.nextPosition - 1;
     this.#straightLeaf = row.leafPosition;
     this.#writer = dryRun
       ? { add: async () => undefined, flush: async () => undefined }
-      : new LineWriter(client, row.id, created ? null : row.agentId);
+      : new LineWriter(transaction, row.id, created ? null : row.agentId);
   }
 
   async loadKnownRecords(withContents: boolean): Promise<void> {
-    const { client, row } = this.#target;
+    const { transaction, row } = this.#target;
     this.#matcher = withContents ? new RecordMatcher() : null;
     const limit = withContents ? KNOWN_CONTENTS_PAGE : KNOWN_RECORDS_PAGE;
     let lastGiven = 0;
     for (;;) {
-      const { rows } = await client.query<{
-        number: number;
-        entryId: string | null;
-        parentEntryId: string | null;
-        given: number | null;
-        current: number | null;
-        raw: string | null;
-      }>(READ_KNOWN_RECORDS, [row.id, this.#storedNumber, limit, withContents]);
+      const rows = await transaction.rows<KnownRecord>(selectKnownRecords(row.id, this.#storedNumber, limit, withContents));
       for (const { number, entryId, parentEntryId, given, current, raw } of rows) {
         this.#storedNumber = number;
         if (raw !== null) this.#matcher?.add(this.#records.parse(raw, number), entryId);
@@ -180,10 +190,10 @@ class RecordImport {
 
   async finish(): Promise<RecordGain> {
     await this.#writer.flush();
-    const { client, row, dryRun } = this.#target;
+    const { transaction, row, dryRun } = this.#target;
     const leafPosition = this.#finalLeaf();
     const isBranched = !this.#isStraight || leafPosition !== this.#straightLeaf;
-    if (isBranched && !dryRun) await sendStatement(client, moveBranch(row.id, leafPosition, row.nextPosition));
+    if (isBranched && !dryRun) await transaction.rows(moveBranch(row.id, leafPosition, row.nextPosition));
     const compactedThrough = (isBranched || this.#compactions > 0) && !dryRun ? await this.#readCompactedThrough() : undefined;
     return {
       recordsWritten: this.#recordsWritten,
@@ -277,11 +287,10 @@ class RecordImport {
       await this.#writer.flush();
       this.#flushedNumber = this.#storedNumber - 1;
     }
-    const { rows } = await this.#target.client.query<{ same: boolean }>(
-      'select raw = $3 as same from aria_engine.import_lines where session_id = $1 and line = $2',
-      [this.#target.row.id, number, raw],
-    );
-    return rows[0]?.same === true;
+    const { transaction, row } = this.#target;
+    const [stored] = await transaction.rows<{ same: boolean }>(Prisma.sql`
+      select raw = ${raw} as same from aria_engine.import_lines where session_id = ${row.id}::uuid and line = ${number}::int`);
+    return stored?.same === true;
   }
 
   async #store(
@@ -302,8 +311,9 @@ class RecordImport {
   }
 
   async #readCompactedThrough(): Promise<number> {
-    const { rows } = await this.#target.client.query<{ firstKept: number }>(LAST_COMPACTION, [this.#target.row.id]);
-    return (rows[0]?.firstKept ?? 1) - 1;
+    const { transaction, row } = this.#target;
+    const [compaction] = await transaction.rows<{ firstKept: number }>(selectLastCompaction(row.id));
+    return (compaction?.firstKept ?? 1) - 1;
   }
 }
 

@@ -1,6 +1,7 @@
-import type { ClientBase } from 'pg';
 import type { TypedEvent } from '../../events/event-types.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
 import { parseUuid } from '../../global-id.ts';
+import type { Executor } from '../../postgres/database.ts';
 import type { ImportProblem, SessionOutcome } from '../report.ts';
 import type { RecordReader, SourceSession } from '../source.ts';
 import { canonicalJson, type FieldHashes, hashValue } from './field-merge.ts';
@@ -47,34 +48,32 @@ interface SessionChange {
 }
 
 /**
- * Imports one session in one transaction: creates it, adds new records and messages, and updates the fields that changed at the source
- * and were not edited here. Safe while other clients and other imports write.
- * @param client a connection outside any transaction, used by nobody else
- * @throws ConcurrentChangeError if another writer was faster, errors of pg, and errors of reading the source; nothing of the session is
- *   then written
+ * Imports one session in the caller's transaction: creates it, adds new records and messages, and updates the fields that changed at the
+ * source and were not edited here. Safe while other clients and other imports write.
+ * @throws ConcurrentChangeError if another writer was faster, errors of pg, and errors of reading the source
  */
-export function importSession(client: ClientBase, source: SourceSession, options: ImportOptions): Promise<SessionOutcome> {
-  return new SessionImport(client, source, options).run();
+export function importSession(transaction: Executor, source: SourceSession, options: ImportOptions): Promise<SessionOutcome> {
+  return new SessionImport(transaction, source, options).run();
 }
 
 class SessionImport {
-  readonly #client: ClientBase;
+  readonly #transaction: Executor;
   readonly #source: SourceSession;
   readonly #options: ImportOptions;
   readonly #problems: ImportProblem[] = [];
   #recordsRead = 0;
 
-  constructor(client: ClientBase, source: SourceSession, options: ImportOptions) {
-    this.#client = client;
+  constructor(transaction: Executor, source: SourceSession, options: ImportOptions) {
+    this.#transaction = transaction;
     this.#source = source;
     this.#options = options;
   }
 
   async run(): Promise<SessionOutcome> {
-    const last = await readLastImport(this.#client, this.#source);
+    const last = await readLastImport(this.#transaction, this.#source);
     if (last.refusal !== null) return this.#outcome('skipped', null, last.refusal);
     const { fields, times, fallbackUsage, parent, records } = this.#source;
-    const parentId = await findParent(this.#client, this.#source, this.#options);
+    const parentId = await findParent(this.#transaction, this.#source, this.#options);
     const usage = fallbackUsage === null ? null : [String(fallbackUsage.inputTokens), String(fallbackUsage.outputTokens)];
     const sourceHash = hashValue({ fields, times, parent, parentId, usage });
     const job = { last, sourceHash, parentId };
@@ -103,17 +102,7 @@ class SessionImport {
     const isNew = reader !== null && (await hasNewRecords(reader, last.hashes));
     this.#recordsRead = reader?.recordsRead ?? 0;
     if (!isNew && last.hashes[RESERVED.source] === sourceHash) return this.#outcome('unchanged', null);
-    const work = isNew ? job : { ...job, reader: null };
-    if (this.#options.dryRun) return this.#write(work);
-    await this.#client.query('begin');
-    try {
-      const outcome = await this.#write(work);
-      await this.#client.query('commit');
-      return outcome;
-    } catch (error) {
-      await this.#client.query('rollback').catch(() => undefined);
-      throw error;
-    }
+    return this.#write(isNew ? job : { ...job, reader: null });
   }
 
   async #write(job: SessionJob): Promise<SessionOutcome> {
@@ -146,7 +135,7 @@ class SessionImport {
 
   #contextUnderLock(): ImportContext {
     return {
-      client: this.#client,
+      transaction: this.#transaction,
       source: this.#source,
       options: this.#options,
       now: new Date(),
@@ -166,13 +155,11 @@ class SessionImport {
     const { dryRun } = this.#options;
     if (records === null || reader === null) return null;
     if (last.hashes[RESERVED.unfinished] !== undefined && !dryRun) {
-      await this.#client.query(
-        `delete from aria_engine.import_lines where session_id = $1
-         and line = (select max(line) from aria_engine.import_lines where session_id = $1)`,
-        [row.id],
-      );
+      await this.#transaction.rows(Prisma.sql`
+        delete from aria_engine.import_lines where session_id = ${row.id}::uuid
+          and line = (select max(line) from aria_engine.import_lines where session_id = ${row.id}::uuid)`);
     }
-    const gain = await importRecords(records, reader, state, { client: this.#client, row, created, dryRun });
+    const gain = await importRecords(records, reader, state, { transaction: this.#transaction, row, created, dryRun });
     this.#recordsRead = reader.recordsRead;
     hashes[RESERVED.records] = recordsEntry(reader.position, state === 'rewritten' || last.rewritten);
     if (reader.unfinished === null) delete hashes[RESERVED.unfinished];
@@ -184,22 +171,22 @@ class SessionImport {
   async #lock(last: LastImport): Promise<{ readonly row: SessionRow; readonly created: boolean }> {
     const { id, agentId } = this.#source;
     const { dryRun } = this.#options;
-    const current = await readSessionRow(this.#client, id, { lock: !dryRun });
+    const current = await readSessionRow(this.#transaction, id, { lock: !dryRun });
     if (current === null && Object.keys(last.hashes).length > 0) throw new ConcurrentChangeError();
     const row = current ?? emptySessionRow(id, agentId, new Date());
     if (dryRun) return { row, created: current === null };
     if (current === null) {
-      if (!(await insertSessionRow(this.#client, row))) throw new ConcurrentChangeError();
+      if (!(await insertSessionRow(this.#transaction, row))) throw new ConcurrentChangeError();
       // Rows of an earlier session with this id describe messages that no longer exist.
-      await this.#client.query('delete from aria_engine.import_lines where session_id = $1', [id]);
-      await this.#client.query('delete from aria_engine.import_sources where session_id = $1', [id]);
+      await this.#transaction.rows(Prisma.sql`delete from aria_engine.import_lines where session_id = ${id}::uuid`);
+      await this.#transaction.rows(Prisma.sql`delete from aria_engine.import_sources where session_id = ${id}::uuid`);
     }
-    const { refusal, hashes } = await readLastImport(this.#client, this.#source);
+    const { refusal, hashes } = await readLastImport(this.#transaction, this.#source);
     if (refusal !== null || canonicalJson(hashes) !== canonicalJson(last.hashes)) throw new ConcurrentChangeError();
     return { row, created: current === null };
   }
 
-  async #save({ client, now }: ImportContext, { before, merged, gain, created, newParentId }: SessionChange): Promise<SessionOutcome> {
+  async #save({ transaction, now }: ImportContext, { before, merged, gain, created, newParentId }: SessionChange): Promise<SessionOutcome> {
     const changed = [...merged.changed];
     if (merged.row.supersededAt?.getTime() !== before.supersededAt?.getTime()) changed.push('supersededAt');
     if (newParentId !== null && !changed.includes('parent')) changed.push('parent');
@@ -210,15 +197,15 @@ class SessionImport {
     const result = created ? 'created' : anythingChanged ? 'updated' : 'unchanged';
     if (this.#options.dryRun) return this.#outcome(result, gain);
     const written = created ? row : stamped(row, now);
-    if (sessionChanged) await updateSessionRow(client, written, this.#externalId());
-    else if (anythingChanged) await updateActivityRow(client, written);
+    if (sessionChanged) await updateSessionRow(transaction, written, this.#externalId());
+    else if (anythingChanged) await updateActivityRow(transaction, written);
     const parent = newParentId === null ? {} : { parentId: newParentId };
     const events: TypedEvent[] = [];
     if (created) events.push({ type: 'CREATED', payload: parent });
     if (!created && changed.length > 0) events.push({ type: 'UPDATED', payload: { changed, ...parent } });
     if (!created && merged.statusChanged) events.push(statusChanged(before, row, now));
-    await writeEvents(client, row, events);
-    await saveImport(client, this.#source, merged.hashes);
+    await writeEvents(transaction, row, events);
+    await saveImport(transaction, this.#source, merged.hashes);
     return this.#outcome(result, gain);
   }
 

@@ -1,7 +1,8 @@
-import type { ClientBase } from 'pg';
+import { Prisma } from '../../generated/prisma/client.ts';
 import type { SessionStatus } from '../../modules/session/session.rules.ts';
 import type { SessionKind } from '../../modules/session-key/session-key.rules.ts';
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
+import type { Executor, Sql } from '../../postgres/database.ts';
 import type { JsonObject } from '../source.ts';
 import { hashValue } from './field-merge.ts';
 
@@ -116,15 +117,17 @@ const SELECTED = [
   ...ACTIVITY_FIELDS.map(field => `a.${ACTIVITY_COLUMNS[field][0]} as "${field}"`),
 ].join(', ');
 
-/** 64-bit integers as the driver gives them: text. */
+/** A row as Postgres sends it: columns of 64 bits are BigInt. */
 type Sent<Row> = {
-  readonly [Name in keyof Row]: Row[Name] extends bigint ? string : Row[Name] extends number ? number | string : Row[Name];
+  readonly [Name in keyof Row]: Row[Name] extends number
+    ? number | bigint
+    : Row[Name] extends number | null
+      ? number | bigint | null
+      : Row[Name];
 };
 
-function toRow(
-  sent: Sent<SessionRow> & { readonly leafPosition: string | number | null; readonly contextUsed: string | number | null },
-): SessionRow {
-  const numberOrNull = (value: string | number | null) => (value === null ? null : Number(value));
+function toRow(sent: Sent<SessionRow>): SessionRow {
+  const numberOrNull = (value: number | bigint | null) => (value === null ? null : Number(value));
   return {
     ...sent,
     version: Number(sent.version),
@@ -134,24 +137,17 @@ function toRow(
     nextPosition: Number(sent.nextPosition),
     leafPosition: numberOrNull(sent.leafPosition),
     contextUsed: numberOrNull(sent.contextUsed),
-    inputTokens: BigInt(sent.inputTokens),
-    outputTokens: BigInt(sent.outputTokens),
-    cacheReadTokens: BigInt(sent.cacheReadTokens),
-    cacheWriteTokens: BigInt(sent.cacheWriteTokens),
-    totalTokens: BigInt(sent.totalTokens),
-    costNanoUsd: BigInt(sent.costNanoUsd),
   };
 }
 
 /** A session as it stands; null where there is none. `lock` holds off every other writer until the transaction ends. */
-export async function readSessionRow(client: ClientBase, id: string, { lock }: { readonly lock: boolean }): Promise<SessionRow | null> {
+export async function readSessionRow(executor: Executor, id: string, { lock }: { readonly lock: boolean }): Promise<SessionRow | null> {
   // Locked first: a statement that waited for the lock gives the activity as it was before the wait.
-  if (lock) await client.query('select from aria_engine.chat_sessions where id = $1 for no key update', [id]);
-  const { rows } = await client.query(
-    `select ${SELECTED} from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id where s.id = $1`,
-    [id],
-  );
-  return rows[0] === undefined ? null : toRow(rows[0]);
+  if (lock) await executor.rows(Prisma.sql`select from aria_engine.chat_sessions where id = ${id}::uuid for no key update`);
+  const [row] = await executor.rows<Sent<SessionRow>>(Prisma.sql`
+    select ${Prisma.raw(SELECTED)} from aria_engine.chat_sessions s
+      join aria_engine.chat_session_activity a on a.session_id = s.id where s.id = ${id}::uuid`);
+  return row === undefined ? null : toRow(row);
 }
 
 /** A session that holds nothing yet. */
@@ -193,46 +189,43 @@ export function stamped(row: SessionRow, now: Date): SessionRow {
 }
 
 /** Makes the rows of an empty session; false where the id is taken, once whoever takes it has committed. */
-export async function insertSessionRow(client: ClientBase, row: SessionRow): Promise<boolean> {
-  const { rowCount } = await client.query(
-    `with session as (
-       insert into aria_engine.chat_sessions (id, agent_id, kind, title) values ($1, $2, $3::aria_engine.session_kind, $4)
-       on conflict (id) do nothing returning id
-     )
-     insert into aria_engine.chat_session_activity (session_id, agent_id) select id, $2 from session`,
-    [row.id, row.agentId, row.kind, row.title],
-  );
-  return rowCount === 1;
+export async function insertSessionRow(executor: Executor, row: SessionRow): Promise<boolean> {
+  const inserted = await executor.rows(Prisma.sql`
+    with session as (
+      insert into aria_engine.chat_sessions (id, agent_id, kind, title)
+      values (${row.id}::uuid, ${row.agentId}, ${row.kind}::aria_engine.session_kind, ${row.title})
+      on conflict (id) do nothing returning id
+    )
+    insert into aria_engine.chat_session_activity (session_id, agent_id) select id, ${row.agentId} from session returning session_id`);
+  return inserted.length === 1;
 }
 
 /** Writes a session as it shall stand, under its lock; `externalId` is its id at the source where that is no UUID. */
-export async function updateSessionRow(client: ClientBase, row: SessionRow, externalId: string | null): Promise<void> {
-  await update(client, 'chat_sessions', 'id', row, SESSION_COLUMNS, SESSION_FIELDS, 'external_id = coalesce(external_id, $2)', [
-    row.id,
-    externalId,
-  ]);
-  await updateActivityRow(client, row);
+export async function updateSessionRow(executor: Executor, row: SessionRow, externalId: string | null): Promise<void> {
+  const set = assignments(row, SESSION_COLUMNS, SESSION_FIELDS);
+  await executor.rows(Prisma.sql`
+    update aria_engine.chat_sessions set external_id = coalesce(external_id, ${externalId}), ${set} where id = ${row.id}::uuid`);
+  await updateActivityRow(executor, row);
 }
 
 /** Writes only what moves with messages. */
-export async function updateActivityRow(client: ClientBase, row: SessionRow): Promise<void> {
+export async function updateActivityRow(executor: Executor, row: SessionRow): Promise<void> {
   const listed = row.deletedAt === null && row.supersededAt === null;
-  await update(client, 'chat_session_activity', 'session_id', row, ACTIVITY_COLUMNS, ACTIVITY_FIELDS, 'listed = $2', [row.id, listed]);
+  const set = assignments(row, ACTIVITY_COLUMNS, ACTIVITY_FIELDS);
+  await executor.rows(Prisma.sql`
+    update aria_engine.chat_session_activity set listed = ${listed}, ${set} where session_id = ${row.id}::uuid`);
 }
 
-async function update<Field extends keyof SessionRow>(
-  client: ClientBase,
-  table: string,
-  idColumn: string,
+function assignments<Field extends keyof SessionRow>(
   row: SessionRow,
   columns: Readonly<Record<Field, readonly [string, ColumnType]>>,
   fields: readonly Field[],
-  more: string,
-  values: readonly unknown[],
-): Promise<void> {
-  const set = fields.map((field, index) => `${columns[field][0]} = $${index + values.length + 1}::${columns[field][1]}`);
-  const sent = fields.map(field => toParameter(row[field], columns[field][1]));
-  await client.query(`update aria_engine.${table} set ${[more, ...set].join(', ')} where ${idColumn} = $1`, [...values, ...sent]);
+): Sql {
+  const assigned = fields.map(field => {
+    const [column, type] = columns[field];
+    return Prisma.sql`${Prisma.raw(column)} = ${toParameter(row[field], type)}::${Prisma.raw(type)}`;
+  });
+  return Prisma.join(assigned, ', ');
 }
 
 function toParameter(value: unknown, type: ColumnType): unknown {
