@@ -83,6 +83,14 @@ describe.runIf(program !== null)('the recipe for PgBouncer', () => {
     expect(seen.sort()).toEqual(titles.sort());
   });
 
+  it('needs at most ten connections besides those for requests', async () => {
+    const COUNT = `select count(*)::int as count from pg_stat_activity
+      where datname = current_database() and starts_with(application_name, 'sessiongraph ')`;
+    const [row] = await runSql<{ count: number }>(database.url, COUNT);
+    expect(row?.count).toBeGreaterThan(4);
+    expect(row?.count).toBeLessThanOrEqual(10);
+  });
+
   it('leaves the server without warnings', () => {
     expect(app.log.filter(({ level }) => Number(level) >= 40)).toEqual([]);
   });

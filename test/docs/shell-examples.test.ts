@@ -1,14 +1,17 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startServer, stopServers } from '../process/server-process.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createFakeRedis, type FakeRedis } from '../support/fake-redis.ts';
+import { runSql } from '../support/sql.ts';
+import { WAIT_OPTIONS } from '../support/wait-time.ts';
 import { ROOT, readPages } from './markdown.ts';
 import { findProgram } from './proxy-process.ts';
 import { parseCommands, type ShellCommand } from './shell-command.ts';
@@ -101,9 +104,27 @@ async function runStartWithEnvFile(): Promise<void> {
 }
 
 async function runSeed({ words }: ShellCommand): Promise<void> {
+  if (words.includes('--live')) return runLiveSeed();
   // A few sessions are enough here: other tests write as many as the command does by default.
   const { stdout } = await runScript('seed', [...words.slice(words.indexOf('--') + 1 || words.length), '--sessions', '3']);
   expect(stdout).toContain('3 sessions');
+}
+
+/** Lets the seed change something, and then stops it as Ctrl-C does. */
+async function runLiveSeed(): Promise<void> {
+  const countEvents = async () =>
+    (await runSql<{ count: number }>(database.url, 'select count(*)::int as count from aria_engine.session_events'))[0]?.count ?? 0;
+  const args = ['--import', 'tsx', 'scripts/seed.ts', '--live', '--sessions', '3', '--pace', '50'];
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    env: { ...process.env, DATABASE_URL: database.url, LOG_LEVEL: 'warn' },
+    stdio: 'ignore',
+  });
+  const exited = once(child, 'exit');
+  const before = await countEvents();
+  await vi.waitUntil(async () => (await countEvents()) > before + 10, WAIT_OPTIONS);
+  child.kill('SIGINT');
+  expect(await exited).toEqual([0, null]);
 }
 
 async function runKey({ words: [, , , , verb = '', ...args] }: ShellCommand): Promise<void> {
