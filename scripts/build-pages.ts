@@ -1,4 +1,4 @@
-// `node scripts/run.mjs build-pages`: writes the pages the server serves, with their compressed forms, into .build/pages. Part of the set-up.
+// Writes the pages of the server and their compressed forms into .build/pages. scripts/setup.mjs runs it after the build.
 import { GRAPHIQL_FILE, renderGraphiQLPage } from '../src/server/http/pages/graphiql.ts';
 import { encodeAsset, writeBuiltAsset } from '../src/server/http/pages/page-asset.ts';
 

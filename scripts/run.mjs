@@ -1,12 +1,13 @@
-// `node scripts/run.mjs <name> [arguments]`: sets up what is not set up yet and runs scripts/<name>.ts as built.
+// Runs a command: sets up the clone if necessary, then runs the built scripts/<name>.ts. Usage: node scripts/run.mjs <name> [arguments]
 import { existsSync } from 'node:fs';
-import { runOrExplain, SetupError, setUp } from './setup.mjs';
+import { exitOnSetupError, SetupError, setUp } from './setup.mjs';
 
-const [program, , name = '', ...rest] = process.argv;
+const [program, , name = '', ...words] = process.argv;
 const script = new URL(`../.build/scripts/${name}.js`, import.meta.url);
-await runOrExplain(async () => {
+await exitOnSetupError(async () => {
+  if (!/^[a-z-]+$/.test(name)) throw new SetupError('Usage: node scripts/run.mjs <name of a script> [arguments]');
   await setUp();
-  if (!/^[a-z-]+$/.test(name) || !existsSync(script)) throw new SetupError(`There is no script "${name}".`);
+  if (!existsSync(script)) throw new SetupError(`There is no script scripts/${name}.ts.`);
 });
-process.argv = [program ?? 'node', script.pathname, ...rest];
+process.argv = [program ?? 'node', script.pathname, ...words];
 await import(script.href);

