@@ -1,16 +1,16 @@
-# docker build -t sessiongraph .
-# docker run -p 4000:4000 -v sessiongraph:/data --name sessiongraph sessiongraph
-# docker exec sessiongraph node .build/scripts/key.js create --name me --scope admin
+# Build:          docker build -t sessiongraph .
+# Run:            docker run -p 4000:4000 -v sessiongraph:/data --name sessiongraph sessiongraph
+# First API key:  docker exec sessiongraph node .build/scripts/key.js create --name me --scope admin
 #
-# The server listens on all addresses of the container, so everyone needs an API key; the second command makes the first one.
-# With DATABASE_URL it uses that Postgres and needs no volume.
+# The server listens on all addresses of the container, so every request needs an API key.
+# With DATABASE_URL the server uses that Postgres and needs no volume.
 
 FROM node:24-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --include=dev --include=optional
 COPY . .
-# Generates the database client without a download of Prisma's engines, and builds.
+# Generates the database client and builds, then removes the packages that only the build needs.
 RUN node scripts/setup.mjs && npm prune --omit=dev
 
 FROM node:24-slim
