@@ -4,109 +4,110 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
-/** A server in a process of its own, so that its CPU time is its own. */
+/** A server in a separate process, whose CPU time and memory can be measured. */
 export interface ChildServer {
-  /** On 127.0.0.1. */
+  /** The port on 127.0.0.1. */
   readonly port: number;
-  /** CPU time it has used since it began, in milliseconds. */
+  /** CPU time since the process started, in milliseconds. */
   cpuMs(): Promise<number>;
-  /** What it holds right after a collection of garbage, in bytes. */
+  /** Memory in use right after a garbage collection, in bytes. */
   memory(): Promise<{ readonly heap: number; readonly resident: number }>;
-  /** Resolves once the process is gone. */
+  /** Resolves when the process has exited. */
   close(): Promise<void>;
 }
 
-/** What a child's server is to be. */
+/** Settings of the server in the child process. */
 export interface ServerSettings {
   readonly databaseUrl: string;
   readonly poolSize: number;
 }
 
-/** A server as the child makes it. */
+/** The server inside the child process. */
 interface RunningServer {
   readonly port: number;
   close(): Promise<void>;
 }
 
-const request = z.discriminatedUnion('type', [
+const requestSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('start'), databaseUrl: z.string(), poolSize: z.number() }),
   z.object({ type: z.literal('cpu') }),
   z.object({ type: z.literal('memory') }),
 ]);
-const reply = z.discriminatedUnion('type', [
+const replySchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('listening'), port: z.number() }),
   z.object({ type: z.literal('cpu'), ms: z.number() }),
   z.object({ type: z.literal('memory'), heap: z.number(), resident: z.number() }),
   z.object({ type: z.literal('failed'), reason: z.string() }),
 ]);
-type Request = z.infer<typeof request>;
-type Reply = z.infer<typeof reply>;
+type Request = z.infer<typeof requestSchema>;
+type Reply = z.infer<typeof replySchema>;
 
-const START_WAITS_MS = 30_000;
+const REPLY_TIMEOUT_MS = 30_000;
 
 /**
- * Starts a script beside this file that calls `serveParent`.
- * @param name of the script, without extension: the same as source and as compiled
+ * Starts a script of this folder that calls `serveParent`.
+ * @param name of the script without extension, which differs between source and build
+ * @throws Error if the server does not start
  */
 export async function startChildServer(name: string, settings: ServerSettings): Promise<ChildServer> {
   const extension = extname(import.meta.url);
   const script = fileURLToPath(new URL(`./${name}${extension}`, import.meta.url));
-  // Tests run the sources, which Node does not take as they are.
+  // Tests run the TypeScript sources, for which Node needs tsx.
   const child = fork(script, { serialization: 'json', execArgv: ['--expose-gc', ...(extension === '.ts' ? ['--import', 'tsx'] : [])] });
   const exited = once(child, 'exit');
-  const ask = async (message: Request): Promise<Reply> => {
-    const answer = once(child, 'message', { signal: AbortSignal.timeout(START_WAITS_MS) });
+  const request = async (message: Request): Promise<Reply> => {
+    const received = once(child, 'message', { signal: AbortSignal.timeout(REPLY_TIMEOUT_MS) });
     child.send(message);
-    const [raw] = await Promise.race([answer, exited.then(([code]) => [{ type: 'failed', reason: `it ended with exit code ${code}` }])]);
-    return reply.parse(raw);
+    const [raw] = await Promise.race([received, exited.then(([code]) => [{ type: 'failed', reason: `it exited with code ${code}` }])]);
+    return replySchema.parse(raw);
   };
   const close = async () => {
-    // The child ends when the channel does.
+    // The child exits when its channel to the parent closes.
     if (child.connected) child.disconnect();
     await exited;
   };
 
-  const first = await ask({ type: 'start', ...settings });
+  const first = await request({ type: 'start', ...settings });
   if (first.type !== 'listening') {
     await close();
-    throw new Error(`The server ${name} did not start: ${first.type === 'failed' ? first.reason : 'it answered out of turn'}.`);
+    throw new Error(`The server ${name} did not start: ${first.type === 'failed' ? first.reason : 'unexpected reply'}.`);
   }
   return {
     port: first.port,
     async cpuMs() {
-      const answer = await ask({ type: 'cpu' });
-      if (answer.type !== 'cpu') throw new Error(`The server ${name} is gone.`);
-      return answer.ms;
+      const reply = await request({ type: 'cpu' });
+      if (reply.type !== 'cpu') throw new Error(`The server ${name} has exited.`);
+      return reply.ms;
     },
     async memory() {
-      const answer = await ask({ type: 'memory' });
-      if (answer.type !== 'memory') throw new Error(`The server ${name} is gone.`);
-      return answer;
+      const reply = await request({ type: 'memory' });
+      if (reply.type !== 'memory') throw new Error(`The server ${name} has exited.`);
+      return reply;
     },
     close,
   };
 }
 
-/** The child's side: makes the server when told to, says its port and CPU time, and ends when the parent does. */
+/** Runs in the child process: starts the server at the parent's request, answers its other requests, and exits with the parent. */
 export function serveParent(start: (settings: ServerSettings) => Promise<RunningServer>): void {
   let server: RunningServer | null = null;
-  const answer = (message: Reply) => process.send?.(message);
+  const reply = (message: Reply) => process.send?.(message);
   process.on('message', async raw => {
     try {
-      const message = request.parse(raw);
+      const message = requestSchema.parse(raw);
       if (message.type === 'start') {
         server = await start(message);
-        answer({ type: 'listening', port: server.port });
+        reply({ type: 'listening', port: server.port });
       } else if (message.type === 'memory') {
         globalThis.gc?.();
         const { heapUsed, rss } = process.memoryUsage();
-        answer({ type: 'memory', heap: heapUsed, resident: rss });
+        reply({ type: 'memory', heap: heapUsed, resident: rss });
       } else {
         const { user, system } = process.cpuUsage();
-        answer({ type: 'cpu', ms: (user + system) / 1_000 });
+        reply({ type: 'cpu', ms: (user + system) / 1_000 });
       }
     } catch (error) {
-      answer({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+      reply({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
     }
   });
   process.on('disconnect', () => void Promise.resolve(server?.close()).finally(() => process.exit()));

@@ -1,4 +1,4 @@
-/** A Markdown table, the first column left and the others, numbers, right. */
+/** Formats a Markdown table: the first column aligned left, the others right. */
 export function formatTable(head: readonly string[], lines: readonly (readonly string[])[]): string {
   const widths = head.map((name, column) => Math.max(name.length, ...lines.map(line => line[column]?.length ?? 0)));
   const row = (cells: readonly string[]) =>

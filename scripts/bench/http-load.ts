@@ -1,18 +1,18 @@
 import { connect, type Socket } from 'node:net';
 
-/** What a load of requests came to. */
+/** The result of a load. */
 export interface LoadResult {
   readonly requests: number;
   readonly seconds: number;
-  /** Milliseconds from the first byte sent to the last received, in rising order. */
+  /** Milliseconds from sending a request to receiving its whole response, in rising order. */
   readonly latencies: readonly number[];
 }
 
-/** A server on this machine and what to send it. */
+/** Requests for a server on this machine. */
 export interface Load {
-  /** On 127.0.0.1. */
+  /** The port on 127.0.0.1. */
   readonly port: number;
-  /** A list for each client, whose requests it sends in turn, over and over, each once the one before is answered. */
+  /** Each client repeats its list of requests in order. It waits for a response before it sends the next request. */
   readonly clients: readonly (readonly Buffer[])[];
   readonly durationMs: number;
 }
@@ -21,7 +21,7 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 const LINE_END = Buffer.from('\r\n');
 const SUCCESS = Buffer.from('{"data":{');
 
-/** The bytes of one POST of JSON. */
+/** Encodes a POST request with a JSON body. */
 export function encodePost(path: string, body: unknown): Buffer {
   const json = Buffer.from(JSON.stringify(body));
   const head = `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: ${json.length}\r\n\r\n`;
@@ -29,9 +29,9 @@ export function encodePost(path: string, body: unknown): Buffer {
 }
 
 /**
- * Sends requests over keep-alive connections, one a client, until the time is over and the last answers are there.
- * It speaks HTTP/1.1 over bare sockets: node:http costs as much as the servers measured, on the same cores.
- * @throws where a connection breaks, or an answer is not 200 with `data` first: timing failures is worth nothing
+ * Sends requests over one keep-alive connection per client until the time is over, and waits for the last responses.
+ * Uses sockets directly, because node:http would need as much CPU time as the measured server on the same cores.
+ * @throws Error if a connection breaks or a response is not 200 with `data` first: failures must not be measured
  */
 export async function runLoad(load: Load): Promise<LoadResult> {
   const started = performance.now();
@@ -43,13 +43,13 @@ export async function runLoad(load: Load): Promise<LoadResult> {
   };
 }
 
-/** Sends one request and gives the answer's JSON. */
+/** Sends one request and returns the parsed response. */
 export async function sendOnce(port: number, request: Buffer): Promise<unknown> {
-  let answer: Buffer | null = null;
+  let response: Buffer | null = null;
   await runClient(port, [request], 0, body => {
-    answer = body;
+    response = body;
   });
-  return answer === null ? null : JSON.parse(String(answer));
+  return response === null ? null : JSON.parse(String(response));
 }
 
 function runClient(
@@ -71,7 +71,7 @@ function runClient(
     };
     const send = () => {
       const request = requests[latencies.length % requests.length];
-      if (request === undefined) return fail(new Error('There is nothing to send.'));
+      if (request === undefined) return fail(new Error('The client has no requests.'));
       sentAt = performance.now();
       socket.write(request);
     };
@@ -100,7 +100,7 @@ function runClient(
   });
 }
 
-/** The body of a whole answer, null while some of it is missing. */
+/** The body of a response; null until it is complete. */
 function readBody(received: Buffer): Buffer | null {
   const headEnd = received.indexOf(HEAD_END);
   if (headEnd === -1) return null;

@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 
-/** How events come. */
+/** How events are delivered. */
 export type LiveTransport = 'ws' | 'sse';
 
-/** A subscription to be opened. */
+/** A subscription to open. */
 export interface LiveSubscription {
-  /** On 127.0.0.1. */
+  /** The port on 127.0.0.1. */
   readonly port: number;
   readonly transport: LiveTransport;
   readonly query: string;
   readonly variables: Readonly<Record<string, unknown>>;
-  /** Called for every event, with what came of it. */
+  /** Receives each event, as received. */
   readonly onEvent: (message: Buffer) => void;
-  /** Called where it cannot go on; timing failures is worth nothing. */
+  /** Receives the error that ended the subscription: failures must not be measured. */
   readonly onFault: (error: Error) => void;
 }
 
@@ -29,7 +29,7 @@ const ACKNOWLEDGED = Buffer.from('"type":"connection_ack"');
 const EVENT = Buffer.from('event: next\n');
 
 /**
- * Opens a subscription over a bare socket: whole clients cost as much as the server measured, on the same cores.
+ * Opens a subscription over a socket, without a client library: it would need as much CPU time as the measured server on the same cores.
  * @returns the function that closes it
  */
 export function openSubscription(subscription: LiveSubscription): () => void {
@@ -51,18 +51,18 @@ export function openSubscription(subscription: LiveSubscription): () => void {
   };
 }
 
-/** Calls `take` with the body of the answer as it comes, once its head says what is expected. */
-function afterHead(socket: Socket, status: string, take: (chunk: Buffer) => void, fail: (reason: string) => void): void {
+/** Passes the response body on in chunks, if the response has the expected status. */
+function afterHead(socket: Socket, status: string, onChunk: (chunk: Buffer) => void, fail: (reason: string) => void): void {
   let head: Buffer | null = Buffer.alloc(0);
   socket.on('data', chunk => {
-    if (head === null) return take(chunk);
+    if (head === null) return onChunk(chunk);
     head = Buffer.concat([head, chunk]);
     const end = head.indexOf(HEAD_END);
     if (end === -1) return undefined;
     if (!head.toString('latin1', 0, end).startsWith(`HTTP/1.1 ${status} `)) return fail(String(head));
     const rest = head.subarray(end + HEAD_END.length);
     head = null;
-    return take(rest);
+    return onChunk(rest);
   });
 }
 
@@ -92,7 +92,7 @@ function subscribeOverWebSocket(socket: Socket, { query, variables, onEvent }: L
   send({ type: 'connection_init' });
 }
 
-/** A frame of RFC 6455 as clients send it; the mask of zeros changes nothing. */
+/** Encodes a client's WebSocket frame (RFC 6455). Its mask is zero, so the payload stays as it is. */
 function encodeFrame(opcode: number, payload: Buffer): Buffer {
   const head = payload.length < 126 ? Buffer.alloc(6) : Buffer.alloc(8);
   head[0] = 0x80 | opcode;
@@ -101,8 +101,8 @@ function encodeFrame(opcode: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload]);
 }
 
-/** Takes the bytes of a server's frames as they come, and hands on each whole one: no server of ours splits a message. */
-function frameReader(take: (opcode: number, payload: Buffer) => void): (chunk: Buffer) => void {
+/** Reads a server's WebSocket frames from chunks. Supports only messages of one frame, which is all that the server sends. */
+function frameReader(onFrame: (opcode: number, payload: Buffer) => void): (chunk: Buffer) => void {
   let rest: Buffer = Buffer.alloc(0);
   return chunk => {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
@@ -112,7 +112,7 @@ function frameReader(take: (opcode: number, payload: Buffer) => void): (chunk: B
       if (rest.length < start) return;
       const size = length < 126 ? length : length === 126 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
       if (rest.length < start + size) return;
-      take(rest.readUInt8(0) & 0x0f, rest.subarray(start, start + size));
+      onFrame(rest.readUInt8(0) & 0x0f, rest.subarray(start, start + size));
       rest = rest.subarray(start + size);
     }
   };
@@ -124,7 +124,7 @@ function subscribeOverEventStream(socket: Socket, { query, variables, onEvent }:
     socket,
     '200',
     chunk => {
-      // The server makes a chunk of each event, whose sizes stand between: what counts is where the next event begins.
+      // The sizes of HTTP chunks stand between the events, so look for the beginning of each event.
       rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       if (rest.includes(ERRORS)) return fail(String(rest));
       for (let at = rest.indexOf(EVENT); at !== -1; at = rest.indexOf(EVENT)) {

@@ -1,41 +1,41 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
+import { withDedicatedConnection } from '../../src/postgres/dedicated-connection.ts';
 import type { ChildServer } from './child-server.ts';
 import { formatTable } from './format-table.ts';
 import { encodePost, sendOnce } from './http-load.ts';
 import { type LiveTransport, openSubscription } from './live-client.ts';
 
-/** Subscribers, and what they watch. */
+/** Subscribers, and the events that are sent to them. */
 export interface LiveWorkload {
   readonly name: string;
   readonly title: string;
   readonly transport: LiveTransport;
   readonly subscribers: number;
-  /** True: a session of its own for each subscriber; false: one for all. */
+  /** Whether each subscriber watches another session; otherwise all watch the same one. */
   readonly distinct: boolean;
-  /** What of each event is asked for. */
+  /** The fields that each subscriber selects. */
   readonly selection: string;
-  /** Appends that are sent one by one, so many a second, to the sessions in turn. */
+  /** Messages appended one by one at this rate, to the sessions in turn. */
   readonly paced: { readonly events: number; readonly perSecond: number };
-  /** Events of each session that come all at once. */
+  /** Events of each session that are written at the same time. */
   readonly burst: number;
 }
 
-/** What a workload came to; every event was delivered to each who watched. */
+/** The result of a workload. Every event was delivered to every subscriber of its session. */
 export interface LiveResult {
   readonly workload: LiveWorkload;
-  /** Of the events that came one by one: milliseconds from the answer to the append to each receipt, 0 where the event was first. */
-  readonly sinceAnswered: { readonly p50Ms: number; readonly p99Ms: number };
-  /** The same from when the append was sent. */
+  /** Paced events: milliseconds from the response to the append until a subscriber received the event; 0 if the event came first. */
+  readonly sinceResponse: { readonly p50Ms: number; readonly p99Ms: number };
+  /** The same, from the sending of the append. */
   readonly sinceSent: { readonly p50Ms: number; readonly p99Ms: number };
-  /** Appends a second while they came one by one. */
+  /** Paced appends per second. */
   readonly pacedPerSecond: number;
-  /** Of the events that came at once, from the first receipt to the last. */
+  /** Deliveries of the burst per second, from the first to the last. */
   readonly deliveriesPerSecond: number;
-  /** CPU time of the server's process, the reading of the log included. */
+  /** CPU time of the server's process during the burst, including reading the event log. */
   readonly cpuMicrosPerDelivery: number;
-  /** Growth of the server for each subscriber, in KB. */
+  /** Memory of the server per subscriber, in KB. */
   readonly heapKb: number;
   readonly residentKb: number;
 }
@@ -68,7 +68,7 @@ const CREATE = 'mutation Create { createSession(input: { title: "watched" }) { s
 const APPEND =
   'mutation Append($id: ID!) { appendMessage(input: { sessionId: $id, message: { role: USER, content: "All checks passed." } }) { message { position } } }';
 
-/** Messages and their events, of all sessions in turn, by a transaction beside the server, which finds them in the log as those of an import. */
+/** Writes messages and their events for all sessions in turn, in one transaction outside the server. The server finds the events by polling. */
 const BURST = `
 with place as (
   select s.id, s.agent_id, a.next_position + turn as position, turn from unnest($1::uuid[]) with ordinality watched(id, ordinal)
@@ -82,21 +82,21 @@ insert into aria_engine.session_events (session_id, agent_id, type, payload)
 select place.id, place.agent_id, 'MESSAGE_ADDED', jsonb_build_object('messageId', message.id, 'position', message.position)
 from place join message on message.session_id = place.id and message.position = place.position order by place.turn, place.id`;
 
-/** Nothing may come that long before what was expected is taken for lost. */
+/** Expected events count as lost if none arrives for this long. */
 const LOST_AFTER_MS = 30_000;
 const POLL_MS = 10;
 const CREATORS = 16;
 const WRITERS = 32;
 
 /**
- * Measures one workload, on a server without subscribers; what it needs of memory is told best by one that has done nothing yet.
- * @throws Error where an event does not reach one of its subscribers, or reaches it twice
+ * Measures one workload on a server without subscribers. For exact figures of memory, use a server that has just started.
+ * @throws Error if a subscriber misses an event or receives it twice
  */
 export async function measureLive(workload: LiveWorkload, server: ChildServer, databaseUrl: string): Promise<LiveResult> {
   const { subscribers, distinct, transport, selection, paced, burst } = workload;
   const sessions = await createSessions(server.port, distinct ? subscribers : 1);
-  // What everything after needs has been done once, so that it is not counted as a subscriber's.
-  await subscribed(server.port, 0);
+  // A first request to /metrics before the memory is measured: what it allocates does not belong to the subscribers.
+  await waitForSubscriptions(server.port, 0);
   const before = await settledMemory(server);
 
   let total = 0;
@@ -122,8 +122,8 @@ export async function measureLive(workload: LiveWorkload, server: ChildServer, d
       },
     }),
   );
-  /** Resolves when each subscriber has received so many. */
-  async function receivedAll(each: (subscriber: number) => number): Promise<void> {
+  /** Resolves when each subscriber has received its expected number of events. */
+  async function waitForEvents(each: (subscriber: number) => number): Promise<void> {
     const expected = receipts.reduce((sum, _, subscriber) => sum + each(subscriber), 0);
     for (let [seen, deadline] = [total, performance.now() + LOST_AFTER_MS]; total < expected; await delay(POLL_MS)) {
       if (fault !== null) throw fault;
@@ -132,36 +132,36 @@ export async function measureLive(workload: LiveWorkload, server: ChildServer, d
     }
     const wrong = receipts.findIndex(({ length }, subscriber) => length !== each(subscriber));
     if (wrong !== -1)
-      throw new Error(`${workload.title}: subscriber ${wrong} received ${receipts[wrong]?.length} events, not ${each(wrong)}.`);
+      throw new Error(`${workload.title}: subscriber ${wrong} received ${receipts[wrong]?.length} events instead of ${each(wrong)}.`);
   }
 
   try {
-    await subscribed(server.port, subscribers, () => fault);
+    await waitForSubscriptions(server.port, subscribers, () => fault);
     const connected = await settledMemory(server);
 
     const began = performance.now();
     const appends = await appendPaced(server.port, sessions, paced);
     const pacedPerSecond = paced.events / ((performance.now() - began) / 1_000);
     const ofSubscriber = (subscriber: number) => appends.filter(({ session }) => session === subscriber % sessions.length);
-    await receivedAll(subscriber => ofSubscriber(subscriber).length);
+    await waitForEvents(subscriber => ofSubscriber(subscriber).length);
     // The events of a session come in the order of its appends.
     const latencies = receipts.flatMap((times, subscriber) =>
-      ofSubscriber(subscriber).map(({ sentAt, answeredAt }, index) => {
+      ofSubscriber(subscriber).map(({ sentAt, respondedAt }, index) => {
         const at = times[index] ?? Number.NaN;
-        return { answered: Math.max(0, at - answeredAt), sent: at - sentAt };
+        return { sinceResponse: Math.max(0, at - respondedAt), sinceSent: at - sentAt };
       }),
     );
 
     const cpuBefore = await server.cpuMs();
     firstAt = 0;
     await writeBurst(databaseUrl, sessions, burst);
-    await receivedAll(subscriber => ofSubscriber(subscriber).length + burst);
+    await waitForEvents(subscriber => ofSubscriber(subscriber).length + burst);
     const deliveries = burst * subscribers;
     const cpuMs = (await server.cpuMs()) - cpuBefore;
     return {
       workload,
-      sinceAnswered: percentiles(latencies.map(({ answered }) => answered)),
-      sinceSent: percentiles(latencies.map(({ sent }) => sent)),
+      sinceResponse: percentiles(latencies.map(latency => latency.sinceResponse)),
+      sinceSent: percentiles(latencies.map(latency => latency.sinceSent)),
       pacedPerSecond,
       deliveriesPerSecond: deliveries / ((lastAt - firstAt) / 1_000),
       cpuMicrosPerDelivery: (cpuMs * 1_000) / deliveries,
@@ -174,13 +174,13 @@ export async function measureLive(workload: LiveWorkload, server: ChildServer, d
 }
 
 interface SentAppend {
-  /** Which of the sessions. */
+  /** The index of the session. */
   readonly session: number;
   readonly sentAt: number;
-  readonly answeredAt: number;
+  readonly respondedAt: number;
 }
 
-/** Appends without waiting for answers, in time. @throws Error where one is refused */
+/** Sends appends at the given rate, without waiting for responses. @throws Error if one fails */
 function appendPaced(
   port: number,
   sessions: readonly string[],
@@ -199,8 +199,8 @@ function appendPaced(
             text += chunk;
           });
           response.on('end', () => {
-            const answeredAt = performance.now();
-            if (text.startsWith('{"data":{"appendMessage":{')) resolve({ session, sentAt, answeredAt });
+            const respondedAt = performance.now();
+            if (text.startsWith('{"data":{"appendMessage":{')) resolve({ session, sentAt, respondedAt });
             else reject(new Error(`An append failed: ${text}`));
           });
         },
@@ -243,7 +243,7 @@ async function createSessions(port: number, count: number): Promise<readonly str
   return ids;
 }
 
-/** Until memory no longer shrinks: what was opened and closed before is tidied up by then. */
+/** Measures memory until it no longer shrinks: by then, earlier garbage has been collected. */
 async function settledMemory(server: ChildServer): Promise<{ readonly heap: number; readonly resident: number }> {
   let memory = await server.memory();
   for (let round = 0; round < 10; round += 1) {
@@ -256,27 +256,21 @@ async function settledMemory(server: ChildServer): Promise<{ readonly heap: numb
   return memory;
 }
 
-/** Resolves when the server has so many streams open. */
-async function subscribed(port: number, count: number, fault: () => Error | null = () => null): Promise<void> {
+/** Resolves when the server has this number of open subscriptions. */
+async function waitForSubscriptions(port: number, count: number, fault: () => Error | null = () => null): Promise<void> {
   const deadline = performance.now() + LOST_AFTER_MS;
   for (;;) {
     const failure = fault();
     if (failure !== null) throw failure;
     const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
     if (Number(/^\w*subscriptions (\d+)/m.exec(metrics)?.[1]) === count) return;
-    if (performance.now() > deadline) throw new Error(`There are not ${count} subscriptions.`);
+    if (performance.now() > deadline) throw new Error(`The server did not reach ${count} subscriptions.`);
     await delay(POLL_MS);
   }
 }
 
 async function writeBurst(databaseUrl: string, sessions: readonly string[], each: number): Promise<void> {
-  const client = new pg.Client({ connectionString: databaseUrl });
-  await client.connect();
-  try {
-    await client.query(BURST, [sessions, each]);
-  } finally {
-    await client.end();
-  }
+  await withDedicatedConnection({ url: databaseUrl, name: 'sessiongraph bench' }, ({ client }) => client.query(BURST, [sessions, each]));
 }
 
 function percentiles(values: readonly number[]): { readonly p50Ms: number; readonly p99Ms: number } {
@@ -285,7 +279,7 @@ function percentiles(values: readonly number[]): { readonly p50Ms: number; reado
   return { p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-/** The results as a Markdown table. */
+/** Formats the results as a Markdown table. */
 export function formatLiveTable(results: readonly LiveResult[]): string {
   const head = [
     'workload',
@@ -304,8 +298,8 @@ export function formatLiveTable(results: readonly LiveResult[]): string {
     result.deliveriesPerSecond.toFixed(0),
     result.cpuMicrosPerDelivery.toFixed(1),
     result.pacedPerSecond.toFixed(0),
-    result.sinceAnswered.p50Ms.toFixed(2),
-    result.sinceAnswered.p99Ms.toFixed(2),
+    result.sinceResponse.p50Ms.toFixed(2),
+    result.sinceResponse.p99Ms.toFixed(2),
     result.sinceSent.p50Ms.toFixed(2),
     result.sinceSent.p99Ms.toFixed(2),
     result.heapKb.toFixed(1),

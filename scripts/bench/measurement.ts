@@ -1,29 +1,29 @@
 import type { ChildServer } from './child-server.ts';
 import { formatTable } from './format-table.ts';
 import { runLoad, sendOnce } from './http-load.ts';
-import { assertSameAnswer, encodeRequest, type Side, type Workload } from './workload.ts';
+import { assertSameResponse, encodeRequest, type Side, type Workload } from './workload.ts';
 
-/** How one server did at one workload. */
+/** The figures of one server for one workload. */
 interface SideResult {
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** CPU time of the server's process, Postgres not counted. */
+  /** CPU time of the server's process, without Postgres. */
   readonly cpuMsPerRequest: number;
   readonly requests: number;
 }
 
-/** Both servers at one workload. */
+/** The figures of both servers for one workload. */
 export interface WorkloadResult {
   readonly workload: Workload;
   readonly raw: SideResult;
   readonly ours: SideResult;
-  /** Requests a second, ours to the baseline's. */
+  /** Requests per second of Sessiongraph, divided by those of the baseline. */
   readonly ratio: number;
   readonly goalMet: boolean;
 }
 
-/** How long each server is measured. */
+/** How often and how long each server is measured. */
 export interface MeasurementPlan {
   readonly rounds: number;
   readonly roundMs: number;
@@ -32,7 +32,7 @@ export interface MeasurementPlan {
 
 const SIDES: readonly Side[] = ['raw', 'ours'];
 
-/** One server's rounds so far. */
+/** The sums of one server's rounds so far. */
 interface Tally {
   requests: number;
   seconds: number;
@@ -41,8 +41,8 @@ interface Tally {
 }
 
 /**
- * Checks that both servers answer the workload the same, then measures them in turn, round by round, so that what else the
- * machine does falls on both alike.
+ * Checks that both servers give the same response, then measures them in alternating rounds: other load on the machine affects
+ * both equally.
  */
 export async function measure(
   workload: Workload,
@@ -51,7 +51,7 @@ export async function measure(
 ): Promise<WorkloadResult> {
   const [first] = workload.clients[0] ?? [];
   if (first === undefined) throw new Error(`${workload.name} has no requests.`);
-  assertSameAnswer(workload, {
+  assertSameResponse(workload, {
     raw: await sendOnce(servers.raw.port, encodeRequest(first, 'raw')),
     ours: await sendOnce(servers.ours.port, encodeRequest(first, 'ours')),
   });
@@ -98,7 +98,7 @@ function summarise({ requests, seconds, cpuMs, latencies }: Tally): SideResult {
   };
 }
 
-/** The results as a Markdown table, numbers right. */
+/** Formats the results as a Markdown table. */
 export function formatResults(results: readonly WorkloadResult[]): string {
   const head = [
     'workload',

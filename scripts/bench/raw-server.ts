@@ -1,14 +1,15 @@
 /**
- * The baseline: the answers of the workloads from node:http and prepared statements alone, the JSON put together by hand.
- * It validates nothing, resolves nothing and authorises nobody: the limit of what one process on this stack can do.
+ * The baseline: serves the workloads with node:http, prepared statements and hand-written JSON. It has no validation, no resolvers
+ * and no authentication. So it shows the most that one process with this stack can do.
  */
 import { createServer, type IncomingMessage } from 'node:http';
 import pg from 'pg';
 import { v7 as uuidV7 } from 'uuid';
 import { messageGlobalId, sessionGlobalId } from '../../src/global-id.ts';
+import { toClientConfig } from '../../src/postgres/connection-url.ts';
 import { serveParent } from './child-server.ts';
 
-type Answer = (pool: pg.Pool, body: Readonly<Record<string, string>>) => Promise<string>;
+type Handler = (pool: pg.Pool, body: Readonly<Record<string, string>>) => Promise<string>;
 
 interface SessionColumns {
   readonly id: string;
@@ -40,7 +41,7 @@ const FIRST_PAGE = `select a.session_id as id, a.last_activity_at, a.message_cou
 const MESSAGES_OF = `select p.position::text, p.id, p.role, p.content, p.created_at::text from aria_engine.chat_messages p
   where p.session_id = s.id and p.on_branch and p.position > s.compacted_through order by p.position`;
 
-const ANSWERS: Readonly<Record<string, Answer>> = {
+const HANDLERS: Readonly<Record<string, Handler>> = {
   '/session': async (pool, { id }) => {
     const [row] = await rows<SessionColumns>(pool, {
       name: 'session',
@@ -96,7 +97,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
       mode === 'WORDS'
         ? "m.words @@ websearch_to_tsquery('english', $1)"
         : `translate(lower(m.content collate "und-x-icu"), 'ς', 'σ') like '%' || translate(lower($1 collate "und-x-icu"), 'ς', 'σ') || '%'`;
-    // Unnamed, so that the plan is made for the term: a rare one wants another plan than a common one.
+    // No name, so Postgres plans for this term: rare and common terms need different plans.
     const found = await rows<MessageColumns>(pool, {
       text: `select m.id, m.session_id, m.position::text, m.created_at::text
         from aria_engine.chat_messages m join aria_engine.chat_sessions s on s.id = m.session_id
@@ -112,7 +113,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   '/append': async (pool, { sessionId, content }) => {
     const [row] = await rows<MessageColumns>(pool, {
       name: 'append',
-      // The session's row is locked first; the position comes from the update, which sees what the one before it wrote.
+      // Locks the session first. The position comes from the update, which sees the position that the previous append wrote.
       text: `with locked as (
           select s.id, s.agent_id from aria_engine.chat_sessions s
           where s.id = $1 and s.deleted_at is null and s.status in ('ACTIVE', 'WORKING') for no key update
@@ -124,7 +125,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
         ), added as (
           insert into aria_engine.chat_messages (session_id, position, id, role, content, parent_position)
           select session_id, position, $2, 'USER', $3, nullif(position - 1, 0) from moved returning id, session_id, position, created_at
-        ), told as (
+        ), event as (
           insert into aria_engine.session_events (session_id, agent_id, type, payload)
           select session_id, agent_id, 'MESSAGE_ADDED', jsonb_build_object('messageId', $2::text, 'position', position) from moved
         )
@@ -140,7 +141,7 @@ async function rows<Row extends pg.QueryResultRow>(pool: pg.Pool, query: pg.Quer
   return (await pool.query<Row>(query)).rows;
 }
 
-/** One text for each session, from rows that come session by session; a session without messages has one row of nulls. */
+/** The JSON of each session. Rows of one session are adjacent; a session without messages has one row with nulls. */
 function sessionsWithMessages(found: readonly MessageColumns[], limit: number): string[] {
   const sessions: { head: string; messages: string[] }[] = [];
   let current = '';
@@ -159,7 +160,7 @@ function sessionsWithMessages(found: readonly MessageColumns[], limit: number): 
   return sessions.map(({ head, messages }) => `${head},"messages":{"nodes":[${messages.slice(0, limit)}]}}`);
 }
 
-/** RFC 3339 from Postgres' text of an instant in UTC, which drops zeros at the end of the fraction. */
+/** Converts Postgres' text of an instant in UTC to RFC 3339. Postgres omits trailing zeros of the fraction. */
 function instant(text: string): string {
   return `${text.slice(0, 10)}T${text.slice(11, 19)}.${text.slice(20, text.length - 3).padEnd(3, '0')}Z`;
 }
@@ -171,12 +172,12 @@ async function readJson(request: IncomingMessage): Promise<Record<string, string
 }
 
 serveParent(async ({ databaseUrl, poolSize }) => {
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize, options: '-c timezone=UTC' });
+  const pool = new pg.Pool({ ...toClientConfig(databaseUrl), max: poolSize });
   const server = createServer(async (request, response) => {
     try {
-      const answer = ANSWERS[request.url ?? ''];
+      const handle = HANDLERS[request.url ?? ''];
       const body =
-        answer === undefined ? '{"errors":[{"message":"There is no such workload."}]}' : await answer(pool, await readJson(request));
+        handle === undefined ? '{"errors":[{"message":"There is no such workload."}]}' : await handle(pool, await readJson(request));
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body);
     } catch (error) {
       response.writeHead(500).end(String(error));

@@ -1,23 +1,22 @@
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
 import type { Config } from '../../src/config.ts';
 import { openDatabaseForCommand } from '../../src/embedded/command-database.ts';
 import { startScratchPostgres } from '../../src/embedded/scratch-postgres.ts';
 import type { Logger } from '../../src/log.ts';
-import { parseConnectionUrl } from '../../src/postgres/connection-url.ts';
+import { type DedicatedConnection, withDedicatedConnection } from '../../src/postgres/dedicated-connection.ts';
 import { writeSessions } from '../seed/seed-writer.ts';
 import { generateSessions } from '../seed/session-generator.ts';
 import type { WorkloadMaterial } from './workload.ts';
 
-/** A database that is there for one run of the benchmark. */
+/** A temporary database for one run of the benchmark. */
 export interface ScratchDatabase {
   readonly url: string;
-  /** For people. */
+  /** The kind and version of Postgres, for the result. */
   readonly description: string;
   readonly material: WorkloadMaterial;
 }
 
-/** Keeps what is to be done at the end, last first, however the run ends. */
+/** Registers a clean-up. All of them run at the end of the run, the last one first, even if the run fails. */
 export type Defer = (cleanUp: () => Promise<unknown>) => void;
 
 const SEED = 1;
@@ -27,9 +26,8 @@ const RARE_TERM = 'narwhal';
 const COMMON_TERM = 'index';
 
 /**
- * Makes a database with seed data and gives what requests to it are made of.
- * On the server of DATABASE_URL where that is set, else on a Postgres of its own, whose writes are not synced to disk.
- * @param defer takes the removal of the database
+ * Creates a database with seed data, on the Postgres of DATABASE_URL or on a temporary Postgres that does not sync writes to disk.
+ * @param defer registers the removal of the database
  */
 export async function createScratchDatabase(
   config: Config,
@@ -37,9 +35,9 @@ export async function createScratchDatabase(
   size: { readonly sessions: number; readonly messages: number },
   defer: Defer,
 ): Promise<ScratchDatabase> {
-  const own = config.database.url === null ? await startScratchPostgres() : null;
-  if (own !== null) defer(() => own.close());
-  const admin = own?.url ?? config.database.url ?? '';
+  const scratch = config.database.url === null ? await startScratchPostgres() : null;
+  if (scratch !== null) defer(() => scratch.close());
+  const admin = scratch?.url ?? config.database.url ?? '';
   const name = `sessiongraph_bench_${randomBytes(4).toString('hex')}`;
   defer(() => withClient(admin, client => client.query(`drop database if exists "${name}" with (force)`)));
   await withClient(admin, client => client.query(`create database "${name}" template template0 encoding 'UTF8'`));
@@ -47,32 +45,23 @@ export async function createScratchDatabase(
   target.pathname = `/${name}`;
   const opened = await openDatabaseForCommand({ ...config.database, url: target.href }, log, 'bench');
   await opened.close();
-  const url = parseConnectionUrl(target.href).connectionString;
-  const { material, version } = await withClient(url, client => fill(client, config, size));
-  return { url, description: `${own === null ? 'Postgres' : 'unsynced scratch Postgres'} ${version}`, material };
+  const { material, version } = await withClient(target.href, client => fill(client, config, size));
+  return { url: target.href, description: `${scratch === null ? 'Postgres' : 'unsynced scratch Postgres'} ${version}`, material };
 }
 
-async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
-  const client = new pg.Client({ connectionString: parseConnectionUrl(url).connectionString, application_name: 'sessiongraph bench' });
-  // A connection that breaks fails the statement on it as well.
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
+function withClient<Result>(url: string, work: (client: DedicatedConnection['client']) => Promise<Result>): Promise<Result> {
+  return withDedicatedConnection({ url, name: 'sessiongraph bench' }, ({ client }) => work(client));
 }
 
-async function fill(client: pg.Client, config: Config, size: { readonly sessions: number; readonly messages: number }) {
+async function fill(client: DedicatedConnection['client'], config: Config, size: { readonly sessions: number; readonly messages: number }) {
   const keys = { defaultAgent: config.sessions.defaultAgent, mainKey: config.sessions.mainKey };
   await writeSessions(client, generateSessions({ ...size, seed: SEED, until: UNTIL, keys }), keys);
-  // The inserts' entries still lie in the pending lists of the GIN indexes, which searches would read through.
+  // Moves the new entries out of the pending lists of the GIN indexes, which slow down searches.
   await client.query('vacuum (analyze) aria_engine.chat_messages');
   const { rows } = await client.query<{ version: string; superuser: boolean }>(
     `select current_setting('server_version') as version, current_setting('is_superuser') = 'on' as superuser`,
   );
-  // Else the dirty pages would be written during the first measurements; an ordinary user may not ask for it.
+  // Without a checkpoint, Postgres would write the new pages during the first measurements. Only superusers may run it.
   if (rows[0]?.superuser === true) await client.query('checkpoint');
   const ids = async (condition: string, limit: number) => {
     const found = await client.query<{ id: string }>(

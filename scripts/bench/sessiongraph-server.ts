@@ -1,4 +1,4 @@
-/** The server as it is in production, composed as main.ts does, on a port of its own. */
+/** Runs the server as main.ts does, on a free port. */
 import { createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';

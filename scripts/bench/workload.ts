@@ -1,48 +1,48 @@
 import { deepStrictEqual } from 'node:assert';
 import { encodePost } from './http-load.ts';
 
-/** What PERFORMANCE.md asks of a workload. */
+/** The goal of a workload, from PERFORMANCE.md. */
 type Goal =
-  /** Requests a second, of the baseline's. */
+  /** At least this share of the baseline's requests per second. */
   | { readonly ratio: number }
-  /** The slower half of one request in a hundred takes at most this long. */
+  /** At most this many milliseconds at the 99th percentile. */
   | { readonly p99Ms: number };
 
-/** One kind of request, as both servers get it. */
+/** Requests of one kind, for both servers. */
 export interface Workload {
   readonly name: string;
   readonly title: string;
   readonly goal: Goal;
-  /** How many send at once; each has its own list of requests and sends them in turn. */
+  /** A list of requests for each concurrent client. */
   readonly clients: readonly (readonly WorkloadRequest[])[];
-  /** What of the answers must be the same on both sides; all of them where left out. */
+  /** The part of a response that must be equal on both servers; by default all of it. */
   readonly comparable?: (data: unknown) => unknown;
 }
 
-/** A request in the form each of the two servers takes. */
+/** One request, in the forms that the two servers understand. */
 export interface WorkloadRequest {
   readonly graphql: { readonly query: string; readonly variables: Readonly<Record<string, unknown>> };
   readonly raw: { readonly path: string; readonly body: Readonly<Record<string, string>> };
 }
 
-/** Ids and terms of a database that requests are made of. */
+/** Ids and search terms that occur in the database. */
 export interface WorkloadMaterial {
-  /** Sessions to read. */
+  /** UUIDs of sessions to read. */
   readonly sessionIds: readonly string[];
-  /** Open sessions to append to, at least one. */
+  /** UUIDs of open sessions to append to, at least one. */
   readonly openSessionIds: readonly string[];
-  /** A word of few messages. */
+  /** A word that occurs in few messages. */
   readonly rareTerm: string;
-  /** A word of about every twentieth message. */
+  /** A word that occurs in about 5 % of the messages. */
   readonly commonTerm: string;
 }
 
-/** The name of one of the two servers. */
+/** One of the two servers: the baseline, or Sessiongraph. */
 export type Side = 'raw' | 'ours';
 
 const READERS = 16;
 const WRITERS = 32;
-/** No word of any text. */
+/** A word that occurs nowhere. */
 const ABSENT_TERM = 'zyzzyva';
 
 const SESSION = 'query Session($id: ID!) { session(id: $id) { id title status agentId messageCount } }';
@@ -57,7 +57,7 @@ const SEARCH =
 const APPEND =
   'mutation Append($sessionId: ID!, $content: String!) { appendMessage(input: { sessionId: $sessionId, message: { role: USER, content: $content } }) { message { id position createdAt } } }';
 
-/** The workloads of PERFORMANCE.md, those that write last. */
+/** The workloads of PERFORMANCE.md. The ones that write come last. */
 export function createWorkloads(material: WorkloadMaterial): Workload[] {
   const bySession = (query: string, path: string) =>
     shared(
@@ -95,7 +95,7 @@ function searches(material: WorkloadMaterial): Workload[] {
     (['WORDS', 'SUBSTRING'] as const).map(mode => ({
       name: 'W5',
       title: `search ${mode}, ${frequency} term`,
-      // PERFORMANCE.md: 10 ms where few rows match or recent ones do. One client, so that it is the search and not the queue.
+      // From PERFORMANCE.md. One client only: several would measure the queue for the CPU instead of the search.
       goal: { p99Ms: 10 },
       clients: shared(1, [{ graphql: { query: SEARCH, variables: { query, mode } }, raw: { path: '/search', body: { query, mode } } }]),
     })),
@@ -110,7 +110,7 @@ function appends(material: WorkloadMaterial): Workload[] {
   };
   const { openSessionIds } = material;
   const sessionOf = (client: number) => openSessionIds[client % openSessionIds.length] ?? '';
-  // Each append makes another message: what must agree is the shape.
+  // Each append creates another message, so ids, positions and times differ.
   const comparable = (data: unknown) => JSON.stringify(data).replace(/"(id|createdAt)":"[^"]+"|"position":\d+/g, '$1');
   return [
     {
@@ -130,7 +130,7 @@ function appends(material: WorkloadMaterial): Workload[] {
   ];
 }
 
-/** The same requests for each client, begun at different places, so that they do not march in step. */
+/** The same requests for each client, each starting at another one, so clients do not send the same request at the same time. */
 function shared(clients: number, requests: readonly WorkloadRequest[]): (readonly WorkloadRequest[])[] {
   return Array.from({ length: clients }, (_, client) => {
     const from = Math.floor((client * requests.length) / clients);
@@ -138,21 +138,21 @@ function shared(clients: number, requests: readonly WorkloadRequest[]): (readonl
   });
 }
 
-/** The bytes of a request for one of the servers. */
+/** Encodes a request for one of the servers. */
 export function encodeRequest(request: WorkloadRequest, side: Side): Buffer {
   return side === 'ours' ? encodePost('/graphql', request.graphql) : encodePost(request.raw.path, request.raw.body);
 }
 
-/** @throws AssertionError showing the difference where the two servers do not answer the same */
-export function assertSameAnswer(workload: Workload, answers: Readonly<Record<Side, unknown>>): void {
+/** @throws AssertionError with the difference if the responses of the two servers differ */
+export function assertSameResponse(workload: Workload, responses: Readonly<Record<Side, unknown>>): void {
   const of = (side: Side) => {
-    const data = dataOf(answers[side]);
+    const data = dataOf(responses[side]);
     return workload.comparable === undefined ? data : workload.comparable(data);
   };
-  deepStrictEqual(of('ours'), of('raw'), `${workload.name} (${workload.title}): the servers answer differently`);
+  deepStrictEqual(of('ours'), of('raw'), `${workload.name} (${workload.title}): the responses differ`);
 }
 
-/** What was asked for; what the server tells beside it, such as the cost of the query, the baseline does not know. */
-function dataOf(answer: unknown): unknown {
-  return typeof answer === 'object' && answer !== null && 'data' in answer ? answer.data : answer;
+/** The data of a response. The baseline has no extensions, such as the cost of the query. */
+function dataOf(response: unknown): unknown {
+  return typeof response === 'object' && response !== null && 'data' in response ? response.data : response;
 }

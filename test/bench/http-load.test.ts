@@ -25,7 +25,7 @@ async function listen(answer: (body: string, response: ServerResponse) => void):
 }
 
 describe('the load client', () => {
-  it('reads answers of a known length and chunked ones, however many packets they take', async () => {
+  it('reads responses with a content length and chunked ones, split into any number of packets', async () => {
     const text = JSON.stringify({ data: { echo: LONG } });
     const whole = await listen((_, response) => response.setHeader('content-length', Buffer.byteLength(text)).end(text));
     expect(await sendOnce(whole, encodePost('/', {}))).toEqual({ data: { echo: LONG } });
@@ -37,7 +37,7 @@ describe('the load client', () => {
     expect(await sendOnce(chunked, encodePost('/', {}))).toEqual({ data: { echo: LONG } });
   });
 
-  it("sends each client's requests in turn and counts what was answered", async () => {
+  it("sends each client's requests in order and counts the responses", async () => {
     const seen: string[] = [];
     const port = await listen((body, response) => {
       seen.push(JSON.parse(body).name);
@@ -54,7 +54,7 @@ describe('the load client', () => {
     expect(first).toEqual(first.map((_, index) => (index % 2 === 0 ? 'a' : 'b')));
   });
 
-  it('refuses to time failures', async () => {
+  it('rejects when a request fails', async () => {
     const errors = await listen((_, response) => response.end('{"errors":[{"message":"no"}]}'));
     await expect(runLoad({ port: errors, durationMs: 50, clients: [[encodePost('/', {})]] })).rejects.toThrow('{"errors"');
     server?.close();

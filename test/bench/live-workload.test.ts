@@ -16,9 +16,9 @@ afterAll(async () => {
   await database?.close();
 });
 
-describe('the benchmark of live events, in short', () => {
+describe('the benchmark of live events, with few subscribers', () => {
   it.each(createLiveWorkloads(10).map(workload => [workload.title, workload] as const))(
-    '%s: all are delivered',
+    'delivers every event of the workload "%s"',
     async (title, workload) => {
       const result = await measureLive(workload, server, database.url);
       expect(result.deliveriesPerSecond).toBeGreaterThan(0);

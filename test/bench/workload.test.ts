@@ -38,9 +38,9 @@ afterAll(async () => {
   await database?.close();
 });
 
-describe('the benchmark, in short', () => {
+describe('the benchmark, with short rounds', () => {
   it.each(workloads.map(workload => [`${workload.name} ${workload.title}`, workload] as const))(
-    '%s: both servers answer the same',
+    'measures %s, for which both servers give the same response',
     async (_, workload) => {
       const [raw, ours] = servers;
       if (raw === undefined || ours === undefined) throw new Error('The servers did not start.');
