@@ -138,15 +138,13 @@ export interface SourceRecord {
   readonly createdAt: Date | null;
   readonly message: SourceMessage | null;
   readonly facts: RecordFacts;
-  readonly problem: RecordProblem | null;
+  /** What the report says is wrong with the record, such as `malformed line`. */
+  readonly problem: string | null;
   /** Number of characters that were replaced because the database cannot store them. */
   readonly replaced: number;
   /** Hash of the content without ids, to find an entry again after its file was rewritten. Null for records that are not entries. */
   readonly fingerprint: (() => string) | null;
 }
-
-/** Why the report mentions a record. */
-type RecordProblem = 'malformed line' | 'line too long' | 'malformed message' | 'invalid UTF-8';
 
 /** What a record says about its session. */
 export interface RecordFacts {

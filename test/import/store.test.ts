@@ -210,7 +210,7 @@ describe('a store entry', () => {
     expect(report.problemCounts).toEqual({
       'store entry is not an object': 1,
       'store entry without a session id': 1,
-      'entry without transcript': 1,
+      'store entry without transcript': 1,
     });
     expect(report.written.sessionsCreated).toBe(1);
   });

@@ -313,7 +313,7 @@ describe('a transcript', () => {
       ['a3', 'three', 2],
     ]);
     expect(report.problems.map(({ line, reason }) => [line, reason])).toEqual([
-      [4, 'repeated line'],
+      [4, 'repeated entry'],
       [5, 'duplicate entry id'],
     ]);
   });

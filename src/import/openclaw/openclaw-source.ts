@@ -72,7 +72,12 @@ async function planFolder(
     ids.add(id);
     entries.push({ entry, folder, id, transcript });
     if (transcript === null)
-      report.addProblem({ file: join(folder.name, 'sessions.json'), line: null, reason: 'entry without transcript', detail: entry.key });
+      report.addProblem({
+        file: join(folder.name, 'sessions.json'),
+        line: null,
+        reason: 'store entry without transcript',
+        detail: entry.key,
+      });
     else await checkHeader(folder, transcript, entry.sessionId, report);
   }
   const orphans: SourceSession[] = [];

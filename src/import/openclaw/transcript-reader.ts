@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { isJsonObject } from '../../modules/text/text.input.ts';
+import { canonicalJson } from '../canonical-json.ts';
 import type { FileLine } from '../lines/line-reader.ts';
 import { lineRecords } from '../lines/line-records.ts';
 import type { JsonObject, RecordFacts, SourceRecord, SourceRecords } from '../source.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
-import { canonicalJson } from '../writer/field-merge.ts';
 import { readMessage, toInstant } from './message-reader.ts';
 import { readThinkingLevel } from './session-settings.ts';
 

@@ -1,19 +1,11 @@
 import { createHash } from 'node:crypto';
+import { canonicalJson } from '../canonical-json.ts';
 
 /** Field name to the hash of its value when it was last imported. */
 export type FieldHashes = Readonly<Record<string, string>>;
 
 /** What a re-import does to one field. */
 export type FieldDecision = 'unchanged' | 'apply' | 'keep edit';
-
-/** JSON text that is the same for equal values, whatever the order of their keys. */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_name, item: unknown) =>
-    typeof item === 'object' && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([one], [other]) => (one < other ? -1 : 1)))
-      : item,
-  );
-}
 
 /** A short hash of a JSON value; undefined and null are the same. */
 export function hashValue(value: unknown): string {

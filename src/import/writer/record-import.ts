@@ -234,7 +234,7 @@ class RecordImport {
     this.#lastAt = later(this.#lastAt, record.createdAt);
     const place = this.#tree.place(this.#storedNumber, record.entryId, record.parentEntryId);
     if (place.problem === 'duplicate entry id' && record.entryId !== null && (await this.#isRepeated(record.entryId, record.raw))) {
-      this.#report(record.number, 'repeated line', record.entryId);
+      this.#report(record.number, 'repeated entry', record.entryId);
       this.#tree.revisit(record.entryId, null);
       return this.#store(record, null);
     }
@@ -273,7 +273,7 @@ class RecordImport {
   #withFirstKept(message: SourceMessage, before: number): SourceMessage {
     if (message.compaction === null) return message;
     this.#compactions++;
-    // If OpenClaw cannot find the first entry to keep, it shows nothing from before the compaction.
+    // If the first entry to keep is unknown, nothing from before the compaction stays in the active view, as in OpenClaw.
     const through = this.#tree.positionBefore(message.compaction) ?? before;
     const metadata: JsonObject = { ...message.metadata, firstKeptPosition: through + 1 };
     return { ...message, metadata };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalJson, decideField, hashValue } from '../../../../src/import/writer/field-merge.ts';
+import { canonicalJson } from '../../../../src/import/canonical-json.ts';
+import { decideField, hashValue } from '../../../../src/import/writer/field-merge.ts';
 
 describe('canonicalJson', () => {
   it('ignores the order of keys and keeps the order of lists', () => {
