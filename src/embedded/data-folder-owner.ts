@@ -67,9 +67,9 @@ export async function claimFolder(folder: string, options: ClaimOptions): Promis
   for (;;) {
     const last = await readLast(records);
     if (last === null || !last.isAlive) {
-      const own: FolderOwner = { ...currentIdentity(), role: options.role, since: new Date().toISOString(), state: 'starting' };
+      const owner: FolderOwner = { ...currentIdentity(), role: options.role, since: new Date().toISOString(), state: 'starting' };
       const number = (last?.number ?? 0) + 1;
-      if (await createRecord(folder, records, number, own)) return createClaim(folder, records, number, own);
+      if (await createRecord(folder, records, number, owner)) return createClaim(folder, records, number, owner);
       continue;
     }
     const firstHeartbeat = heartbeats.get(last.number) ?? last.heartbeat;
@@ -140,9 +140,9 @@ async function createRecordsFolder(folder: string, records: string): Promise<voi
 }
 
 /** @returns whether the record was created and has the highest number */
-async function createRecord(folder: string, records: string, number: number, own: FolderOwner): Promise<boolean> {
+async function createRecord(folder: string, records: string, number: number, owner: FolderOwner): Promise<boolean> {
   const path = recordPath(records, number);
-  const draft = await writeDraft(folder, records, own);
+  const draft = await writeDraft(folder, records, owner);
   try {
     await link(draft, path);
   } catch (error) {
@@ -171,19 +171,19 @@ async function writeDraft(folder: string, records: string, owner: FolderOwner): 
   return draft;
 }
 
-function createClaim(folder: string, records: string, number: number, own: FolderOwner): FolderClaim {
+function createClaim(folder: string, records: string, number: number, owner: FolderOwner): FolderClaim {
   const path = recordPath(records, number);
-  const beat = setInterval(() => {
+  const heartbeatTimer = setInterval(() => {
     const now = new Date();
     // If the folder was deleted, Postgres fails too and reports it.
     utimes(path, now, now).catch(() => undefined);
   }, HEARTBEAT_MS);
-  beat.unref();
-  const write = async (state: OwnerState) => rename(await writeDraft(folder, records, { ...own, state }), path);
+  heartbeatTimer.unref();
+  const write = async (state: OwnerState) => rename(await writeDraft(folder, records, { ...owner, state }), path);
   return {
     setState: write,
     async release() {
-      clearInterval(beat);
+      clearInterval(heartbeatTimer);
       await write('released');
     },
   };
