@@ -1,4 +1,4 @@
-import type { Column } from '../../postgres/columns.ts';
+import type { Column } from '../../postgres/columns/columns.ts';
 
 /** Groups of columns that are read together. `core` is always read, the others if a field of the request needs them. */
 export const MESSAGE_GROUPS = ['core', 'tree', 'content', 'parts', 'details'] as const;

@@ -1,6 +1,7 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
-import { type FieldsWith, fieldsWith, type RowOf, selectColumns } from '../../postgres/columns.ts';
+import { selectColumns } from '../../postgres/columns/column-sql.ts';
+import { type FieldsWith, fieldsWith, type RowOf } from '../../postgres/columns/columns.ts';
 import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,

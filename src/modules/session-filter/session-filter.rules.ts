@@ -1,55 +1,52 @@
-import type { SessionPriority, SessionStatus } from '../session/session.rules.ts';
-import type { SessionKind } from '../session-key/session-key.rules.ts';
+import type { ColumnValue, FieldsWith } from '../../postgres/columns/columns.ts';
+import type { ACTIVITY_COLUMNS, SESSION_COLUMNS, SessionColumn } from '../session/session.columns.ts';
 
-/** One value, some, or all but some. An operator that is null counts as left out. */
+/** Matches one value, one of several, or none of several. An operator that is null counts as left out. */
 export interface SetFilter<Value> {
   readonly eq?: Value | null;
   readonly in?: readonly Value[] | null;
   readonly notIn?: readonly Value[] | null;
 }
 
+/** Matches a text. Operators are joined by AND. */
 export interface StringFilter extends SetFilter<string> {
   readonly contains?: string | null;
   readonly startsWith?: string | null;
   readonly isNull?: boolean | null;
 }
 
-/** Half-open: from <= t < before. */
+/** Matches `from <= t < before`. */
 export interface DateTimeRange {
   readonly from?: Date | null;
   readonly before?: Date | null;
 }
 
-/** Which sessions; the fields are joined by AND. The meaning of each is in the schema's descriptions. */
-export interface SessionFilter {
+/** The filter of a column, by its type: StringFilter of a text, DateTimeRange of a timestamp, SetFilter of an enum. */
+type ColumnFilter<Of extends SessionColumn> = Of['type'] extends 'text'
+  ? StringFilter
+  : Of['type'] extends 'timestamptz'
+    ? DateTimeRange
+    : SetFilter<NonNullable<ColumnValue<Of, Date>>>;
+
+type ColumnFilters<Table extends Readonly<Record<keyof Table, SessionColumn>>> = {
+  readonly [Field in FieldsWith<Table, { readonly filter: true }>]?: ColumnFilter<Table[Field]> | null;
+};
+
+/**
+ * Selects sessions; the fields are joined by AND. Each filterable column of the tables has a field here.
+ * The descriptions in the schema say what each field means.
+ */
+export interface SessionFilter extends ColumnFilters<typeof SESSION_COLUMNS>, ColumnFilters<typeof ACTIVITY_COLUMNS> {
   readonly and?: readonly SessionFilter[] | null;
   readonly or?: readonly SessionFilter[] | null;
   readonly not?: SessionFilter | null;
   readonly id?: SetFilter<string> | null;
-  readonly key?: StringFilter | null;
-  readonly kind?: SetFilter<SessionKind> | null;
-  readonly agentId?: StringFilter | null;
-  readonly type?: StringFilter | null;
-  readonly status?: SetFilter<SessionStatus> | null;
-  readonly label?: StringFilter | null;
-  readonly title?: StringFilter | null;
-  readonly externalId?: StringFilter | null;
-  readonly category?: StringFilter | null;
-  readonly channel?: StringFilter | null;
-  readonly nodeId?: StringFilter | null;
-  readonly priority?: SetFilter<SessionPriority> | null;
-  readonly model?: StringFilter | null;
   readonly tags?: readonly string[] | null;
   readonly parentId?: string | null;
   readonly root?: boolean | null;
   readonly metadata?: NonNullable<unknown> | null;
   readonly search?: string | null;
   readonly activeWithinMinutes?: number | null;
-  readonly createdAt?: DateTimeRange | null;
-  readonly startedAt?: DateTimeRange | null;
-  readonly updatedAt?: DateTimeRange | null;
-  readonly lastActivityAt?: DateTimeRange | null;
-  readonly endedAt?: DateTimeRange | null;
   readonly archived?: boolean | null;
   readonly pinned?: boolean | null;
   readonly superseded?: boolean | null;

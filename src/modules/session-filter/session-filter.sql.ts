@@ -1,7 +1,10 @@
 import { badInput } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
+import { typeName } from '../../postgres/columns/column-sql.ts';
+import { type Columns, columnName, fieldsWith } from '../../postgres/columns/columns.ts';
 import type { Sql } from '../../postgres/database.ts';
+import { ACTIVITY_COLUMNS, SESSION_COLUMNS } from '../session/session.columns.ts';
 import { assertMetadataSize, assertStorable, isJsonObject, readText } from '../text/text.input.ts';
 import { MAX_SEARCH_LENGTH } from '../text/text.rules.ts';
 import { containsText } from '../text/text.sql.ts';
@@ -38,6 +41,17 @@ export function sessionConditions(filter: SessionFilter | null | undefined, view
   return conditions;
 }
 
+/** The filterable columns of a table, with their names and types in SQL. */
+function filterable<Table extends Columns<Table>>(alias: string, table: Table) {
+  return fieldsWith(table, 'filter').map(field => ({
+    field,
+    column: Prisma.raw(`${alias}.${columnName(field)}`),
+    type: typeName(table[field].type),
+  }));
+}
+
+const FILTERABLE = [...filterable('s', SESSION_COLUMNS), ...filterable('a', ACTIVITY_COLUMNS)];
+
 /** State shared by all nested parts of one filter. */
 interface Compilation {
   readonly viewer: Viewer;
@@ -55,30 +69,16 @@ function conditionsOf(filter: SessionFilter, field: string, depth: number, compi
     filter.or == null ? null : anyOf(filter.or.map((part, index) => nested(part, `or.${index}`))),
     filter.not == null ? null : Prisma.sql`(${nested(filter.not, 'not')}) is not true`,
     ...idConditions(filter.id),
-    ...stringConditions(Prisma.sql`s.key`, filter.key),
-    ...enumConditions(Prisma.sql`s.kind`, 'session_kind', filter.kind),
-    ...stringConditions(Prisma.sql`a.agent_id`, filter.agentId),
-    ...stringConditions(Prisma.sql`s.type`, filter.type),
-    ...enumConditions(Prisma.sql`s.status`, 'session_status', filter.status),
-    ...stringConditions(Prisma.sql`s.label`, filter.label),
-    ...stringConditions(Prisma.sql`s.title`, filter.title),
-    ...stringConditions(Prisma.sql`s.external_id`, filter.externalId),
-    ...stringConditions(Prisma.sql`s.category`, filter.category),
-    ...stringConditions(Prisma.sql`s.channel`, filter.channel),
-    ...stringConditions(Prisma.sql`s.node_id`, filter.nodeId),
-    ...enumConditions(Prisma.sql`s.priority`, 'session_priority', filter.priority),
-    ...stringConditions(Prisma.sql`s.model`, filter.model),
+    ...FILTERABLE.flatMap(({ field, column, type }) => {
+      const operators = filter[field];
+      return operators == null ? [] : columnConditions(column, type, operators);
+    }),
     filter.tags == null ? null : Prisma.sql`s.tags @> ${[...filter.tags]}::text[]`,
     filter.parentId == null ? null : parentCondition(filter.parentId, viewer),
     filter.root == null ? null : rootCondition(filter.root, viewer),
     filter.metadata == null ? null : metadataCondition(filter.metadata, `${field}.metadata`),
     filter.search == null ? null : searchCondition(readText(filter.search, `${field}.search`, MAX_SEARCH_LENGTH)),
     filter.activeWithinMinutes == null ? null : activityCondition(filter.activeWithinMinutes, `${field}.activeWithinMinutes`),
-    ...rangeConditions(Prisma.sql`s.created_at`, filter.createdAt),
-    ...rangeConditions(Prisma.sql`s.started_at`, filter.startedAt),
-    ...rangeConditions(Prisma.sql`a.updated_at`, filter.updatedAt),
-    ...rangeConditions(Prisma.sql`a.last_activity_at`, filter.lastActivityAt),
-    ...rangeConditions(Prisma.sql`s.ended_at`, filter.endedAt),
     presence(Prisma.sql`s.archived_at`, filter.archived),
     presence(Prisma.sql`s.pinned_at`, filter.pinned),
     presence(Prisma.sql`s.superseded_at`, filter.superseded),
@@ -107,25 +107,20 @@ function idConditions(filter: SetFilter<string> | null | undefined): (Sql | null
   ];
 }
 
-function stringConditions(column: Sql, filter: StringFilter | null | undefined): (Sql | null)[] {
-  if (filter == null) return [];
-  return [
-    filter.eq == null ? null : Prisma.sql`${column} = ${filter.eq}`,
-    filter.in == null ? null : Prisma.sql`${column} = any(${[...filter.in]}::text[])`,
-    filter.notIn == null ? null : Prisma.sql`(${column} = any(${[...filter.notIn]}::text[])) is not true`,
-    filter.contains == null ? null : containsText(column, filter.contains),
-    filter.startsWith == null ? null : Prisma.sql`starts_with(${column}, ${filter.startsWith})`,
-    presence(column, filter.isNull == null ? null : !filter.isNull),
-  ];
-}
+/** The operators of all column filters. The schema decides which of them a column's filter has. */
+type Operators = StringFilter & DateTimeRange;
 
-function enumConditions(column: Sql, type: string, filter: SetFilter<string> | null | undefined): (Sql | null)[] {
-  const one = Prisma.raw(`aria_engine.${type}`);
-  return [
-    filter?.eq == null ? null : Prisma.sql`${column} = ${filter.eq}::${one}`,
-    filter?.in == null ? null : Prisma.sql`${column} = any(${[...filter.in]}::${one}[])`,
-    filter?.notIn == null ? null : Prisma.sql`(${column} = any(${[...filter.notIn]}::${one}[])) is not true`,
+function columnConditions(column: Sql, type: Sql, { eq, in: among, notIn, contains, startsWith, isNull, ...range }: Operators): Sql[] {
+  const conditions = [
+    eq == null ? null : Prisma.sql`${column} = ${eq}::${type}`,
+    among == null ? null : Prisma.sql`${column} = any(${[...among]}::${type}[])`,
+    notIn == null ? null : Prisma.sql`(${column} = any(${[...notIn]}::${type}[])) is not true`,
+    contains == null ? null : containsText(column, contains),
+    startsWith == null ? null : Prisma.sql`starts_with(${column}, ${startsWith})`,
+    presence(column, isNull == null ? null : !isNull),
+    ...rangeConditions(column, range),
   ];
+  return conditions.filter(condition => condition !== null);
 }
 
 /** The conditions that a timestamp lies in a range; none for a range that is left out. */

@@ -1,4 +1,4 @@
-import { assignExpression, assignValue } from '../../postgres/columns.ts';
+import { assignExpression, assignValue } from '../../postgres/columns/column-sql.ts';
 import type { Sql } from '../../postgres/database.ts';
 import { SESSION_COLUMNS, type SessionColumn } from './session.columns.ts';
 import type { SessionStatus } from './session.rules.ts';

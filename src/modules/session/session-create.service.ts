@@ -3,7 +3,7 @@ import { badInput, DomainError, sessionNotFound } from '../../errors.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
-import { insertLists } from '../../postgres/columns.ts';
+import { insertLists } from '../../postgres/columns/column-sql.ts';
 import type { Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { makeOnce } from '../idempotency/idempotency.service.ts';

@@ -1,5 +1,5 @@
 import { badInput, DomainError } from '../../errors.ts';
-import { type ColumnValue, type FieldsWith, fieldsWith } from '../../postgres/columns.ts';
+import { type ColumnValue, type FieldsWith, fieldsWith } from '../../postgres/columns/columns.ts';
 import { isJsonObject, readName, readText } from '../text/text.input.ts';
 import { characterCount } from '../text/text.rules.ts';
 import { type InputKind, SESSION_COLUMNS, type SessionColumn } from './session.columns.ts';

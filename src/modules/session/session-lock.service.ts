@@ -1,7 +1,8 @@
 import { DomainError, sessionNotFound } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
-import { type FieldsWith, fieldsWithout, type RowOf, selectColumns } from '../../postgres/columns.ts';
+import { selectColumns } from '../../postgres/columns/column-sql.ts';
+import { type FieldsWith, fieldsWithout, type RowOf } from '../../postgres/columns/columns.ts';
 import type { Executor } from '../../postgres/database.ts';
 import type { UsageRow } from '../usage/usage.rules.ts';
 import { USAGE_COLUMNS } from '../usage/usage.sql.ts';

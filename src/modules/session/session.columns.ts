@@ -1,4 +1,4 @@
-import type { Column } from '../../postgres/columns.ts';
+import type { Column } from '../../postgres/columns/columns.ts';
 import { MAX_LABEL_LENGTH, MAX_NAME_LENGTH } from './session.rules.ts';
 
 /** Groups of columns that are read together. `core` is always read, the others if a field of the request needs them. */

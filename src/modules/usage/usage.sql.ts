@@ -1,5 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import { columnName, fieldsWith, selectColumns, toRead } from '../../postgres/columns.ts';
+import { selectColumns, toRead } from '../../postgres/columns/column-sql.ts';
+import { columnName, fieldsWith } from '../../postgres/columns/columns.ts';
 import type { Sql } from '../../postgres/database.ts';
 import { ACTIVITY_COLUMNS } from '../session/session.columns.ts';
 import { TOKEN_LIMIT_PERCENT } from './usage.rules.ts';

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { getDatamodel } from '../../../src/generated/pothos-prisma-types.ts';
-import { MESSAGE_COLUMNS } from '../../../src/modules/message/message.columns.ts';
-import { ACTIVITY_COLUMNS, SESSION_COLUMNS } from '../../../src/modules/session/session.columns.ts';
-import { type Column, columnName, fieldsOf } from '../../../src/postgres/columns.ts';
+import { getDatamodel } from '../../../../src/generated/pothos-prisma-types.ts';
+import { MESSAGE_COLUMNS } from '../../../../src/modules/message/message.columns.ts';
+import { ACTIVITY_COLUMNS, SESSION_COLUMNS } from '../../../../src/modules/session/session.columns.ts';
+import { type Column, columnName, fieldsOf } from '../../../../src/postgres/columns/columns.ts';
 
-const SCHEMA = readFileSync(fileURLToPath(new URL('../../../prisma/schema.prisma', import.meta.url)), 'utf8');
+const SCHEMA = readFileSync(fileURLToPath(new URL('../../../../prisma/schema.prisma', import.meta.url)), 'utf8');
 
 const TABLES = { Session: SESSION_COLUMNS, SessionActivity: ACTIVITY_COLUMNS, Message: MESSAGE_COLUMNS } as const;
 
