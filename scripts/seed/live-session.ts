@@ -55,6 +55,7 @@ export async function* runLiveSession({ caller, random, openSessions }: LiveSess
       yield id;
     }
     if (kind === 'CHAT' && isQuestion && turns === 1) {
+      // Until now, the title was derived from the first message.
       await updateSession(caller, { id, title });
       yield id;
     }
@@ -97,8 +98,10 @@ function drawSession(kind: LiveKind, agent: AgentProfile, openSessions: readonly
     },
     random,
   );
+  const title = fillSlots(random.pick(topic.titles), names, random);
   const input: CreateSessionInput = {
     agentId: agent.agentId,
+    title: kind === 'CHAT' ? null : title,
     category: topic.category,
     tags: topic.tags.filter(() => random.chance(0.4)),
     model: model.model,
@@ -106,7 +109,7 @@ function drawSession(kind: LiveKind, agent: AgentProfile, openSessions: readonly
     metadata: { source: 'seed --live', project: topic.project, language: topic.language },
     ...drawOrigin(kind, fillSlots(random.pick(topic.tasks), names, random), openSessions, random),
   };
-  return { input, messages, title: fillSlots(random.pick(topic.titles), names, random) };
+  return { input, messages, title };
 }
 
 /** The fields that differ between the kinds. Keys are random: sessions of earlier runs keep theirs. */
