@@ -25,7 +25,7 @@ Fills the database with believable sessions of several agents.
   --until INSTANT  all data lies in the 30 days before this instant, such as 2026-02-12T20:00:00Z
                    (default: the last full hour)
   --live           keep ${LIVE_SESSIONS} sessions going until Ctrl-C: messages, changes, new and ending sessions.
-                   Seeds first if the database has no sessions of this seed.
+                   Seeds first if the database has no sessions of this seed. To watch them, run npm start first.
   --pace N         changes per second with --live (default 1)
 
 The same --sessions, --messages, --seed and --until give the same sessions. A second run changes nothing that exists:
