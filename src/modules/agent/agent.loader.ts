@@ -22,54 +22,54 @@ import { USAGE_SUMS } from '../usage/usage.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 
-/** An agent: there is one for each agent id that a listed session has. */
+/** An agent. It exists if a listed session (neither trashed nor superseded) has its id. */
 export interface AgentRow {
   readonly agentId: string;
 }
 
-/** What an agent's listed sessions come to. */
-export interface AgentFigures extends UsageRow {
+/** Counts and sums over an agent's listed sessions. */
+export interface AgentTotals extends UsageRow {
   readonly agentId: string;
   readonly sessionCount: number;
   readonly openSessionCount: number;
   readonly lastActivityAt: string;
 }
 
-/** Agents by their id. */
+/** Agents, sorted by id. */
 export const AGENT_ORDERING: Ordering = {
   terms: [{ expression: Prisma.sql`a.agent_id`, type: 'text', descending: false }],
   fingerprint: 'agents',
 };
 
-/** The window of all agents; its limit is not looked at. */
-const WHOLE: PageWindow = { limit: 0, inverted: false, after: null, before: null };
+/** All agents. The limit is not used. */
+const ALL_AGENTS: PageWindow = { limit: 0, inverted: false, after: null, before: null };
 
-/** Reads agents for one request; equal loads within it share a statement. */
+/** Reads agents for one operation. Equal loads share a statement. */
 export class AgentLoader {
   readonly #database: Executor;
   readonly #visible: Sql;
-  readonly #figures: DataLoader<string, AgentFigures | null>;
+  readonly #totals: DataLoader<string, AgentTotals | null>;
   readonly #byId: DataLoader<string, AgentRow | null>;
 
   constructor(database: Executor, viewer: Viewer) {
     this.#database = database;
     this.#visible = visibleAgents(viewer, Prisma.sql`a.agent_id`);
-    this.#figures = new DataLoader(agentIds => this.#readFigures(agentIds));
+    this.#totals = new DataLoader(agentIds => this.#readTotals(agentIds));
     this.#byId = new DataLoader(agentIds => this.#readByIds(agentIds));
   }
 
-  /** The agent, null where it has no session that may be seen. */
+  /** Null if the agent has no listed session that the viewer may see. */
   byId(agentId: string): Promise<AgentRow | null> {
-    // Postgres takes no NUL, and no agent has one.
+    // Postgres text cannot contain NUL, so no agent id does.
     return agentId.includes('\0') ? Promise.resolve(null) : this.#byId.load(agentId);
   }
 
-  /** Counts and sums over an agent's listed sessions, null where it has none; one statement for all agents asked. */
-  figures(agentId: string): Promise<AgentFigures | null> {
-    return this.#figures.load(agentId);
+  /** Counts and sums over an agent's listed sessions. Null if it has none. Loads of several agents share a statement. */
+  totals(agentId: string): Promise<AgentTotals | null> {
+    return this.#totals.load(agentId);
   }
 
-  /** One page of agents; each costs one look into the index, however many sessions it has. */
+  /** One page of agents. Each costs one index lookup, whatever the number of its sessions. */
   async page(window: PageWindow): Promise<Page<AgentRow>> {
     if (window.limit === 0) return emptyPage(window);
     const rows = await this.#database.rows<AgentRow & WithCursor>(Prisma.sql`
@@ -78,23 +78,23 @@ export class AgentLoader {
     return toPage(rows, window, AGENT_ORDERING);
   }
 
-  /** How many agents have a session that may be seen; each costs one look into the index. */
+  /** The number of agents with a listed session that the viewer may see. Each costs one index lookup. */
   async count(): Promise<number> {
     const [row] = await this.#database.rows<{ count: number }>(Prisma.sql`
-      with recursive ${this.#found(WHOLE)} select count(a.agent_id)::int as count from found a`);
+      with recursive ${this.#found(ALL_AGENTS)} select count(a.agent_id)::int as count from found a`);
     return row?.count ?? 0;
   }
 
-  /** The agents of a window one after the other, as a recursive query `found(agent_id)`; a null may end it. */
+  /** A recursive query `found(agent_id)` that finds the agents of a window one by one. The last row may be null. */
   #found(window: PageWindow): Sql {
     const step = (conditions: readonly Sql[]) => Prisma.sql`select a.agent_id from aria_engine.chat_session_activity a
       where ${allOf([LISTED, this.#visible, ...conditions])} order by ${orderList(AGENT_ORDERING, window)} limit 1`;
-    const further = window.inverted ? Prisma.sql`a.agent_id < found.agent_id` : Prisma.sql`a.agent_id > found.agent_id`;
+    const next = window.inverted ? Prisma.sql`a.agent_id < found.agent_id` : Prisma.sql`a.agent_id > found.agent_id`;
     const bounds = keysetConditions(AGENT_ORDERING, window);
     return Prisma.sql`found(agent_id) as (
       (${step(bounds)})
       union all
-      select (${step([...bounds, further])}) from found where found.agent_id is not null
+      select (${step([...bounds, next])}) from found where found.agent_id is not null
     )`;
   }
 
@@ -105,8 +105,8 @@ export class AgentLoader {
     return byKey(agentIds, rows, row => row.agentId);
   }
 
-  async #readFigures(agentIds: readonly string[]): Promise<(AgentFigures | null)[]> {
-    const rows = await this.#database.rows<AgentFigures>(Prisma.sql`${Prisma.raw(PREPARED)}
+  async #readTotals(agentIds: readonly string[]): Promise<(AgentTotals | null)[]> {
+    const rows = await this.#database.rows<AgentTotals>(Prisma.sql`${Prisma.raw(PREPARED)}
       select a.agent_id as "agentId", count(*)::int as "sessionCount",
         count(*) filter (where s.status = any(${[...OPEN_STATUSES]}::aria_engine.session_status[]))::int as "openSessionCount",
         max(a.last_activity_at)::text as "lastActivityAt", ${USAGE_SUMS}

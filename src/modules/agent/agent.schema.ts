@@ -19,22 +19,22 @@ export const Agent = builder.objectRef<AgentRow>('Agent').implement({
     agentId: t.string({ resolve: row => row.agentId }),
     sessionCount: t.int({
       description: 'Sessions in any status.',
-      resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.sessionCount ?? 0,
+      resolve: async (row, _args, context) => (await context.load.agents.totals(row.agentId))?.sessionCount ?? 0,
     }),
     openSessionCount: t.int({
       description: 'Sessions that are SPAWNING, ACTIVE, WORKING or STALLED.',
-      resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.openSessionCount ?? 0,
+      resolve: async (row, _args, context) => (await context.load.agents.totals(row.agentId))?.openSessionCount ?? 0,
     }),
     usage: t.field({
       type: TokenUsage,
       description: 'The total usage of these sessions. A sum above 2^53 - 1 is shown as 2^53 - 1.',
-      resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId)) ?? NO_USAGE,
+      resolve: async (row, _args, context) => (await context.load.agents.totals(row.agentId)) ?? NO_USAGE,
     }),
     lastActivityAt: t.field({
       type: 'DateTime',
       nullable: true,
       description: 'The latest activity in these sessions. Null if there are none.',
-      resolve: async (row, _args, context) => (await context.load.agents.figures(row.agentId))?.lastActivityAt ?? null,
+      resolve: async (row, _args, context) => (await context.load.agents.totals(row.agentId))?.lastActivityAt ?? null,
     }),
   }),
 });

@@ -19,21 +19,21 @@ import {
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 
-/** The order of the log, with its own cursors: those of subscriptions, good for any filter. */
+/** The order of the log. Its cursors are those of subscriptions and valid with any filter. */
 export const EVENT_ORDERING: Ordering = {
   terms: [{ expression: Prisma.sql`e.seq`, type: 'bigint', descending: false }],
   fingerprint: 'events',
   readCursor: (text, field) => [String(readEventCursor(text, field))],
 };
 
-// All columns, whatever is asked for: they are small by rule, and what an event is cannot be told without its payload.
+// All columns are read, whatever is selected: they are small, and the payload determines the event.
 const COLUMNS = Prisma.sql`e.seq::text as "seq", e.id::text as "id", (extract(epoch from e.occurred_at) * 1000)::bigint::text as "occurredAtMs",
   e.session_id as "sessionId", e.agent_id as "agentId", e.type::text as "type", e.payload`;
 
-/** An event, or none where a session has no more; and up to where the log has been dropped. */
+/** An event, or null columns if the session has none, with the position up to which events have been dropped. */
 type ReadEvent = OfParent & { readonly expiredSeq: string } & (EventRow | { readonly seq: null });
 
-/** Reads the events of sessions from the log for one request; equal loads within it share a statement. */
+/** Reads the events of sessions from the log for one operation. Equal loads share a statement. */
 export class EventLoader {
   readonly #database: Executor;
   readonly #log: Pick<EventLog, 'sync'>;
@@ -44,7 +44,7 @@ export class EventLoader {
   constructor(database: Executor, viewer: Viewer, log: Pick<EventLog, 'sync'>) {
     this.#database = database;
     this.#log = log;
-    // A newer server may write types to the same log that mean nothing here.
+    // A newer server may write other types to the same log.
     this.#condition = allOf([
       Prisma.sql`e.seq is not null`,
       Prisma.sql`e.type = any(${[...EVENT_TYPES]}::aria_engine.session_event_type[])`,
@@ -53,9 +53,9 @@ export class EventLoader {
   }
 
   /**
-   * A page of one session's events, everything committed before the call included; one statement for all sessions asked with the same
-   * window.
-   * @throws DomainError BAD_CURSOR for a place ahead of the log, CURSOR_EXPIRED where the log no longer reaches back to `after`,
+   * A page of one session's events, including everything committed before the call. Loads of several sessions with the same window share a
+   * statement.
+   * @throws DomainError BAD_CURSOR if a cursor is beyond the end of the log, CURSOR_EXPIRED if events after `after` have been dropped,
    * SERVICE_UNAVAILABLE
    */
   ofSession(sessionId: string, window: PageWindow): Promise<Page<StoredEvent>> {
@@ -63,7 +63,7 @@ export class EventLoader {
     return this.#pages.of(JSON.stringify(window), ids => this.#readPages(ids, window)).load(sessionId);
   }
 
-  /** How many events of one session the log still holds; one statement for all sessions asked. @throws DomainError SERVICE_UNAVAILABLE */
+  /** The number of events of one session in the log. Loads of several sessions share a statement. @throws DomainError SERVICE_UNAVAILABLE */
   count(sessionId: string): Promise<number> {
     return this.#counts
       .of('', async ids => {
@@ -77,9 +77,10 @@ export class EventLoader {
   }
 
   async #readPages(ids: readonly string[], window: PageWindow): Promise<Page<StoredEvent>[]> {
-    assertWithin(window, await this.#log.sync());
+    assertWithinLog(window, await this.#log.sync());
     const conditions = allOf([Prisma.sql`e.session_id = parent.id`, this.#condition, ...keysetConditions(EVENT_ORDERING, window)]);
-    // Expiry is read by the same statement: it is recorded before a partition goes, so that no gap is taken for the end of the log.
+    // The same statement reads how far the log has been dropped. That is recorded before a partition is dropped, so dropped events are always
+    // noticed.
     const rows = await this.#database.rows<ReadEvent>(Prisma.sql`${Prisma.raw(PREPARED)}
       select event.*, parent.id as "listParent", state.expired_seq::text as "expiredSeq"
       from aria_engine.event_log_state state cross join unnest(${[...ids]}::uuid[]) parent(id) left join lateral (
@@ -93,9 +94,9 @@ export class EventLoader {
   }
 }
 
-function assertWithin({ after, before }: PageWindow, end: bigint): void {
-  for (const [field, place] of Object.entries({ after, before })) {
-    if (place?.[0] !== undefined && BigInt(place[0]) > end) throw badEventCursor(field);
+function assertWithinLog({ after, before }: PageWindow, end: bigint): void {
+  for (const [field, position] of Object.entries({ after, before })) {
+    if (position?.[0] !== undefined && BigInt(position[0]) > end) throw badEventCursor(field);
   }
 }
 

@@ -14,7 +14,6 @@ import { TokenUsage } from '../usage/usage.schema.ts';
 import { EVENT_ORDERING } from './event.loader.ts';
 import { MAX_FILTER_VALUES, type SessionEventFilter, streamAddedMessages, streamEvents, streamStatusChanges } from './event.service.ts';
 
-/** Page sizes of lists of events. */
 const EVENT_PAGE: PageSize = { default: 50, max: 500 };
 
 /** The GraphQL type of one type of event. */
@@ -119,15 +118,15 @@ const SessionEventType = builder.enumType('SessionEventType', {
 
 const { Connection: SessionEventConnection } = connectionTypes('SessionEvent', SessionEvent, {
   nodes: 'events',
-  totalCount: 'All events of the session that the log still holds, on whatever page; counted only when asked for.',
+  totalCount: 'Number of events of the session in the log, on all pages. Counted only if selected.',
 });
 
 builder.prismaObjectField('Session', 'events', t =>
   t.field({
     type: SessionEventConnection,
     description:
-      'What happened to it, oldest first, as far back as the log reaches: the same events with the same cursors as in subscriptions. ' +
-      'CURSOR_EXPIRED where the log no longer reaches back to `after`.',
+      'The events of the session, oldest first, as far back as the log goes. Events and cursors are the same as in subscriptions. ' +
+      'CURSOR_EXPIRED if events after `after` have been dropped from the log.',
     args: pagingArguments(EVENT_PAGE),
     extensions: { pageSize: EVENT_PAGE },
     resolve: async (row, args, context) => {
@@ -138,36 +137,34 @@ builder.prismaObjectField('Session', 'events', t =>
 );
 
 const SessionEventFilterInput = builder.inputRef<SessionEventFilter>('SessionEventFilter').implement({
-  description: 'Which events are wanted. Fields are joined by AND; one left out lets all pass, an empty list nothing.',
+  description: 'An event must match all fields. A field that is left out matches all events; an empty list matches none.',
   fields: t => ({
     sessionIds: t.idList({
-      description: `Global ids or bare UUIDs, at most ${MAX_FILTER_VALUES}. Unknown ones are allowed: the session may be yet to come.`,
+      description: `Global ids or UUIDs, at most ${MAX_FILTER_VALUES}. The sessions need not exist yet.`,
     }),
     agentIds: t.stringList({ description: `At most ${MAX_FILTER_VALUES}.` }),
     types: t.field({ type: [SessionEventType] }),
     includeDescendants: t.boolean({
       defaultValue: false,
-      description: 'Also events of all descendants of `sessionIds`, those created later included.',
+      description: 'Also events of all descendants of `sessionIds`, including descendants created later.',
     }),
   }),
 });
 
 const UNKNOWN_SESSION =
-  'One that is unknown is SESSION_NOT_FOUND; with `after`, one that was removed for good since still gives the events it had.';
+  'SESSION_NOT_FOUND if it does not exist. With `after`, it may have been removed for good since: its remaining events are delivered.';
 
 const AFTER =
-  'The cursor of an event: first all that happened since, then live, nothing missed and nothing twice. Without it, live from now. ' +
-  'One the log no longer reaches back to is CURSOR_EXPIRED.';
+  'The cursor of an event. The stream starts with the events after it, and continues live without gaps or repeats. Without a cursor it starts now. ' +
+  'CURSOR_EXPIRED if events after the cursor have been dropped from the log.';
 
-/** What the client's transport says of the last event it has is newer than what stands in its document. */
+/** When a client reconnects, its transport sends the cursor of the last event. That is newer than the `after` of the document. */
 const startOf = (after: string | null | undefined, { resumeAfter }: Context) => ({ after: resumeAfter ?? after });
 
 builder.subscriptionFields(t => ({
   sessionEvents: t.field({
     type: SessionEvent,
-    description:
-      'Every change that matches, in an order that all subscribers agree on. With `after`: first all that happened since that cursor, then live; ' +
-      'without: live from now. CURSOR_EXPIRED where the log no longer reaches back.',
+    description: 'Every matching change, in the same order for all subscribers.',
     args: { filter: t.arg({ type: SessionEventFilterInput }), after: t.arg.string({ description: AFTER }) },
     extensions: { scope: 'READ' },
     subscribe: (_root, { filter, after }, context) => streamEvents(context.caller, context.events, filter ?? {}, startOf(after, context)),
@@ -175,9 +172,9 @@ builder.subscriptionFields(t => ({
   }),
   sessionStatusChanged: t.field({
     type: EVENT_OBJECTS.STATUS_CHANGED.ref,
-    description: 'Changes of status: of all sessions, of one session, or of the sessions of one agent.',
+    description: 'Status changes of all sessions, of one session, or of the sessions of one agent.',
     args: {
-      sessionId: t.arg.id({ description: `Global id or bare UUID. ${UNKNOWN_SESSION}` }),
+      sessionId: t.arg.id({ description: `Global id or UUID. ${UNKNOWN_SESSION}` }),
       agentId: t.arg.string(),
       after: t.arg.string({ description: AFTER }),
     },
@@ -188,9 +185,9 @@ builder.subscriptionFields(t => ({
   }),
   messageAdded: t.field({
     type: EVENT_OBJECTS.MESSAGE_ADDED.ref,
-    description: 'Messages added to a session.',
+    description: 'Messages that are added to a session.',
     args: {
-      sessionId: t.arg.id({ required: true, description: `Global id or bare UUID. ${UNKNOWN_SESSION}` }),
+      sessionId: t.arg.id({ required: true, description: `Global id or UUID. ${UNKNOWN_SESSION}` }),
       after: t.arg.string({ description: AFTER }),
     },
     extensions: { scope: 'READ' },

@@ -9,27 +9,27 @@ import type { Caller } from '../caller.ts';
 import { findableAgentId } from '../session-key/session-key.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 
-/** Which events are wanted, as the caller wrote it; what is left out or null lets all pass, an empty list nothing. */
+/** Which events the caller wants. A filter that is left out or null accepts all events; an empty list accepts none. */
 export interface SessionEventFilter {
-  /** Global ids or UUIDs; unknown and malformed ones match nothing. */
+  /** Global ids or UUIDs. Unknown and malformed ids match nothing. */
   readonly sessionIds?: readonly string[] | null;
   readonly agentIds?: readonly string[] | null;
   readonly types?: readonly EventType[] | null;
   readonly includeDescendants?: boolean | null;
 }
 
-/** Most sessions, and most agents, one filter names: each subscription keeps its own. */
+/** Maximum sessions, and maximum agents, of one filter, because each subscription keeps them in memory. */
 export const MAX_FILTER_VALUES = 1_000;
 
-/** What all streams take beside their filter; each fails with BAD_CURSOR or CURSOR_EXPIRED where it does not fit the log. */
+/** Where a stream starts. */
 export interface StreamStart {
-  /** The cursor of an event: all that matches behind it comes first. Without it, from now on. */
+  /** The cursor of an event. The stream starts with the matching events after it; without a cursor, with the events from now on. */
   readonly after?: string | null;
 }
 
 /**
- * All events that match.
- * @throws DomainError BAD_USER_INPUT for lists that are too long, BAD_CURSOR, CURSOR_EXPIRED, SERVICE_UNAVAILABLE
+ * Streams the matching events.
+ * @throws DomainError BAD_USER_INPUT if a list is too long, BAD_CURSOR, CURSOR_EXPIRED, SERVICE_UNAVAILABLE
  */
 export async function streamEvents(
   caller: Caller,
@@ -46,12 +46,13 @@ export async function streamEvents(
     types,
     includeDescendants: includeDescendants === true,
     visibleAgents: caller.viewer.agentIds,
-    after: placeOf(after),
+    after: positionOf(after),
   });
 }
 
 /**
- * Changes of status: of one session, of one agent's sessions, of one session while it is that agent's, or of all.
+ * Streams the status changes of one session, of one agent's sessions, or of all sessions. With both arguments, of the session while it belongs to
+ * the agent.
  * @param sessionId global id or UUID
  * @throws DomainError SESSION_NOT_FOUND, BAD_CURSOR, CURSOR_EXPIRED, SERVICE_UNAVAILABLE
  */
@@ -60,18 +61,18 @@ export async function streamStatusChanges(
   events: EventLog,
   { sessionId, agentId, after }: { readonly sessionId?: string | null; readonly agentId?: string | null } & StreamStart,
 ): Promise<AsyncIterableIterator<StoredEvent<'STATUS_CHANGED'>>> {
-  const ids = sessionId == null ? null : [await streamedSession(caller, sessionId, after)];
+  const ids = sessionId == null ? null : [await findStreamedSession(caller, sessionId, after)];
   return events.subscribe({
     sessionIds: ids,
     agentIds: agentId == null ? null : [findableAgentId(agentId) ?? ''],
     types: ['STATUS_CHANGED'],
     visibleAgents: caller.viewer.agentIds,
-    after: placeOf(after),
+    after: positionOf(after),
   });
 }
 
 /**
- * Messages added to a session.
+ * Streams the messages that are added to a session.
  * @param sessionId global id or UUID
  * @throws DomainError SESSION_NOT_FOUND, BAD_CURSOR, CURSOR_EXPIRED, SERVICE_UNAVAILABLE
  */
@@ -80,23 +81,23 @@ export async function streamAddedMessages(
   events: EventLog,
   { sessionId, after }: { readonly sessionId: string } & StreamStart,
 ): Promise<AsyncIterableIterator<StoredEvent<'MESSAGE_ADDED'>>> {
-  const id = await streamedSession(caller, sessionId, after);
-  return events.subscribe({ sessionIds: [id], types: ['MESSAGE_ADDED'], visibleAgents: caller.viewer.agentIds, after: placeOf(after) });
+  const id = await findStreamedSession(caller, sessionId, after);
+  return events.subscribe({ sessionIds: [id], types: ['MESSAGE_ADDED'], visibleAgents: caller.viewer.agentIds, after: positionOf(after) });
 }
 
 function assertLength(values: readonly string[] | null | undefined, field: string): void {
   if (values != null && values.length > MAX_FILTER_VALUES) throw badInput(field, `has more than ${MAX_FILTER_VALUES} values`);
 }
 
-function placeOf(after: string | null | undefined): bigint | undefined {
+function positionOf(after: string | null | undefined): bigint | undefined {
   return after == null ? undefined : readEventCursor(after, 'after');
 }
 
 /**
- * The UUID of the session a stream is about. Who resumes gets to one that has been removed for good meanwhile too: its last events
- * may not have arrived yet, and a stream that had not been cut would go on as well.
+ * The UUID of a stream's session. If the stream resumes, the session may have been removed for good: the client may still lack its last events.
+ * @throws DomainError SESSION_NOT_FOUND
  */
-async function streamedSession(caller: Caller, sessionId: string, after: string | null | undefined): Promise<string> {
+async function findStreamedSession(caller: Caller, sessionId: string, after: string | null | undefined): Promise<string> {
   const id = parseSessionId(sessionId);
   if (id === null) throw sessionNotFound(sessionId);
   const removed = Prisma.sql`union all select t.session_id from aria_engine.session_tombstones t

@@ -12,17 +12,17 @@ export interface KeyedCall {
 }
 
 /** The outcome of a call. */
-export interface Outcome<Result, Kept> {
+export interface Outcome<Result, Stored> {
   /** What is stored of the result. */
-  readonly kept: Kept;
+  readonly stored: Stored;
   /** The result, if this call executed the mutation. Null if an earlier call did. */
-  readonly made: { readonly result: Result } | null;
+  readonly executed: { readonly result: Result } | null;
 }
 
 interface RunningCall {
   readonly hash: string;
   /** What is stored of the result. Null if the call failed. Never rejects. */
-  readonly kept: Promise<unknown>;
+  readonly stored: Promise<unknown>;
 }
 
 /** The running calls of this process that have an idempotency key. Duplicates wait for them here, without occupying a connection. */
@@ -40,7 +40,10 @@ export class CallsInFlight {
    * @param execute gets the milliseconds that it may still wait for other processes
    * @throws DomainError IDEMPOTENCY_CONFLICT, SERVICE_UNAVAILABLE if the running call takes too long, and what `execute` throws
    */
-  async join<Result, Kept>(call: KeyedCall, execute: (waitMs: number) => Promise<Outcome<Result, Kept>>): Promise<Outcome<Result, Kept>> {
+  async join<Result, Stored>(
+    call: KeyedCall,
+    execute: (waitMs: number) => Promise<Outcome<Result, Stored>>,
+  ): Promise<Outcome<Result, Stored>> {
     const name = JSON.stringify([call.viewer, call.key]);
     const deadline = performance.now() + this.#waitMs;
     for (;;) {
@@ -48,19 +51,19 @@ export class CallsInFlight {
       if (waitMs <= 0) throw stillRunning();
       const running = this.#running.get(name);
       if (running === undefined) return this.#start(name, call.hash, execute(waitMs));
-      const kept = await withTimeout(running.kept, waitMs);
-      if (kept === null) continue;
+      const stored = await withTimeout(running.stored, waitMs);
+      if (stored === null) continue;
       if (running.hash !== call.hash) throw idempotencyConflict();
-      return { kept: kept as Kept, made: null };
+      return { stored: stored as Stored, executed: null };
     }
   }
 
-  #start<Result, Kept>(name: string, hash: string, outcome: Promise<Outcome<Result, Kept>>): Promise<Outcome<Result, Kept>> {
+  #start<Result, Stored>(name: string, hash: string, outcome: Promise<Outcome<Result, Stored>>): Promise<Outcome<Result, Stored>> {
     const settled = outcome.then(
-      ({ kept }) => kept,
+      ({ stored }) => stored,
       () => null,
     );
-    this.#running.set(name, { hash, kept: settled.finally(() => this.#running.delete(name)) });
+    this.#running.set(name, { hash, stored: settled.finally(() => this.#running.delete(name)) });
     return outcome;
   }
 }

@@ -6,7 +6,7 @@ import { parseMessageId, parseSessionId } from '../../global-id.ts';
 import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import type { KeyedInput } from '../idempotency/idempotency.input.ts';
-import { makeOnce } from '../idempotency/idempotency.service.ts';
+import { executeOnce } from '../idempotency/idempotency.service.ts';
 import {
   deriveTitle,
   isTerminal,
@@ -44,15 +44,15 @@ export interface AppendMessageInput extends KeyedInput {
 
 /**
  * Appends one message behind the current leaf, or behind the message it names.
- * @throws DomainError SESSION_NOT_FOUND, SESSION_ENDED, MESSAGE_NOT_FOUND for the parent, BAD_USER_INPUT, MESSAGE_TOO_LARGE; as `makeOnce`
+ * @throws DomainError SESSION_NOT_FOUND, SESSION_ENDED, MESSAGE_NOT_FOUND for the parent, BAD_USER_INPUT, MESSAGE_TOO_LARGE; as `executeOnce`
  */
 export function appendMessage(caller: Caller, input: AppendMessageInput): Promise<Appended> {
-  return makeOnce(
+  return executeOnce(
     caller,
     {
       field: 'appendMessage',
       run: async (caller, { sessionId, message }) => append(caller, sessionId, [readMessage(message, 'input.message')]),
-      ...KEEP_IDS,
+      ...STORED_IDS,
     },
     input,
   );
@@ -63,12 +63,12 @@ export function appendMessage(caller: Caller, input: AppendMessageInput): Promis
  * @throws DomainError as `appendMessage`
  */
 export function appendMessages(caller: Caller, input: AppendMessagesInput): Promise<Appended> {
-  return makeOnce(
+  return executeOnce(
     caller,
     {
       field: 'appendMessages',
       run: async (caller, { sessionId, messages }) => append(caller, sessionId, readMessages(messages, 'input.messages')),
-      ...KEEP_IDS,
+      ...STORED_IDS,
     },
     input,
   );
@@ -79,8 +79,8 @@ interface AppendedIds {
   readonly messageIds: readonly string[];
 }
 
-const KEEP_IDS = {
-  keep: ({ sessionId, messages }: Appended): AppendedIds => ({ sessionId, messageIds: messages.map(({ id }) => id) }),
+const STORED_IDS = {
+  toStored: ({ sessionId, messages }: Appended): AppendedIds => ({ sessionId, messageIds: messages.map(({ id }) => id) }),
   replay: findAppended,
 };
 

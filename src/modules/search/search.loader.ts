@@ -26,41 +26,41 @@ import { FRAGMENT_DELIMITER, MATCH_START, MATCH_STOP } from './search.rules.ts';
 export interface SearchHit extends MessageRow {
   /** Null in NEWEST order. */
   readonly score: number | null;
-  /** What was searched for. */
+  /** The search text. */
   readonly term: string;
-  /** In WORDS mode, where snippets are asked for: the text around the hits, each between MATCH_START and MATCH_STOP. */
+  /** In WORDS mode, if snippets are selected: the text around the matches, each match between MATCH_START and MATCH_STOP. */
   readonly headline?: string;
-  /** With the headline: how the message begins and ends. */
+  /** With the headline: the beginning and the end of the message. */
   readonly head?: string;
   readonly tail?: string;
-  /** In SUBSTRING mode, where snippets are asked for: the text around the first hit, and whether it was cut off. */
+  /** In SUBSTRING mode, if snippets are selected: the text around the first match, and whether it was cut off. */
   readonly excerpt?: string;
   readonly cutBefore?: boolean;
   readonly cutAfter?: boolean;
 }
 
 /**
- * How many of the newest messages are looked through one by one before the index is asked: where a term is common, a page is
- * found among them at once, and the index would first gather every hit there is.
+ * Number of newest messages that are scanned before the text index is used. If the words are common, the scan fills the page immediately,
+ * while the index would first collect all matches.
  */
 const RECENT_MESSAGES = 1_500;
 
 const MAX_COUNT = 1_000;
 
-/** Characters shown on either side of a hit. */
+/** Characters shown on each side of a match. */
 const EXCERPT_MARGIN = 90;
 
 const HEADLINE_OPTIONS = `StartSel=${MATCH_START}, StopSel=${MATCH_STOP}, MaxFragments=2, MaxWords=30, MinWords=12, FragmentDelimiter="${FRAGMENT_DELIMITER}"`;
 
-/** Characters of a message's beginning and end that tell whether a headline was cut off there. */
+/** Number of characters of a message's beginning and end that are compared with the headline, to see whether it was cut off. */
 const HEADLINE_END = 1_000;
 
-/** Characters of a message that WORDS looks at; as many as the index holds. */
+/** Number of characters of a message that WORDS mode searches: as many as the text index contains. */
 const INDEXED_LENGTH = 100_000;
 
 const JOINED = Prisma.sql`join aria_engine.chat_sessions s on s.id = m.session_id join aria_engine.chat_session_activity a on a.session_id = m.session_id`;
 
-/** The order of a search's hits; its cursors are bound to the whole search. */
+/** The order of a search's results. Its cursors are valid only for the same search. */
 export function searchOrdering(search: Search): Ordering {
   const newest = [
     { expression: Prisma.sql`m.created_at`, type: 'timestamptz', descending: true },
@@ -70,7 +70,7 @@ export function searchOrdering(search: Search): Ordering {
   return { terms: search.orderBy === 'NEWEST' ? newest : [best, ...newest], fingerprint: fingerprintOf(['search', search]) };
 }
 
-/** Finds messages for one request. */
+/** Searches messages for one operation. */
 export class SearchLoader {
   readonly #database: Executor;
   readonly #viewer: Viewer;
@@ -81,9 +81,9 @@ export class SearchLoader {
   }
 
   /**
-   * One page of hits: one statement, none where nothing is asked for.
-   * @param groups column groups of the messages; `snippet` for the text around the hits
-   * @throws DomainError BAD_USER_INPUT for a bad filter of sessions
+   * One page of results, with one statement.
+   * @param groups column groups of the messages; `snippet` for the text around the matches
+   * @throws DomainError BAD_USER_INPUT if the session filter is invalid
    */
   async page(search: Search, window: PageWindow, groups: readonly string[]): Promise<Page<SearchHit>> {
     if (window.limit === 0) return emptyPage(window);
@@ -99,7 +99,7 @@ export class SearchLoader {
     return toPage(rows, window, ordering);
   }
 
-  /** How many messages a search finds, counted no further than 1,000. */
+  /** The number of messages found, at most 1,000. */
   async count(search: Search): Promise<number> {
     const [row] = await this.#database.rows<{ count: number }>(Prisma.sql`
       select count(*)::int as count from (
@@ -120,8 +120,8 @@ export class SearchLoader {
   }
 
   /**
-   * The newest hits. First among the newest messages of all, which are read off the index of their dates; the text index is asked
-   * only where these do not fill the page. `offset 0` keeps the planner from walking the dates for a rare term.
+   * The newest results. First scans the newest messages, found by the index on their dates. Uses the text index only if these do not fill the
+   * page. `offset 0` keeps the planner from scanning by date for rare words.
    */
   #newest(search: Search, window: PageWindow, ordering: Ordering): Sql {
     const conditions = allOf(this.#conditions(search));
@@ -143,7 +143,7 @@ export class SearchLoader {
     )`;
   }
 
-  /** The best hits: all of them are scored, so that a page costs what the term is common. */
+  /** The best results. All matches are scored, so the cost grows with their number. */
   #best(search: Search, window: PageWindow, ordering: Ordering): Sql {
     const inOrder = orderList(ordering, window);
     return Prisma.sql`hit as materialized (
@@ -164,7 +164,7 @@ function matches(search: Search): Sql {
   return search.mode === 'WORDS' ? Prisma.sql`m.words @@ ${tsQuery(search)}` : containsText(Prisma.sql`m.content`, search.query);
 }
 
-/** WORDS: Postgres' rank. SUBSTRING: occurrences, those in a short message weighing more. */
+/** WORDS: Postgres' rank. SUBSTRING: the number of occurrences; they weigh more in a short message. */
 function score(search: Search): Sql {
   if (search.mode === 'WORDS') return Prisma.sql`ts_rank(m.words, ${tsQuery(search)}, 1)::float8`;
   const content = foldedText(Prisma.sql`m.content`);

@@ -6,7 +6,7 @@ import { parseSessionId } from '../../global-id.ts';
 import { insertLists } from '../../postgres/columns/column-sql.ts';
 import type { Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
-import { makeOnce } from '../idempotency/idempotency.service.ts';
+import { executeOnce } from '../idempotency/idempotency.service.ts';
 import { sessionKind } from '../session-key/session-key.rules.ts';
 import { assertStorable, readMetadata } from '../text/text.input.ts';
 import { maySeeAgent } from '../viewer/viewer.rules.ts';
@@ -34,15 +34,15 @@ interface CreatedSession {
  * Creates a session. If `ifExists` is RETURN and another session holds the key, it returns that session; if the idempotency key was used
  * before, it returns the session of that call.
  * @throws DomainError BAD_USER_INPUT, TITLE_TOO_LONG, INVALID_TOKEN_LIMIT, FORBIDDEN for an agent of others, SESSION_NOT_FOUND for the
- * parent, KEY_TAKEN, LABEL_TAKEN; as `makeOnce`
+ * parent, KEY_TAKEN, LABEL_TAKEN; as `executeOnce`
  */
 export function createSession(caller: Caller, input: CreateSessionInput): Promise<CreatedSession> {
-  return makeOnce(
+  return executeOnce(
     caller,
     {
       field: 'createSession',
       run: create,
-      keep: ({ id }) => ({ sessionId: id }),
+      toStored: ({ id }) => ({ sessionId: id }),
       replay: (_caller, { sessionId }) => ({ id: sessionId, created: false }),
     },
     input,

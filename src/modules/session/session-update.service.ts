@@ -5,7 +5,7 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import { parseSessionId } from '../../global-id.ts';
 import type { Executor, Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
-import { makeOnce } from '../idempotency/idempotency.service.ts';
+import { executeOnce } from '../idempotency/idempotency.service.ts';
 import { type KeyRules, sessionKind } from '../session-key/session-key.rules.ts';
 import { assertMetadataSize, assertStorable, isJsonObject, readMetadata } from '../text/text.input.ts';
 import { reachesTokenLimit } from '../usage/usage.rules.ts';
@@ -24,9 +24,9 @@ const ENDINGS: readonly SessionStatus[] = ['COMPLETED', 'FAILED', 'ENDED'];
 /** Key of the advisory lock under which parents are set: two calls at once, each valid on its own, could form a cycle. Any fixed number will do. */
 const PARENT_LOCK = Prisma.raw('7305021101');
 
-/** How `makeOnce` stores and restores the result of a mutation that returns the session's UUID. */
-const KEEP_ID = {
-  keep: (id: string) => ({ sessionId: id }),
+/** How `executeOnce` stores and restores the result of a mutation that returns the session's UUID. */
+const STORED_ID = {
+  toStored: (id: string) => ({ sessionId: id }),
   replay: (_caller: Caller, { sessionId }: { readonly sessionId: string }) => sessionId,
 };
 
@@ -34,10 +34,10 @@ const KEEP_ID = {
  * Changes the fields that the input has, all or nothing. A call that changes nothing writes nothing.
  * @returns the session's UUID
  * @throws DomainError SESSION_NOT_FOUND, VERSION_CONFLICT, BAD_USER_INPUT, TITLE_TOO_LONG, INVALID_TOKEN_LIMIT, INVALID_STATUS_TRANSITION,
- * LABEL_TAKEN; as `makeOnce`
+ * LABEL_TAKEN; as `executeOnce`
  */
 export function updateSession(caller: Caller, input: UpdateSessionInput): Promise<string> {
-  return makeOnce(caller, { field: 'updateSession', run: update, ...KEEP_ID }, input);
+  return executeOnce(caller, { field: 'updateSession', run: update, ...STORED_ID }, input);
 }
 
 async function update(caller: Caller, input: UpdateSessionInput): Promise<string> {
@@ -61,10 +61,10 @@ async function update(caller: Caller, input: UpdateSessionInput): Promise<string
 /**
  * Ends a session. A session that already has this status keeps it, and its reason too.
  * @returns the session's UUID
- * @throws DomainError SESSION_NOT_FOUND, VERSION_CONFLICT, BAD_USER_INPUT, INVALID_STATUS_TRANSITION; as `makeOnce`
+ * @throws DomainError SESSION_NOT_FOUND, VERSION_CONFLICT, BAD_USER_INPUT, INVALID_STATUS_TRANSITION; as `executeOnce`
  */
 export function endSession(caller: Caller, input: EndSessionInput): Promise<string> {
-  return makeOnce(caller, { field: 'endSession', run: end, ...KEEP_ID }, input);
+  return executeOnce(caller, { field: 'endSession', run: end, ...STORED_ID }, input);
 }
 
 async function end(caller: Caller, input: EndSessionInput): Promise<string> {

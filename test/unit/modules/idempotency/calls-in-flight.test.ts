@@ -6,28 +6,28 @@ const call = (hash = 'a', key = 'key', viewer = 'viewer') => ({ viewer, key, has
 /** Work that the test completes with `succeed` or `fail`. */
 function createWork() {
   let started = 0;
-  let succeed: (kept: string) => void = () => undefined;
+  let succeed: (stored: string) => void = () => undefined;
   let fail: (error: Error) => void = () => undefined;
-  const make = () => {
+  const execute = () => {
     started += 1;
     return new Promise<Outcome<string, string>>((resolve, reject) => {
-      succeed = kept => resolve({ kept, made: { result: 'made' } });
+      succeed = stored => resolve({ stored, executed: { result: 'executed' } });
       fail = reject;
     });
   };
-  return { make, started: () => started, succeed: (kept: string) => succeed(kept), fail: (error: Error) => fail(error) };
+  return { execute, started: () => started, succeed: (stored: string) => succeed(stored), fail: (error: Error) => fail(error) };
 }
 
 describe('CallsInFlight', () => {
-  it('gives duplicates the kept result of the first call', async () => {
+  it('gives duplicates the stored result of the first call', async () => {
     const calls = new CallsInFlight();
     const work = createWork();
-    const joined = [1, 2, 3].map(() => calls.join(call(), work.make));
-    work.succeed('kept');
+    const joined = [1, 2, 3].map(() => calls.join(call(), work.execute));
+    work.succeed('stored');
     expect(await Promise.all(joined)).toEqual([
-      { kept: 'kept', made: { result: 'made' } },
-      { kept: 'kept', made: null },
-      { kept: 'kept', made: null },
+      { stored: 'stored', executed: { result: 'executed' } },
+      { stored: 'stored', executed: null },
+      { stored: 'stored', executed: null },
     ]);
     expect(work.started()).toBe(1);
   });
@@ -35,9 +35,9 @@ describe('CallsInFlight', () => {
   it('refuses a different call with the same key after the first has succeeded', async () => {
     const calls = new CallsInFlight();
     const work = createWork();
-    const first = calls.join(call('a'), work.make);
-    const other = calls.join(call('b'), work.make);
-    work.succeed('kept');
+    const first = calls.join(call('a'), work.execute);
+    const other = calls.join(call('b'), work.execute);
+    work.succeed('stored');
     await first;
     await expect(other).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT', details: { field: 'input.idempotencyKey' } });
   });
@@ -53,7 +53,7 @@ describe('CallsInFlight', () => {
       running -= 1;
       throw new Error('again');
     };
-    const first = calls.join(call('a'), work.make);
+    const first = calls.join(call('a'), work.execute);
     const others = [1, 2, 3].map(() => calls.join(call('b'), failing));
     work.fail(new Error('failed'));
     await expect(first).rejects.toThrow('failed');
@@ -62,28 +62,28 @@ describe('CallsInFlight', () => {
 
   it('runs a call again after the earlier one has ended', async () => {
     const calls = new CallsInFlight();
-    const make = async () => ({ kept: 'kept', made: { result: 'made' } });
-    await calls.join(call(), make);
-    expect((await calls.join(call('b'), make)).made).not.toBeNull();
+    const execute = async () => ({ stored: 'stored', executed: { result: 'executed' } });
+    await calls.join(call(), execute);
+    expect((await calls.join(call('b'), execute)).executed).not.toBeNull();
   });
 
-  it('does not make calls with another key or of another viewer wait', async () => {
+  it('does not execute calls with another key or of another viewer wait', async () => {
     const calls = new CallsInFlight();
     const work = createWork();
-    const first = calls.join(call(), work.make);
-    const make = async () => ({ kept: 'own', made: null });
-    expect(await calls.join(call('a', 'other'), make)).toEqual({ kept: 'own', made: null });
-    expect(await calls.join(call('a', 'key', 'other'), make)).toEqual({ kept: 'own', made: null });
-    work.succeed('kept');
+    const first = calls.join(call(), work.execute);
+    const execute = async () => ({ stored: 'own', executed: null });
+    expect(await calls.join(call('a', 'other'), execute)).toEqual({ stored: 'own', executed: null });
+    expect(await calls.join(call('a', 'key', 'other'), execute)).toEqual({ stored: 'own', executed: null });
+    work.succeed('stored');
     await first;
   });
 
   it('fails with SERVICE_UNAVAILABLE when it has waited too long, and the first call still succeeds', async () => {
     const calls = new CallsInFlight(20);
     const work = createWork();
-    const first = calls.join(call(), work.make);
-    await expect(calls.join(call(), work.make)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
-    work.succeed('kept');
-    expect(await first).toEqual({ kept: 'kept', made: { result: 'made' } });
+    const first = calls.join(call(), work.execute);
+    await expect(calls.join(call(), work.execute)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    work.succeed('stored');
+    expect(await first).toEqual({ stored: 'stored', executed: { result: 'executed' } });
   });
 });
