@@ -26,7 +26,7 @@ create           prints the new key on standard output. It is shown only once. I
   --rate-limit-requests N, --rate-limit-writes N, --rate-limit-creations N, --rate-limit-management N
                  limits per minute that replace the server's RATE_LIMIT_... settings; 0 is no limit
 list             prints all keys, newest first, including revoked and expired ones
-revoke           revokes a key for ever. Within a second, every server closes its connections and streams.
+revoke           revokes a key for ever; within a second, every server closes the connections that use it
 `;
 
 /** What the arguments ask for. */

@@ -39,7 +39,7 @@ const MAX_SEED = 1_000_000;
 const MAX_PACE = 1_000;
 /** Enough sessions to find out whether a seed was written before. */
 const PROBED_SESSIONS = 20;
-/** Ctrl-C in a terminal reaches this process twice: from the terminal and from npm. Only a signal after this time is another one. */
+/** One Ctrl-C may arrive twice: from the terminal and from npm. A signal after this time is a second Ctrl-C. */
 const SAME_SIGNAL_MS = 1_000;
 
 interface SeedArguments {
@@ -107,7 +107,7 @@ async function run(words: readonly string[]): Promise<void> {
   }
 }
 
-/** Aborted by the first signal to stop; a later signal ends the process. */
+/** Aborts at the first signal to stop. A second one ends the process. */
 function onStopSignal(): AbortSignal {
   const stop = new AbortController();
   const signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -155,7 +155,7 @@ Live: ${LIVE_SESSIONS} sessions, about ${pace === 1 ? 'one change' : `${pace} ch
   subscription { sessionEvents { __typename session { title status messageCount } } }
 
 Ctrl-C ends these sessions and stops.`);
-  // An event log of its own, as each server has one: it tells the running servers about every change at once.
+  // Like every server, this process has an event log, which announces each change to the other servers.
   const events = await createEventLog({ url, log });
   const database = createDatabase({
     url,

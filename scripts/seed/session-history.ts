@@ -3,7 +3,7 @@ import { isTerminal, type SessionStatus } from '../../src/modules/session/sessio
 import type { RandomSource } from './random-source.ts';
 import { DAY, MINUTE, WINDOW } from './session-times.ts';
 
-/** What later sessions use of the row of an earlier one. */
+/** The columns of an earlier session that later sessions depend on. */
 export type EarlierRow = Pick<
   Session,
   | 'id'
@@ -21,7 +21,7 @@ export type EarlierRow = Pick<
   | 'deletedAt'
 >;
 
-/** A session that was generated before: a candidate for the parent or the successor of a later one. */
+/** An earlier session: it may become the parent or the successor of a later one. */
 interface EarlierSession {
   readonly session: EarlierRow;
   readonly lastActivityAt: Date;
@@ -29,15 +29,15 @@ interface EarlierSession {
   readonly depth: number;
 }
 
-/** A parent or successor is one of this many sessions before. */
+/** Only the last sessions can become a parent or a successor. */
 const RECENT_SESSIONS = 64;
 const MAX_DEPTH = 3;
 /** An open session younger than this has no open children yet. */
 const MIN_PARENT_AGE = 10 * MINUTE;
-/** A session has a predecessor only if it began at least this long after the window of the data. */
+/** A session has a predecessor only if it began at least this long after the start of the window. */
 const ROOM_FOR_PREDECESSOR = 3 * DAY;
 
-/** The sessions generated so far, as far as later ones depend on them. */
+/** The sessions generated so far, for the decisions about later ones. */
 export class SessionHistory {
   readonly #until: Date;
   readonly #recent: EarlierSession[] = [];

@@ -24,7 +24,7 @@ afterAll(async () => {
   await client?.end();
 });
 
-/** `npm run seed -- --live` in a process of its own, on the database of the test app by default. */
+/** Runs `npm run seed -- --live` in a separate process, by default on the database of the test app. */
 function startLiveSeed(url = app.databaseUrl) {
   const args = ['--import', 'tsx', 'scripts/seed.ts', '--live', '--sessions', '20', '--messages', '3', '--pace', '100'];
   const child = spawn(process.execPath, args, {
