@@ -10,7 +10,7 @@ import { getDatamodel } from '../generated/pothos-prisma-types.ts';
  */
 export interface LoadedRows extends Partial<Record<keyof PrismaTypes, object>> {}
 
-/** The generated types. Where a loader reads the rows, its row type replaces Prisma's. */
+/** The generated types. If a loader reads the rows of a type, its row type replaces Prisma's. */
 type LoadedTypes = {
   [Name in keyof PrismaTypes]: undefined extends LoadedRows[Name]
     ? PrismaTypes[Name]
@@ -18,7 +18,7 @@ type LoadedTypes = {
 };
 
 /** The types that the builder knows. */
-export interface BuilderTypes {
+interface BuilderTypes {
   Context: Context;
   PrismaTypes: LoadedTypes;
   DefaultFieldNullability: false;
@@ -29,6 +29,9 @@ export interface BuilderTypes {
     SafeInt: { Input: number; Output: number | bigint };
   };
 }
+
+/** The same types with Pothos' defaults, as the types of Pothos take them. */
+export type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
 /** The schema builder. Every module's schema file adds its types and fields to it when it is imported. */
 export const builder = new SchemaBuilder<BuilderTypes>({

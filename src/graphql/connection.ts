@@ -1,7 +1,7 @@
 import type { InterfaceRef, ObjectRef } from '@pothos/core';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { Page, PageSize } from '../postgres/keyset.ts';
-import { type BuilderTypes, builder } from './builder.ts';
+import { builder, type SchemaTypes } from './builder.ts';
 import { columnGroups } from './look-ahead.ts';
 
 /** One page of a list. */
@@ -18,7 +18,6 @@ interface Edge<Row> {
 }
 
 type Ref<Shape> = ObjectRef<SchemaTypes, Shape> | InterfaceRef<SchemaTypes, Shape>;
-type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
 /** Cursors have their own column group, because many operations select none. */
 const CURSOR = { columns: 'cursor' };

@@ -2,7 +2,7 @@ import { brandWithType, type ObjectRef } from '@pothos/core';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { parseGlobalId } from '../global-id.ts';
-import { type BuilderTypes, builder } from './builder.ts';
+import { builder, type SchemaTypes } from './builder.ts';
 import { columnGroups } from './look-ahead.ts';
 
 /** How `node` finds the objects of one type. */
@@ -33,7 +33,7 @@ export const Node = builder.interfaceRef<object>('Node').implement({
  * @param type implements `Node`; its global ids start with its name
  */
 export function registerNode<Row extends object, Key>(
-  type: ObjectRef<PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>, Row>,
+  type: ObjectRef<SchemaTypes, Row>,
   { parse, load }: NodeType<Key, NoInfer<Row>>,
 ): void {
   findByType.set(type.name, async (globalId, context, groups) => {

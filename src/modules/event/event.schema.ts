@@ -3,7 +3,7 @@ import type { Context } from '../../context.ts';
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { EventType } from '../../events/event-types.ts';
 import type { StoredEvent } from '../../events/stored-event.ts';
-import { type BuilderTypes, builder } from '../../graphql/builder.ts';
+import { builder, type SchemaTypes } from '../../graphql/builder.ts';
 import { connectionTypes, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
@@ -27,8 +27,6 @@ interface EventObjectOptions<Type extends EventType> {
   readonly description: string;
   readonly fields?: ObjectFieldsShape<SchemaTypes, StoredEvent<Type>>;
 }
-
-type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
 /** Declares the GraphQL type of one type of event. */
 function eventObject<Type extends EventType>(_type: Type, name: string, options: EventObjectOptions<Type>): EventObject<Type> {

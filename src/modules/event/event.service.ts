@@ -86,7 +86,9 @@ export async function streamAddedMessages(
 }
 
 function assertLength(values: readonly string[] | null | undefined, field: string): void {
-  if (values != null && values.length > MAX_FILTER_VALUES) throw badInput(field, `has more than ${MAX_FILTER_VALUES} values`);
+  if (values != null && values.length > MAX_FILTER_VALUES) {
+    throw badInput(field, `must have at most ${MAX_FILTER_VALUES} values; got ${values.length}`);
+  }
 }
 
 function positionOf(after: string | null | undefined): bigint | undefined {

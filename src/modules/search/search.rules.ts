@@ -1,4 +1,4 @@
-/** WORDS: English words in any inflection, phrases, OR and -minus. SUBSTRING: the exact characters, in any case. */
+/** WORDS: words, compared by their English stem; also phrases, OR and -minus. SUBSTRING: the exact characters, in any case. */
 export type SearchMode = 'WORDS' | 'SUBSTRING';
 
 export type SearchOrder = 'NEWEST' | 'RELEVANCE';

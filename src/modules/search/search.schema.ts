@@ -13,7 +13,7 @@ const SEARCH_PAGE: PageSize = { default: 20, max: 100 };
 const SearchModeEnum = builder.enumType('SearchMode', {
   description: 'How the search text is matched.',
   values: {
-    WORDS: { description: 'English words in any inflection, "phrases", OR and -minus.' },
+    WORDS: { description: 'Words, compared by their English stem; also "phrases", OR and -minus.' },
     SUBSTRING: { description: 'The exact characters, anywhere in the content, in any case. Works for all languages.' },
   },
 });

@@ -34,6 +34,7 @@ export function withIncludedScopes(scopes: readonly ApiScope[]): readonly ApiSco
 }
 
 /**
+ * Checks that the viewer has a scope.
  * @param action what the scope is needed for, as the end of a sentence: `to remove a session for good`
  * @throws DomainError FORBIDDEN if the viewer lacks the scope
  */
