@@ -69,7 +69,7 @@ function callAt(instantMs: number, listener: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-function toDomainError(error: unknown): unknown {
+function toTokenError(error: unknown): unknown {
   const { JOSEError, JWKSTimeout, JWKSInvalid } = errors;
   const isProviderFailure =
     error instanceof JWKSTimeout || error instanceof JWKSInvalid || !(error instanceof JOSEError) || isKeySetFailure(error);
@@ -107,7 +107,7 @@ export function createTokenVerifier(
           onEnd: listener => callAt(endsAt, () => listener(new DomainError('FORBIDDEN', 'The token has expired.'))),
         };
       } catch (error) {
-        throw toDomainError(error);
+        throw toTokenError(error);
       }
     },
   };

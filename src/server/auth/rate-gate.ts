@@ -39,20 +39,20 @@ export function createRateGate(limiter: RateLimiter, documents: DocumentCache<Do
   return {
     async take(origin, charge) {
       counted.add(origin);
-      const { states, refusal } = await limiter.take(origin.access.viewer, charge);
-      origin.onRateLimits?.(states, refusal !== null);
-      return refusal;
+      const { states, rejection } = await limiter.take(origin.access.viewer, charge);
+      origin.onRateLimits?.(states, rejection !== null);
+      return rejection;
     },
     async takeFault(origin) {
       if (counted.has(origin)) return null;
       counted.add(origin);
       const { viewer } = origin.access;
-      const { states, refusal } = await limiter.take(viewer, { requests: 1 });
-      origin.onRateLimits?.(states, refusal !== null);
+      const { states, rejection } = await limiter.take(viewer, { requests: 1 });
+      origin.onRateLimits?.(states, rejection !== null);
       const [state] = states;
       const resetMs = state === undefined ? 0 : state.resetAt.getTime() - Date.now();
       if (state?.remaining === 0 && resetMs > 0) exhausted.set(viewer.id, state, { ttl: Math.ceil(resetMs) });
-      return refusal;
+      return rejection;
     },
     checkBeforeParsing(origin, text) {
       const state = exhausted.get(origin.access.viewer.id);

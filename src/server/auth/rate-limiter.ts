@@ -18,7 +18,7 @@ export interface RateVerdict {
   /** The limits of the classes in which it was counted. */
   readonly states: readonly RateLimitState[];
   /** RATE_LIMIT_EXCEEDED, or null if the operation may run. */
-  readonly refusal: DomainError | null;
+  readonly rejection: DomainError | null;
 }
 
 /** Limits the operations of each caller. The first operation starts a window of one minute. */
@@ -110,9 +110,9 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
   ): Promise<{ result: RateLimiterRes; isExceeded: boolean }> {
     try {
       return { result: await counter.consume(key, points), isExceeded: false };
-    } catch (refused) {
-      if (refused instanceof RateLimiterRes) return { result: refused, isExceeded: true };
-      throw refused;
+    } catch (error) {
+      if (error instanceof RateLimiterRes) return { result: error, isExceeded: true };
+      throw error;
     }
   }
 
@@ -130,9 +130,9 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
         if (!isExceeded) continue;
         // A rejected operation does not run, so it must not count in any class.
         await Promise.all(counted.map(undo => undo()));
-        return { states, refusal: rateLimitExceeded(state, result.msBeforeNext) };
+        return { states, rejection: rateLimitExceeded(state, result.msBeforeNext) };
       }
-      return { states, refusal: null };
+      return { states, rejection: null };
     },
     async states(viewer) {
       const read = [...countersOf(viewer)].map(async ({ name, limit, counter }) => toState(name, limit, await counter.get(viewer.id)));

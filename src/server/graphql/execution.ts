@@ -23,7 +23,7 @@ export interface OperationOrigin {
   /** Receives the operation's progress and outcome. */
   readonly watch?: WatchedOperation;
   /** Receives the caller's rate limit states after the operation has been counted. */
-  readonly onRateLimits?: (states: readonly RateLimitState[], isRefused: boolean) => void;
+  readonly onRateLimits?: (states: readonly RateLimitState[], isRejected: boolean) => void;
   /** Calls the function once a large answer has been sent, or cannot be; left out, it is out of memory as soon as it is made. */
   readonly untilSent?: (release: () => void) => void;
 }

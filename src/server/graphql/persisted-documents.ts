@@ -2,20 +2,20 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DomainError, reasonOf, StartError } from '../../errors.ts';
 
-/** Operations known beforehand: a client names one by its id, and what is not among them can be refused. */
+/** Trusted documents. Clients send the id of a document instead of its text. The server can reject all other documents. */
 export interface PersistedDocuments {
-  /** Whether nothing else is run. */
+  /** Whether all other documents are rejected. */
   readonly only: boolean;
-  /** Whether a text is one of the documents, to the letter. */
+  /** Whether the text is exactly that of a trusted document. */
   has(text: string): boolean;
   /**
-   * The text of the document that a request names, or null where it names none or brings a text of its own.
-   * @throws DomainError PERSISTED_QUERY_REQUIRED, or BAD_USER_INPUT where others may be run, for an id that is not known
+   * The text of the document whose id a request sends; null if the request sends no id, or sends a text.
+   * @throws DomainError for an unknown id: PERSISTED_QUERY_REQUIRED if all other documents are rejected, otherwise BAD_USER_INPUT
    */
   textFor(request: PersistedRequest): string | null;
 }
 
-/** What of a request names a document. */
+/** The parameters of a request that can name a document. */
 export interface PersistedRequest {
   readonly query?: unknown;
   readonly documentId?: unknown;
@@ -25,7 +25,7 @@ export interface PersistedRequest {
 const MANIFEST = 'apollo-persisted-query-manifest';
 
 /** Either `{ "id": "query ...", ... }`, as Relay and GraphQL Code Generator write it, or the manifest of Apollo Client. */
-const FILE = z.union([
+const DOCUMENTS_FILE = z.union([
   z.object({
     format: z.literal(MANIFEST),
     operations: z.array(z.object({ id: z.string(), body: z.string() })),
@@ -33,21 +33,21 @@ const FILE = z.union([
   z.record(z.string(), z.string()).refine(texts => texts.format !== MANIFEST),
 ]);
 
-const NAMED_BY_HASH = z.object({ persistedQuery: z.object({ sha256Hash: z.string() }) });
+const APOLLO_EXTENSIONS = z.object({ persistedQuery: z.object({ sha256Hash: z.string() }) });
 
-/** Apollo Client names a document in the extensions, the appendix of GraphQL over HTTP by `documentId`. */
+/** The id of a document: `documentId`, as the appendix of GraphQL over HTTP says, or in the extensions, as Apollo Client sends it. */
 function idOf({ documentId, extensions }: PersistedRequest): string | null {
   if (typeof documentId === 'string') return documentId;
-  const named = NAMED_BY_HASH.safeParse(extensions);
+  const named = APOLLO_EXTENSIONS.safeParse(extensions);
   return named.success ? named.data.persistedQuery.sha256Hash : null;
 }
 
 /** PERSISTED_QUERY_REQUIRED. */
 export function documentRequired(): DomainError {
-  return new DomainError('PERSISTED_QUERY_REQUIRED', 'This server runs the documents it knows, and no others.');
+  return new DomainError('PERSISTED_QUERY_REQUIRED', 'This server runs trusted documents only.');
 }
 
-/** @param texts documents by their ids */
+/** @param texts document texts by id */
 export function createPersistedDocuments(texts: ReadonlyMap<string, string>, only: boolean): PersistedDocuments {
   const known = new Set(texts.values());
   return {
@@ -59,14 +59,16 @@ export function createPersistedDocuments(texts: ReadonlyMap<string, string>, onl
       if (id === null) return null;
       const text = texts.get(id);
       if (text !== undefined) return text;
-      throw only ? documentRequired() : new DomainError('BAD_USER_INPUT', 'There is no document of this id.', { field: 'documentId' });
+      throw only
+        ? documentRequired()
+        : new DomainError('BAD_USER_INPUT', 'There is no trusted document with this id.', { field: 'documentId' });
     },
   };
 }
 
 /**
- * Reads the documents of a file; without one there are none.
- * @throws StartError where the file cannot be read, or is neither of the forms
+ * Reads the trusted documents from a file. Without a file there are none.
+ * @throws StartError if the file cannot be read or has another format
  */
 export async function loadPersistedDocuments({
   documentsFile,
@@ -76,12 +78,12 @@ export async function loadPersistedDocuments({
   only: boolean;
 }): Promise<PersistedDocuments> {
   if (documentsFile === null) return createPersistedDocuments(new Map(), only);
-  let file: z.infer<typeof FILE>;
+  let file: z.infer<typeof DOCUMENTS_FILE>;
   try {
-    file = FILE.parse(JSON.parse(await readFile(documentsFile, 'utf8')));
+    file = DOCUMENTS_FILE.parse(JSON.parse(await readFile(documentsFile, 'utf8')));
   } catch (error) {
     const reason =
-      error instanceof z.ZodError ? 'it is neither an object of texts by their ids nor a manifest of Apollo Client' : reasonOf(error);
+      error instanceof z.ZodError ? 'it is neither a JSON object of document texts by id nor a manifest of Apollo Client' : reasonOf(error);
     throw new StartError(`The trusted documents in ${documentsFile} (PERSISTED_DOCUMENTS) could not be read: ${reason}`);
   }
   const entries: [string, string][] = Array.isArray(file.operations)

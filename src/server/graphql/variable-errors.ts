@@ -14,23 +14,23 @@ import { badInput, DomainError } from '../../errors.ts';
 const MAX_ERRORS = 20;
 const MAX_MESSAGE = 300;
 
-/** A message of graphql-js with an end: it repeats what it refuses, whole. */
+/** Cuts a message of graphql-js, which repeats the whole rejected value. */
 export function shorten(message: string): string {
   return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`;
 }
 
-/** The name of a type as a sentence has it: `an ID!`, `a String!`, `a [Int!]`. */
+/** The name of a type with its article: `an ID!`, `a String!`, `a [Int!]`. */
 function withArticle(type: string): string {
   return /^\[*[AEIO]/.test(type) ? `an ${type}` : `a ${type}`;
 }
 
-function refusal(field: string, error: GraphQLError): DomainError {
+function toInputError(field: string, error: GraphQLError): DomainError {
   const cause = error.originalError;
   if (cause instanceof DomainError) return new DomainError(cause.code, cause.message, { ...cause.details, field });
   return new DomainError('BAD_USER_INPUT', `${field}: ${shorten(error.message)}`, { field });
 }
 
-function* faultsOf(
+function* findErrors(
   schema: GraphQLSchema,
   operation: OperationDefinitionNode,
   values: Readonly<Record<string, unknown>>,
@@ -46,26 +46,26 @@ function* faultsOf(
       }
       continue;
     }
-    const faults: GraphQLError[] = [];
+    const errors: GraphQLError[] = [];
     const onError = (path: readonly (string | number)[], _value: unknown, error: GraphQLError) => {
       const field = [name, ...path].join('.');
-      if (faults.length < MAX_ERRORS) faults.push(new GraphQLError('', { nodes: node, originalError: refusal(field, error) }));
+      if (errors.length < MAX_ERRORS) errors.push(new GraphQLError('', { nodes: node, originalError: toInputError(field, error) }));
     };
     coerceInputValue(values[name], type, onError, hideSuggestions);
-    yield* faults;
+    yield* errors;
   }
 }
 
 /**
- * Why the variables of a request do not fit: one BAD_USER_INPUT per fault, at most 20, `details.field` its path
- * such as `input.tags.3`. Empty where they fit. graphql-js tells the same in messages only.
+ * The errors in the variables of a request: at most 20 BAD_USER_INPUT, with `details.field` as the path, such as `input.tags.3`. Empty if the
+ * variables are valid. graphql-js reports the path in its messages only.
  */
 export function findVariableErrors(args: ExecutionArgs): GraphQLError[] {
   const operation = getOperationAST(args.document, args.operationName);
   if (!operation) return [];
   const errors: GraphQLError[] = [];
-  for (const fault of faultsOf(args.schema, operation, args.variableValues ?? {}, args.hideSuggestions ?? false)) {
-    errors.push(fault);
+  for (const error of findErrors(args.schema, operation, args.variableValues ?? {}, args.hideSuggestions ?? false)) {
+    errors.push(error);
     if (errors.length === MAX_ERRORS) break;
   }
   return errors;

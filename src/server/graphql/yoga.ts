@@ -24,10 +24,10 @@ import { useTokenLimit } from './plugins/use-token-limit.ts';
 import { useValidation } from './plugins/use-validation.ts';
 import { useVariableBounds } from './plugins/use-variable-bounds.ts';
 
-/** GraphQL over HTTP and SSE; over WebSocket through `getEnveloped`, with the same plugins. */
+/** GraphQL over HTTP and SSE. The WebSocket transport uses the same plugins through `getEnveloped`. */
 export type GraphQLYoga = YogaServerInstance<TransportContext, object>;
 
-/** What Yoga serves, and how. */
+/** What Yoga needs. */
 export interface YogaOptions {
   readonly schema: GraphQLSchema;
   readonly limits: Config['limits'];
@@ -35,19 +35,19 @@ export interface YogaOptions {
   readonly execution: ExecutionOptions;
   readonly originCheck: OriginCheck;
   readonly documents: PersistedDocuments;
-  /** Left out, callers may do as much as they like. */
+  /** By default there are no rate limits. */
   readonly rates?: RateGate;
-  /** Keeps what has been parsed. */
+  /** Caches parsed documents. */
   readonly parsed: DocumentCache<DocumentNode>;
   readonly eventStreams?: EventStreamTimeouts;
-  /** Whether clients may ask for the schema, and are told names of it they may have meant. */
+  /** Whether clients may query the schema, and whether error messages suggest names from it. */
   readonly introspection: boolean;
 }
 
 /** The path of GraphQL over every transport, and of GraphiQL. */
 export const GRAPHQL_PATH = '/graphql';
 
-/** Assembles Yoga from its plugins; the first is the outermost. */
+/** Configures Yoga with its plugins. The first plugin is the outermost. */
 export function createGraphQLYoga({
   schema,
   limits,
@@ -64,7 +64,7 @@ export function createGraphQLYoga({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
     logging: false,
-    // Health, GraphiQL, the body's limit and bad content types are src/server/http.ts's; errors are masked by our own model.
+    // src/server/http handles health, GraphiQL, body sizes and content types. The error model masks errors.
     graphiql: false,
     landingPage: false,
     multipart: false,

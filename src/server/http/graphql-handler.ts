@@ -33,7 +33,7 @@ function lastEventIdOf({ headers }: IncomingMessage): string | undefined {
 /** The caller's access, or why the caller has none. */
 interface Authentication {
   readonly access: Access;
-  readonly refusal?: unknown;
+  readonly authenticationError?: unknown;
 }
 
 /** What the handler needs. */
@@ -51,8 +51,8 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
   async function authenticate({ headers }: IncomingMessage): Promise<Authentication> {
     try {
       return { access: await authenticator.authenticate(headers.authorization ?? null) };
-    } catch (refusal) {
-      return { access: DENIED_ACCESS, refusal };
+    } catch (authenticationError) {
+      return { access: DENIED_ACCESS, authenticationError };
     }
   }
 
@@ -61,7 +61,9 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
     const authentication = await authenticate(request);
     if (request.method !== 'POST') return authentication;
     const startedAt = performance.now();
-    Object.assign(request, { body: authentication.refusal === undefined ? await readRequestBody(request) : discardBody(request) });
+    Object.assign(request, {
+      body: authentication.authenticationError === undefined ? await readRequestBody(request) : discardBody(request),
+    });
     return performance.now() - startedAt > REAUTHENTICATE_AFTER_MS ? authenticate(request) : authentication;
   }
 
@@ -78,7 +80,7 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
       ...own,
       signal: disconnected.signal,
       resumeAfter: lastEventIdOf(request),
-      onRateLimits: (states, isRefused) => setRateLimitHeaders(response, states, isRefused),
+      onRateLimits: (states, isRejected) => setRateLimitHeaders(response, states, isRejected),
       untilSent(release) {
         if (response.closed) release();
         else response.once('close', release);
@@ -118,9 +120,9 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
       response.destroy();
       return undefined;
     }
-    const { access, refusal } = authentication;
+    const { access, authenticationError } = authentication;
     const origin = originOf(request, response, { requestId, access, watch: watched });
     const client = { isFull: () => response.writableNeedDrain, cut: () => response.destroy() };
-    return execute(request, response, { origin, refusal, ending: draining, client }, watched);
+    return execute(request, response, { origin, authenticationError, ending: draining, client }, watched);
   };
 }

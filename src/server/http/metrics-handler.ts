@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { DomainError } from '../../errors.ts';
 import { assertScope } from '../../modules/viewer/viewer.rules.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
-import { toFailure } from '../graphql/error-model.ts';
+import { toDomainError } from '../graphql/error-model.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { sendError } from './responses.ts';
 import type { RequestHandler } from './routes.ts';
@@ -36,7 +36,7 @@ export function createMetricsHandler(metrics: Metrics, authenticator: Authentica
     try {
       await assertMayReadMetrics(request, authenticator);
     } catch (error) {
-      const failure = toFailure(error);
+      const failure = toDomainError(error);
       if (failure === null) throw error;
       return sendError(request, response, failure);
     }

@@ -7,7 +7,7 @@ const WINDOW_SECONDS = 60;
  * Sets the RateLimit headers (draft-ietf-httpapi-ratelimit-headers) of the limit with the smallest remaining share, and Retry-After if the
  * operation was rejected. Sets nothing if no limit counted the operation.
  */
-export function setRateLimitHeaders(response: ServerResponse, states: readonly RateLimitState[], isRefused: boolean): void {
+export function setRateLimitHeaders(response: ServerResponse, states: readonly RateLimitState[], isRejected: boolean): void {
   const scarcest = states.toSorted((a, b) => a.remaining / a.limit - b.remaining / b.limit)[0];
   if (scarcest === undefined || response.headersSent) return;
   const seconds = String(Math.max(0, Math.ceil((scarcest.resetAt.getTime() - Date.now()) / 1_000)));
@@ -15,5 +15,5 @@ export function setRateLimitHeaders(response: ServerResponse, states: readonly R
   response.setHeader('ratelimit-remaining', String(scarcest.remaining));
   response.setHeader('ratelimit-reset', seconds);
   response.setHeader('ratelimit-policy', states.map(({ name, limit }) => `${limit};w=${WINDOW_SECONDS};name="${name}"`).join(', '));
-  if (isRefused) response.setHeader('retry-after', seconds);
+  if (isRejected) response.setHeader('retry-after', seconds);
 }

@@ -44,16 +44,16 @@ export function discardBody(request: IncomingMessage): Record<string, unknown> {
 
 function readBytes(request: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const refuse = () => {
+    const rejectTooLarge = () => {
       discard(request);
       reject(tooLarge());
     };
-    if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return refuse();
+    if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return rejectTooLarge();
     const chunks: Buffer[] = [];
     let length = 0;
     request.on('data', (chunk: Buffer) => {
       length += chunk.length;
-      if (length > MAX_BODY_BYTES) return refuse();
+      if (length > MAX_BODY_BYTES) return rejectTooLarge();
       chunks.push(chunk);
       return undefined;
     });

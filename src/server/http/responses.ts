@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DomainError } from '../../errors.ts';
-import { statusOf, toErrorAnswer } from '../graphql/error-model.ts';
+import { statusOf, toErrorResponse } from '../graphql/error-model.ts';
 
 const GRAPHQL_RESPONSE = 'application/graphql-response+json';
 
@@ -16,5 +16,5 @@ export function sendText(response: ServerResponse, status: number, text: string)
 export function sendError(request: IncomingMessage, response: ServerResponse, error: DomainError, status = statusOf(error.code)): void {
   const type = request.headers.accept?.includes(GRAPHQL_RESPONSE) ? GRAPHQL_RESPONSE : 'application/json';
   if (error.code === 'UNAUTHORIZED') response.setHeader('www-authenticate', 'Bearer');
-  response.writeHead(status, { 'content-type': `${type}; charset=utf-8` }).end(JSON.stringify(toErrorAnswer(error)));
+  response.writeHead(status, { 'content-type': `${type}; charset=utf-8` }).end(JSON.stringify(toErrorResponse(error)));
 }

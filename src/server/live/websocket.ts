@@ -183,8 +183,8 @@ export function createWebSocketTransport({
     };
     const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, untilSent };
     const reject = async (...problems: readonly unknown[]): Promise<GraphQLError[]> => {
-      const refusal = (await rates?.takeFault(origin)) ?? null;
-      const rejections = (refusal === null ? problems : [refusal]).map(problem =>
+      const rejection = (await rates?.takeFault(origin)) ?? null;
+      const rejections = (rejection === null ? problems : [rejection]).map(problem =>
         errors.present(problem, { requestId, operation: payload.operationName ?? undefined }),
       );
       watched.end(rejections);
@@ -200,8 +200,8 @@ export function createWebSocketTransport({
       const contextValue: TransportContext = { origin };
       const { schema, parse, validate } = yoga.getEnveloped(contextValue);
       const text = documents.textFor(payload) ?? payload.query;
-      const refusal = rates?.checkBeforeParsing(origin, text) ?? null;
-      if (refusal !== null) return reject(refusal);
+      const rejection = rates?.checkBeforeParsing(origin, text) ?? null;
+      if (rejection !== null) return reject(rejection);
       const document = parse(text);
       const problems: readonly GraphQLError[] = validate(schema, document);
       if (problems.length > 0) return reject(...problems);

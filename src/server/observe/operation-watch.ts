@@ -1,7 +1,7 @@
 import type { ExecutionResult, OperationTypeNode } from 'graphql';
 import type { ErrorCode } from '../../errors.ts';
 import type { TraceHeaders, Tracer } from '../../postgres/tracing.ts';
-import { codeOf, errorIdOf, toFailure } from '../graphql/error-model.ts';
+import { codeOf, errorIdOf, toDomainError } from '../graphql/error-model.ts';
 import { limitOf } from '../graphql/limits/limit-names.ts';
 import { startOperationSpan } from './operation-span.ts';
 
@@ -77,7 +77,7 @@ export function createOperationWatch(observers: readonly OperationObserver[], tr
     function collect(errors: readonly unknown[] = []): void {
       for (const error of errors) {
         codes.add(codeOf(error));
-        const limit = limitOf(toFailure(error));
+        const limit = limitOf(toDomainError(error));
         if (limit !== null) limits.add(limit);
         const errorId = errorIdOf(error);
         if (errorId !== null) errorIds.add(errorId);

@@ -194,7 +194,7 @@ describe('createRateLimiter', () => {
   /** Takes `count` requests concurrently and returns how many were accepted. */
   async function accepted(limiter: RateLimiter, viewer: Viewer, count: number): Promise<number> {
     const verdicts = await Promise.all(Array.from({ length: count }, () => limiter.take(viewer, { requests: 1 })));
-    return verdicts.filter(({ refusal }) => refusal === null).length;
+    return verdicts.filter(({ rejection }) => rejection === null).length;
   }
 
   it('does not count the local viewer or classes without a limit', async () => {
@@ -202,7 +202,7 @@ describe('createRateLimiter', () => {
     expect(await accepted(limiter, LOCAL_VIEWER, 50)).toBe(50);
     expect(await limiter.states(LOCAL_VIEWER)).toEqual([]);
     const viewer = newViewer();
-    expect(await limiter.take(viewer, { writes: 1_000 })).toEqual({ states: [], refusal: null });
+    expect(await limiter.take(viewer, { writes: 1_000 })).toEqual({ states: [], rejection: null });
     expect((await limiter.states(viewer)).map(({ name }) => name)).toEqual(['requests', 'creations', 'management']);
   });
 
@@ -210,7 +210,7 @@ describe('createRateLimiter', () => {
     const limiter = createRateLimiter({ limits, redisUrl: null, log });
     const viewer = newViewer();
     await limiter.take(viewer, { creations: 1 });
-    expect((await limiter.take(viewer, { requests: 2, creations: 1 })).refusal?.code).toBe(RATE_LIMITED);
+    expect((await limiter.take(viewer, { requests: 2, creations: 1 })).rejection?.code).toBe(RATE_LIMITED);
     expect(await accepted(limiter, viewer, 10)).toBe(4);
   });
 

@@ -1,6 +1,6 @@
 import type { DomainError, ErrorCode } from '../../../errors.ts';
 
-/** Limits that have a code of their own. */
+/** The limits that have their own error code. */
 const LIMIT_OF_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   PAGE_SIZE_TOO_LARGE: 'page_size',
   MESSAGE_TOO_LARGE: 'message_size',
@@ -11,7 +11,7 @@ const LIMIT_OF_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   REQUEST_TIMEOUT: 'request_time',
 };
 
-/** The limit a failure is the refusal of, by its name in the metrics; null where it is none. What shares a code is told apart by its details. */
+/** The name of the exceeded limit, as in the metrics; null if the error is about no limit. Limits with the same code differ in their details. */
 export function limitOf(failure: DomainError | null): string | null {
   if (failure === null) return null;
   const { code, details } = failure;

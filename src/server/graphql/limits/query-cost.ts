@@ -23,11 +23,11 @@ import {
   valueFromASTUntyped,
 } from 'graphql';
 
-/** What a field says of itself in its `extensions`. */
+/** The `extensions` of a field that concern its cost. */
 interface PageExtensions {
-  /** Of a field that gives a connection, or another page of a list. */
+  /** For a field that returns a connection or another kind of page. */
   readonly pageSize?: { readonly default: number; readonly max: number };
-  /** Of a field of such a page that is no connection: what it holds of the list. */
+  /** For a field of another kind of page: whether it contains the items or the total. */
   readonly pagePart?: 'ITEMS' | 'TOTAL';
 }
 
@@ -35,13 +35,13 @@ const DEFAULT_PAGE = { default: 20, max: 100 };
 const TOTAL_COUNT = 10;
 const SEARCH = 50;
 
-/** Sums stay below this, so that fragments multiplied beyond all measure cannot end as Infinity x 0. */
+/** Upper bound of costs. Without it, nested fragments could multiply to Infinity, and Infinity x 0 is NaN. */
 const CEILING = 1e15;
 
 const sum = (a: number, b: number) => Math.min(a + b, CEILING);
 const times = (a: number, b: number) => Math.min(a * b, CEILING);
 
-/** Cost of a selection set: what each item of the page costs that the set stands in, and what is paid once. */
+/** The cost of a selection set inside a page: per item of the page, and once. */
 interface Cost {
   readonly perItem: number;
   readonly once: number;
@@ -62,8 +62,8 @@ function isEdge(type: unknown): boolean {
 }
 
 /**
- * Of `search` in an argument or its input objects, however deep; within `or` and `not` an index cannot serve it alone, so it is charged twice.
- * Data of the caller's own, such as `metadata`, is not looked into.
+ * The cost of `search` in an argument and in its input objects at any depth. Inside `or` and `not` it costs twice as much, because an index
+ * alone cannot serve it. Custom data, such as `metadata`, is ignored.
  */
 function searchCost(name: string, value: unknown, type: GraphQLInputType, factor = 1): number {
   if (value === null || value === undefined) return 0;
@@ -80,7 +80,7 @@ function searchCost(name: string, value: unknown, type: GraphQLInputType, factor
 }
 
 class CostMeter {
-  /** Whether the cost so far depends on the variables. */
+  /** Whether the cost may depend on variables. */
   variablesUsed = false;
   readonly #schema: GraphQLSchema;
   readonly #variables: Readonly<Record<string, unknown>>;
@@ -130,7 +130,7 @@ class CostMeter {
   #ofField(node: FieldNode, parent: GraphQLCompositeType): Cost {
     const name = node.name.value;
     const field = isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
-    // Introspection: `__schema` and `__type` stand in no type's fields.
+    // Introspection: no type lists `__schema` and `__type` among its fields.
     if (field === undefined) return FREE;
     const type = getNamedType(field.type);
     const { pageSize, pagePart } = pageOf(field);
@@ -145,20 +145,20 @@ class CostMeter {
     const search = this.#searchOf(node, field);
     if (!isConnection(type) && pageSize === undefined)
       return { perItem: 0, once: sum(search, times(this.#lengthOf(node, field), sum(1, inner.once))) };
-    // Of a connection the page counts as its nodes do; another page is an object, and says which of its fields hold items.
+    // A connection costs only its items. Another kind of page costs 1, and its extensions say which of its fields contain the items.
     const [page, item] = isConnection(type) ? [0, 1] : [1, 0];
     const once = sum(page, sum(search, inner.once));
     return { perItem: 0, once: sum(once, times(this.#pageSizeOf(node, field), sum(item, inner.perItem))) };
   }
 
-  /** What is over the most a page may have counts as the most: the field itself refuses it, with the better error. */
+  /** The page size, at most the maximum. The field itself rejects larger sizes, with a better error. */
   #pageSizeOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
     const page = pageOf(field).pageSize ?? DEFAULT_PAGE;
     const sizes = ['first', 'last'].map(name => this.#argument(node, name)).filter(size => typeof size === 'number');
     return sizes.length === 0 ? page.default : Math.min(page.max, Math.max(0, ...sizes));
   }
 
-  /** A list of objects asked for by a list, such as `nodes(ids:)`, has as many; of others the length is not known beforehand. */
+  /** The length of a list with a list argument, such as `nodes(ids:)`, is the argument's. The length of other lists is unknown and counts as 1. */
   #lengthOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
     if (!isListType(getNullableType(field.type))) return 1;
     const keys = field.args.find(argument => isListType(getNullableType(argument.type)));
@@ -180,20 +180,20 @@ class CostMeter {
   }
 
   #value(node: ValueNode): unknown {
-    // A list or an object may have variables inside; whether it has is not worth finding out.
+    // Lists and objects may contain variables. Searching them would cost more than it saves.
     this.variablesUsed ||= node.kind === Kind.VARIABLE || node.kind === Kind.LIST || node.kind === Kind.OBJECT;
     return valueFromASTUntyped(node, this.#variables);
   }
 }
 
-/** A cost that holds for all variables. */
-const settled = new WeakMap<OperationDefinitionNode, number>();
+/** Costs that do not depend on variables. */
+const constantCosts = new WeakMap<OperationDefinitionNode, number>();
 
 /**
- * The cost of an operation of a valid document: 1, plus 1 an object, a connection its page size x (1 + its node's cost), `totalCount` 10,
- * a search 50, scalars nothing. An upper bound: what is selected twice counts twice, @skip and @include count as included.
- * Takes time linear in the document.
- * @param variables as sent; values left out take the operation's defaults
+ * The cost of an operation of a valid document: 1, plus 1 for each object, page size x (1 + cost of its node) for each connection, 10 for
+ * `totalCount`, 50 for a search, and nothing for scalars. It is an upper bound: a field that is selected twice counts twice, and @skip and
+ * @include are ignored. Takes time linear in the document.
+ * @param variables as sent; the operation's defaults apply to missing ones
  */
 export function measureCost(
   schema: GraphQLSchema,
@@ -201,7 +201,7 @@ export function measureCost(
   operation: OperationDefinitionNode,
   variables: Readonly<Record<string, unknown>>,
 ): number {
-  const known = settled.get(operation);
+  const known = constantCosts.get(operation);
   if (known !== undefined) return known;
   const withDefaults: Record<string, unknown> = {};
   for (const { variable, defaultValue } of operation.variableDefinitions ?? []) {
@@ -210,6 +210,6 @@ export function measureCost(
   }
   const meter = new CostMeter(schema, document, withDefaults);
   const cost = meter.ofOperation(operation);
-  if (!meter.variablesUsed) settled.set(operation, cost);
+  if (!meter.variablesUsed) constantCosts.set(operation, cost);
   return cost;
 }

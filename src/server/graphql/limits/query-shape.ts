@@ -10,35 +10,35 @@ import {
 } from 'graphql';
 import { DomainError } from '../../../errors.ts';
 
-/** Levels of lists and objects in an argument or a variable: more than any input or stored JSON has, and little for a stack. */
+/** Maximum nesting of lists and objects in an argument or variable. Real inputs and JSON are flatter, and the stack can hold far more. */
 export const MAX_VALUE_DEPTH = 250;
 
-/** Bounds that hold whatever the schema; a document beyond one is refused before it is validated. */
+/** Limits of a document's shape, independent of the schema. */
 export interface ShapeLimits {
-  /** Fields within fields; fragments add none. */
+  /** Nesting of fields. Fragments add no level. */
   readonly maxDepth: number;
-  /** Aliased fields in the document. */
+  /** Aliases in the document. */
   readonly maxAliases: number;
   /** Fields, fragment spreads and inline fragments in one selection set. */
   readonly maxBreadth: number;
-  /** Directives in one place. */
+  /** Directives of one node. */
   readonly maxDirectives: number;
-  /** Lists and objects within one another, in an argument. */
+  /** Nesting of lists and objects in an argument. */
   readonly maxValueDepth: number;
 }
 
-function refuse(code: 'QUERY_TOO_DEEP' | 'QUERY_TOO_COMPLEX', what: string, limit: number): GraphQLError {
-  const failure = new DomainError(code, `The query has ${what}; at most ${limit} are allowed.`, { limit });
+function shapeError(code: 'QUERY_TOO_DEEP' | 'QUERY_TOO_COMPLEX', problem: string, limit: number): GraphQLError {
+  const failure = new DomainError(code, `The query ${problem}; at most ${limit} are allowed.`, { limit });
   return new GraphQLError(failure.message, { originalError: failure });
 }
 
-/** QUERY_TOO_DEEP for a document that cannot even be parsed. */
+/** QUERY_TOO_DEEP for a document that cannot be parsed. */
 export function tooDeep(): GraphQLError {
-  const failure = new DomainError('QUERY_TOO_DEEP', 'The query is nested too deep.');
+  const failure = new DomainError('QUERY_TOO_DEEP', 'The query is nested too deeply.');
   return new GraphQLError(failure.message, { originalError: failure });
 }
 
-/** Each fragment is measured once, however often it is spread, so time is linear; one that spreads itself adds nothing and is validation's to refuse. */
+/** Measures each fragment once, so time is linear. A fragment that spreads itself counts as zero there; validation rejects it. */
 function createDepthMeter(document: DocumentNode): (operation: OperationDefinitionNode) => number {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node);
@@ -71,7 +71,7 @@ function isNesting({ kind }: ASTNode): boolean {
   return kind === Kind.LIST || kind === Kind.OBJECT;
 }
 
-/** QUERY_TOO_DEEP or QUERY_TOO_COMPLEX where the document goes beyond a bound, else null. Takes documents that are not valid, too. */
+/** QUERY_TOO_DEEP or QUERY_TOO_COMPLEX if the document exceeds a limit, otherwise null. The document need not be valid. */
 export function findShapeError(document: DocumentNode, limits: ShapeLimits): GraphQLError | null {
   let aliases = 0;
   let broadest = 0;
@@ -94,15 +94,17 @@ export function findShapeError(document: DocumentNode, limits: ShapeLimits): Gra
       if (isNesting(node)) valueDepth -= 1;
     },
   });
-  if (aliases > limits.maxAliases) return refuse('QUERY_TOO_COMPLEX', `${aliases} aliases`, limits.maxAliases);
-  if (broadest > limits.maxBreadth) return refuse('QUERY_TOO_COMPLEX', `${broadest} fields side by side`, limits.maxBreadth);
+  if (aliases > limits.maxAliases) return shapeError('QUERY_TOO_COMPLEX', `has ${aliases} aliases`, limits.maxAliases);
+  if (broadest > limits.maxBreadth)
+    return shapeError('QUERY_TOO_COMPLEX', `has ${broadest} fields in one selection set`, limits.maxBreadth);
   if (mostDirectives > limits.maxDirectives)
-    return refuse('QUERY_TOO_COMPLEX', `${mostDirectives} directives in one place`, limits.maxDirectives);
-  if (deepestValue > limits.maxValueDepth) return refuse('QUERY_TOO_DEEP', `values ${deepestValue} deep`, limits.maxValueDepth);
+    return shapeError('QUERY_TOO_COMPLEX', `has ${mostDirectives} directives in one place`, limits.maxDirectives);
+  if (deepestValue > limits.maxValueDepth)
+    return shapeError('QUERY_TOO_DEEP', `has values nested ${deepestValue} levels deep`, limits.maxValueDepth);
   const depthOf = createDepthMeter(document);
   for (const node of document.definitions) {
     const depth = node.kind === Kind.OPERATION_DEFINITION ? depthOf(node) : 0;
-    if (depth > limits.maxDepth) return refuse('QUERY_TOO_DEEP', `fields ${depth} deep`, limits.maxDepth);
+    if (depth > limits.maxDepth) return shapeError('QUERY_TOO_DEEP', `has fields nested ${depth} levels deep`, limits.maxDepth);
   }
   return null;
 }

@@ -3,13 +3,13 @@ import type { ErrorModel } from '../error-model.ts';
 import type { TransportContext } from './use-execution.ts';
 
 /**
- * Answers a request whose caller was not let in, before anything of it is parsed. To stand behind every other plugin that gives results
- * in place of an execution. A WebSocket is not opened for such a caller.
+ * Rejects requests of callers that failed to authenticate, before their documents are parsed. It must come after all plugins that replace
+ * results in `onParams`. The WebSocket transport closes the connection of such a caller instead.
  */
 export function useAuthentication(errors: ErrorModel): Plugin<TransportContext, TransportContext> {
   return {
-    onParams({ context: { origin, refusal }, setResult }) {
-      if (refusal !== undefined) setResult({ errors: [errors.present(refusal, { requestId: origin.requestId })] });
+    onParams({ context: { origin, authenticationError }, setResult }) {
+      if (authenticationError !== undefined) setResult({ errors: [errors.present(authenticationError, { requestId: origin.requestId })] });
     },
   };
 }

@@ -5,16 +5,16 @@ import { explainValidationErrors } from '../literal-errors.ts';
 import type { TransportContext } from './use-execution.ts';
 
 /**
- * Gives every error its public form (src/server/error-model.ts), also those of requests that never came to be executed.
- * Results of executions, and every event of a stream, have theirs already.
+ * Gives the errors of requests that are not executed their public form (error-model.ts). Results of executions and of subscription events
+ * have it already.
  */
 export function useErrorModel(errors: ErrorModel): Plugin<TransportContext, TransportContext> {
   return {
     onValidate({ params: { schema, documentAST } }) {
       return ({ valid, result, setResult }) => {
         if (valid) return;
-        const faults = [...result].filter(error => error instanceof GraphQLError);
-        setResult(explainValidationErrors(schema, documentAST, faults));
+        const errorsFound = [...result].filter(error => error instanceof GraphQLError);
+        setResult(explainValidationErrors(schema, documentAST, errorsFound));
       };
     },
     onResultProcess({ result, setResult, serverContext }) {

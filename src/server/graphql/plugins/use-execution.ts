@@ -4,24 +4,24 @@ import type { StreamClient } from '../../live/event-stream.ts';
 import { type ExecutionOptions, executeOperation, type Operation, type OperationOrigin } from '../execution.ts';
 import { subscribeOperation } from '../subscription.ts';
 
-/** What a transport hands over with each operation; resolvers see the context made from it instead. */
+/** The context that a transport passes with each operation. Resolvers get the context that is made from it. */
 export interface TransportContext extends Record<string, unknown> {
   readonly origin: OperationOrigin;
-  /** Why the caller was not let in: the answer to the request. */
-  readonly refusal?: unknown;
-  /** Ends the stream of a subscription, and with it the response, where the server drains. */
+  /** Why the caller failed to authenticate. The request is answered with this error. */
+  readonly authenticationError?: unknown;
+  /** Aborts when the server drains. Ends the stream of a subscription, and with it the response. */
   readonly ending?: AbortSignal;
-  /** Whom an event stream is written to. */
+  /** The client that reads an event stream. */
   readonly client?: StreamClient;
 }
 
-/** How operations are run here. */
+/** Options of the plugin. */
 interface UseExecutionOptions {
-  /** Whether messages on variables leave out names of the schema that may have been meant. */
+  /** Whether error messages about variables suggest no names from the schema. */
   readonly hideSuggestions: boolean;
 }
 
-/** Runs operations with graphql-js, each execution and each event of a subscription in a context of its own. */
+/** Executes operations with graphql-js. Each execution, also for an event of a subscription, has a context of its own. */
 export function useExecution(options: ExecutionOptions, { hideSuggestions }: UseExecutionOptions): Plugin<TransportContext> {
   const toOperation = ({ schema, document, rootValue, variableValues, operationName }: ExecutionArgs): Operation => ({
     ...{ schema, document, rootValue, variableValues, operationName },

@@ -3,16 +3,16 @@ import type { GraphQLParams, Plugin } from 'graphql-yoga';
 import { documentRequired, type PersistedDocuments } from '../persisted-documents.ts';
 
 /**
- * Puts the text of a known document in the place of its id, over HTTP and SSE; a WebSocket does that itself, without these hooks. Where
- * nothing but known documents is run, all others are PERSISTED_QUERY_REQUIRED, over every transport, before they are parsed. To come
- * after what sets a parser.
+ * Replaces the id of a trusted document by its text, over HTTP and SSE; the WebSocket transport does that itself, because it does not run this
+ * hook. If only trusted documents may run, rejects all others with PERSISTED_QUERY_REQUIRED before they are parsed, over every transport. It
+ * must come after plugins that set a parser.
  */
 export function usePersistedDocuments(documents: PersistedDocuments): Plugin {
   return {
     onParams({ params, request, setParams }) {
-      // Of a GET Yoga takes the parameters it knows.
-      const inAddress = request.method === 'GET' ? new URL(request.url).searchParams.get('documentId') : null;
-      const { documentId = inAddress, ...others }: GraphQLParams & { documentId?: unknown } = params;
+      // For a GET, Yoga passes only the parameters it knows.
+      const inUrl = request.method === 'GET' ? new URL(request.url).searchParams.get('documentId') : null;
+      const { documentId = inUrl, ...others }: GraphQLParams & { documentId?: unknown } = params;
       const query = documents.textFor({ ...others, documentId });
       if (query !== null) setParams({ ...others, query });
       else if ('documentId' in params) setParams(others);

@@ -3,18 +3,18 @@ import type { Plugin } from 'graphql-yoga';
 import { DomainError } from '../../../errors.ts';
 import { measureCost } from '../limits/query-cost.ts';
 
-/** What the answer to a query or a mutation says of its cost, in `extensions.cost`. */
+/** `extensions.cost` of the response to a query or mutation. */
 interface CostReport {
   readonly cost: number;
-  /** What one request may cost. */
+  /** The maximum cost of one request. */
   readonly limit: number;
-  /** What this one could have cost more; never negative. */
+  /** The limit minus the cost; never negative. */
   readonly remaining: number;
 }
 
 /**
- * QUERY_TOO_COMPLEX with `details.cost` and `details.limit`, before any resolver runs. What is run, and what is refused here, carries its
- * cost in `extensions.cost`; the events of a subscription do not, as all cost the same.
+ * Rejects operations that cost too much with QUERY_TOO_COMPLEX, with `details.cost` and `details.limit`, before any resolver runs. Responses
+ * carry the cost in `extensions.cost`. Events of a subscription do not, because all of them cost the same.
  */
 export function useQueryCost({ maxCost }: { maxCost: number }): Plugin {
   function reportOf({ schema, document, operationName, variableValues }: ExecutionArgs): CostReport | null {
@@ -28,11 +28,11 @@ export function useQueryCost({ maxCost }: { maxCost: number }): Plugin {
     return { ...result, extensions: { ...result.extensions, cost } };
   }
 
-  function refusalOf(report: CostReport): ExecutionResult | null {
+  function rejectionOf(report: CostReport): ExecutionResult | null {
     if (report.cost <= maxCost) return null;
     const failure = new DomainError(
       'QUERY_TOO_COMPLEX',
-      `The query costs ${report.cost}; at most ${maxCost} are allowed. Ask for smaller pages or less at once.`,
+      `The query costs ${report.cost}; at most ${maxCost} is allowed. Ask for smaller pages or fewer fields.`,
       { cost: report.cost, limit: maxCost },
     );
     return withReport({ errors: [new GraphQLError(failure.message, { originalError: failure })] }, report);
@@ -42,9 +42,9 @@ export function useQueryCost({ maxCost }: { maxCost: number }): Plugin {
     onExecute({ args, setResultAndStopExecution }) {
       const report = reportOf(args);
       if (report === null) return undefined;
-      const refusal = refusalOf(report);
-      if (refusal !== null) {
-        setResultAndStopExecution(refusal);
+      const rejection = rejectionOf(report);
+      if (rejection !== null) {
+        setResultAndStopExecution(rejection);
         return undefined;
       }
       return {
@@ -55,8 +55,8 @@ export function useQueryCost({ maxCost }: { maxCost: number }): Plugin {
     },
     onSubscribe({ args, setResultAndStopExecution }) {
       const report = reportOf(args);
-      const refusal = report && refusalOf(report);
-      if (refusal !== null) setResultAndStopExecution(refusal);
+      const rejection = report && rejectionOf(report);
+      if (rejection !== null) setResultAndStopExecution(rejection);
     },
   };
 }

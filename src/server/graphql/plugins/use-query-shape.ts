@@ -2,7 +2,7 @@ import type { DocumentNode, GraphQLError } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { findShapeError, MAX_VALUE_DEPTH } from '../limits/query-shape.ts';
 
-/** QUERY_TOO_DEEP and QUERY_TOO_COMPLEX for what is seen without the schema, before validation, which is not linear. */
+/** Rejects large documents with QUERY_TOO_DEEP or QUERY_TOO_COMPLEX before validation, whose time is not linear in the document. */
 export function useQueryShape({
   maxDepth,
   maxAliases = 100,

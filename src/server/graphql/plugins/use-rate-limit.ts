@@ -5,27 +5,27 @@ import { rateChargeOf } from '../../auth/rate-charge.ts';
 import type { RateGate } from '../../auth/rate-gate.ts';
 import type { TransportContext } from './use-execution.ts';
 
-function toResult(refusal: DomainError): ExecutionResult {
-  return { errors: [new GraphQLError(refusal.message, { originalError: refusal })] };
+function toResult(rejection: DomainError): ExecutionResult {
+  return { errors: [new GraphQLError(rejection.message, { originalError: rejection })] };
 }
 
 /**
- * RATE_LIMIT_EXCEEDED with `details.retryAfterMs`, over every transport, before anything of the operation runs; tells the transport how the caller stands.
- * Over HTTP and SSE also before a document is parsed, where faults have used up the caller's requests; a WebSocket asks for that itself. To
- * come after what puts documents in the place of their ids.
+ * Counts operations before they run, over every transport, and rejects them with RATE_LIMIT_EXCEEDED. Over HTTP and SSE it also rejects a
+ * request before parsing if faulty requests have used up the caller's limit; the WebSocket transport checks that itself. It must come after
+ * the plugin that replaces ids of documents by their texts.
  */
 export function useRateLimit(gate: RateGate): Plugin<TransportContext, TransportContext> {
   async function check({ document, operationName, contextValue }: ExecutionArgs, stop: (result: ExecutionResult) => void): Promise<void> {
     const operation = getOperationAST(document, operationName);
     if (!operation) return;
     const { origin } = contextValue as TransportContext;
-    const refusal = await gate.take(origin, rateChargeOf(document, operation));
-    if (refusal !== null) stop(toResult(refusal));
+    const rejection = await gate.take(origin, rateChargeOf(document, operation));
+    if (rejection !== null) stop(toResult(rejection));
   }
   return {
-    onParams({ params: { query }, context: { origin, refusal: notLetIn }, setResult }) {
-      const refusal = notLetIn === undefined && typeof query === 'string' ? gate.checkBeforeParsing(origin, query) : null;
-      if (refusal !== null) setResult(toResult(refusal));
+    onParams({ params: { query }, context: { origin, authenticationError }, setResult }) {
+      const rejection = authenticationError === undefined && typeof query === 'string' ? gate.checkBeforeParsing(origin, query) : null;
+      if (rejection !== null) setResult(toResult(rejection));
     },
     onExecute: ({ args, setResultAndStopExecution }) => check(args, setResultAndStopExecution),
     onSubscribe: ({ args, setResultAndStopExecution }) => check(args, setResultAndStopExecution),
@@ -33,16 +33,16 @@ export function useRateLimit(gate: RateGate): Plugin<TransportContext, Transport
 }
 
 /**
- * Counts, over HTTP and SSE, requests that never came to be executed, and answers them with RATE_LIMIT_EXCEEDED once they are too many; a WebSocket
- * does that itself. To be before all that looks at results.
+ * Counts faulty requests, which are not executed, over HTTP and SSE, and answers them with RATE_LIMIT_EXCEEDED if there are too many. The
+ * WebSocket transport does that itself. It must come before all plugins that process results.
  */
 export function useFaultLimit(gate: RateGate): Plugin<TransportContext, TransportContext> {
   return {
-    async onResultProcess({ result, setResult, serverContext: { origin, refusal: notLetIn } }) {
-      if (notLetIn !== undefined || Array.isArray(result) || Symbol.asyncIterator in result) return;
+    async onResultProcess({ result, setResult, serverContext: { origin, authenticationError } }) {
+      if (authenticationError !== undefined || Array.isArray(result) || Symbol.asyncIterator in result) return;
       if (result.errors === undefined || 'data' in result) return;
-      const refusal = await gate.takeFault(origin);
-      if (refusal !== null) setResult(toResult(refusal));
+      const rejection = await gate.takeFault(origin);
+      if (rejection !== null) setResult(toResult(rejection));
     },
   };
 }

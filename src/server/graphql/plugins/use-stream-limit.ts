@@ -5,15 +5,15 @@ import { DomainError } from '../../../errors.ts';
 import { LOCAL_VIEWER } from '../../../modules/viewer/viewer.rules.ts';
 import type { TransportContext } from './use-execution.ts';
 
-/** Streams of events one key or token may have open over HTTP; each holds a connection, as a WebSocket does for many. */
+/** Maximum open event streams of one key or token over HTTP. Each one occupies a connection. */
 const MAX_STREAMS = 1_000;
 
 /**
- * RATE_LIMIT_EXCEEDED for one more stream of events over HTTP than a caller may have open at once; where authentication is off, as many as
- * one likes. WebSockets are counted by src/server/ws.ts. To come after all that refuses operations.
+ * Limits the open event streams of a caller over HTTP; beyond the limit, subscriptions are RATE_LIMIT_EXCEEDED. While authentication is off,
+ * there is no limit. The WebSocket transport limits connections itself. It must come after all plugins that reject operations.
  */
 export function useStreamLimit({ maxStreams = MAX_STREAMS }: { maxStreams?: number } = {}): Plugin<TransportContext> {
-  /** By the viewer's id; none of those who have none open. */
+  /** Open streams by viewer id. Viewers without open streams have no entry. */
   const open = new Map<string, number>();
 
   function close(viewerId: string): void {
@@ -27,26 +27,26 @@ export function useStreamLimit({ maxStreams = MAX_STREAMS }: { maxStreams?: numb
       const { request, origin }: Partial<YogaInitialContext> & TransportContext = args.contextValue;
       const { id } = origin.access.viewer;
       if (request === undefined || id === LOCAL_VIEWER.id) return undefined;
-      const others = open.get(id) ?? 0;
-      if (others >= maxStreams) {
-        const failure = new DomainError('RATE_LIMIT_EXCEEDED', `At most ${maxStreams} streams of events may be open at once.`, {
+      const openStreams = open.get(id) ?? 0;
+      if (openStreams >= maxStreams) {
+        const failure = new DomainError('RATE_LIMIT_EXCEEDED', `At most ${maxStreams} event streams may be open at the same time.`, {
           limit: 'streams',
           max: maxStreams,
         });
         setResultAndStopExecution({ errors: [new GraphQLError(failure.message, { originalError: failure })] });
         return undefined;
       }
-      open.set(id, others + 1);
+      open.set(id, openStreams + 1);
       let isOpen = true;
-      const isOver = () => {
+      const release = () => {
         if (isOpen) close(id);
         isOpen = false;
       };
       return {
         onSubscribeResult({ result, setResult }) {
-          if (!(Symbol.asyncIterator in result)) return isOver();
+          if (!(Symbol.asyncIterator in result)) return release();
           const stream = result[Symbol.asyncIterator]();
-          setResult(wrapAsyncIterator(stream, { next: () => stream.next(), onEnd: isOver }));
+          setResult(wrapAsyncIterator(stream, { next: () => stream.next(), onEnd: release }));
         },
       };
     },

@@ -4,7 +4,7 @@ import { DomainError } from '../../../errors.ts';
 
 const STREAMABLE = /text\/event-stream|text\/\*|\*\/\*/i;
 
-/** A subscription over HTTP whose client takes no event stream is refused before it starts, with a reason; Yoga would answer 406 and nothing. */
+/** Rejects a subscription over HTTP whose client does not accept event streams, with an explanation. Yoga would answer 406 without a body. */
 export function useStreamOnlyAsEvents(): Plugin {
   return {
     onSubscribe({ args, setResultAndStopExecution }) {

@@ -3,10 +3,10 @@ import type { Plugin } from 'graphql-yoga';
 import { DomainError } from '../../../errors.ts';
 import { tooDeep } from '../limits/query-shape.ts';
 
-/** How graphql-js ends the message of a document of too many tokens; it gives it no code of its own. */
+/** The end of graphql-js's message for a document with too many tokens. The error has no code. */
 const TOO_MANY_TOKENS = /tokens\. Parsing aborted\.$/;
 
-/** The parser calls itself for every level: what is nested beyond the stack cannot be measured, only noticed. */
+/** Parses, and reports documents that are nested so deeply that the recursive parser exceeds the stack. */
 function parseWithinStack(source: string | Source, options: ParseOptions): DocumentNode {
   try {
     return parse(source, options);
@@ -16,13 +16,13 @@ function parseWithinStack(source: string | Source, options: ParseOptions): Docum
   }
 }
 
-/** @param error keeps its place in the document */
+/** @param error gives the message and the location */
 function tooManyTokens(error: GraphQLError, { maxTokens }: ParseOptions): GraphQLError {
   const { message, source, positions } = error;
   return new GraphQLError(message, { source, positions, originalError: new DomainError('GRAPHQL_PARSE_FAILED', message, { maxTokens }) });
 }
 
-/** Stops parsing after this many tokens: GRAPHQL_PARSE_FAILED. What is nested too deep to be parsed at all is QUERY_TOO_DEEP. */
+/** Rejects documents with more tokens with GRAPHQL_PARSE_FAILED, and documents that exceed the parser's stack with QUERY_TOO_DEEP. */
 export function useTokenLimit({ maxTokens = 10_000 }: { maxTokens?: number } = {}): Plugin {
   return {
     onParse({ setParseFn }) {

@@ -2,8 +2,8 @@ import { NoSchemaIntrospectionCustomRule, validate } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 
 /**
- * Validates documents, telling no more than so many faults.
- * @param options.introspection false: `__schema` and `__type` are GRAPHQL_VALIDATION_FAILED, and no message suggests a name of the schema
+ * Validates documents, and reports at most `maxErrors` errors.
+ * @param options.introspection if false, `__schema` and `__type` are GRAPHQL_VALIDATION_FAILED, and messages suggest no names from the schema
  */
 export function useValidation({ introspection, maxErrors = 20 }: { introspection: boolean; maxErrors?: number }): Plugin {
   const options = { maxErrors, hideSuggestions: !introspection };

@@ -2,7 +2,7 @@ import { type ExecutionArgs, type ExecutionResult, GraphQLError, getOperationAST
 import type { Plugin } from 'graphql-yoga';
 import { findVariableExcess } from '../limits/variable-bounds.ts';
 
-/** QUERY_TOO_DEEP and QUERY_TOO_COMPLEX for variables, before they are coerced, which costs more than to send them. */
+/** Rejects large variables with QUERY_TOO_DEEP or QUERY_TOO_COMPLEX before they are coerced, which is expensive. */
 export function useVariableBounds(): Plugin {
   function check({ schema, document, operationName, variableValues }: ExecutionArgs, stop: (result: ExecutionResult) => void): void {
     const operation = getOperationAST(document, operationName);
