@@ -1,7 +1,9 @@
 import type { MessageRole } from '../generated/prisma/enums.ts';
 import type { StoredPart } from '../modules/message/message.rules.ts';
+import type { ACTIVITY_COLUMNS, SESSION_COLUMNS, SessionColumn } from '../modules/session/session.columns.ts';
 import type { SessionStatus } from '../modules/session/session.rules.ts';
 import type { UsageAmounts } from '../modules/usage/usage.rules.ts';
+import type { FieldsWith, RowOf } from '../postgres/columns/columns.ts';
 
 /** An object of JSON values. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -42,28 +44,17 @@ export interface SourceSession {
   readonly records: SourceRecords | null;
 }
 
+type CopiedFields<Table extends Readonly<Record<keyof Table, SessionColumn>>> = Partial<
+  RowOf<Table, Date, FieldsWith<Table, { readonly imported: 'copied' }>>
+>;
+
 /**
- * What a source says of a session. A field that is left out is not imported and stays as it is here; null means that it is empty at the
+ * What a source says of a session. It has a field for each column that an import copies; the key is in canonical form. A field that is left out is not imported and stays as it is here; null means that it is empty at the
  * source. Texts can be stored, and names are within the limits of the API: a source moves other values into `extra`.
  */
-export interface SourceFields {
-  /** In canonical form. */
-  readonly key?: string | null;
-  readonly label?: string | null;
-  readonly givenTitle?: string | null;
-  readonly displayName?: string | null;
-  readonly subject?: string | null;
-  readonly category?: string | null;
-  readonly channel?: string | null;
-  readonly model?: string | null;
-  readonly modelProvider?: string | null;
+export interface SourceFields extends CopiedFields<typeof SESSION_COLUMNS>, CopiedFields<typeof ACTIVITY_COLUMNS> {
   readonly status?: SourceStatus;
-  readonly archivedAt?: Date | null;
-  readonly pinnedAt?: Date | null;
-  readonly origin?: JsonObject | null;
-  readonly delivery?: JsonObject | null;
   readonly compactionCount?: number;
-  readonly contextUsed?: number | null;
   /** The typed settings, with canonical values. */
   readonly settings?: JsonObject;
   /** Everything else the source holds. */

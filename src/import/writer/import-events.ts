@@ -2,15 +2,15 @@ import type { TypedEvent } from '../../events/event-types.ts';
 import { insertEvents } from '../../events/event-write.ts';
 import { statusChange } from '../../modules/session/session-lock.service.ts';
 import type { Executor } from '../../postgres/database.ts';
-import type { SessionRow } from './session-row.ts';
+import type { ImportedSession } from './session-row.ts';
 
 /** Writes events of a session, in this order. The caller has locked the session. */
-export async function writeEvents(transaction: Executor, session: SessionRow, events: readonly TypedEvent[]): Promise<void> {
+export async function writeEvents(transaction: Executor, session: ImportedSession, events: readonly TypedEvent[]): Promise<void> {
   if (events.length > 0) await transaction.rows(insertEvents(session.id, session.agentId, events));
 }
 
 /** The event for a change of status, status reason or end. */
-export function statusChanged(from: SessionRow, to: SessionRow, now: Date): TypedEvent {
+export function statusChanged(from: ImportedSession, to: ImportedSession, now: Date): TypedEvent {
   const before = {
     status: from.status,
     inputTokens: Number(to.inputTokens),

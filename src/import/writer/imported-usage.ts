@@ -1,29 +1,29 @@
 import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
 
-/** A session's totals after an import, and what is to be remembered of it. */
+/** A session's totals after an import, and what the next import needs to know. */
 export interface ImportedUsage {
   readonly totals: UsageAmounts;
-  /** Text to hand in at the next import; undefined where there is no usage yet. */
+  /** The usage that the source has reported so far, as text. Pass it to the next import. Undefined if the source has reported none yet. */
   readonly record: string | undefined;
 }
 
 const FIELDS = ['inputTokens', 'outputTokens', 'cacheReadTokens', 'cacheWriteTokens', 'totalTokens', 'costNanoUsd'] as const;
 
-/** No usage at all. */
+/** Usage of zero. */
 export const NO_USAGE: UsageAmounts = toUsage(() => 0n);
 
-/** Usage of two sources of it together. */
+/** The sum of two usages. */
 export function addUsage(one: UsageAmounts, other: UsageAmounts): UsageAmounts {
   return toUsage(field => one[field] + other[field]);
 }
 
 /**
- * Brings the totals of a session to what its source says: the sum over its messages, else what its entry counts. Only the difference
- * to the last import is added, so that usage reported here meanwhile stays.
- * @param totals as they stand
- * @param record what the last import remembered
- * @param gained of the messages that are new
- * @param counted of the entry
+ * Brings a session's totals up to date with its source: the sum over its messages or, if they carry no usage, the counts of its entry.
+ * Only the difference to the last import is added, so usage that was reported through the API stays.
+ * @param totals the session's totals now
+ * @param record the `record` of the last import
+ * @param gained usage of the new messages; null if no messages were imported
+ * @param counted counts of the entry; null if it has none
  */
 export function importUsage(
   totals: UsageAmounts,

@@ -1,19 +1,22 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import type { UsageAmounts } from '../../modules/usage/usage.rules.ts';
+import { MESSAGE_COLUMNS } from '../../modules/message/message.columns.ts';
+import { insertArrays } from '../../postgres/columns/column-sql.ts';
+import { fieldsWith } from '../../postgres/columns/columns.ts';
 import type { Executor, Sql } from '../../postgres/database.ts';
 import type { SourceMessage } from '../source.ts';
 
-/** A line as import_lines keeps it. */
+/** A row of import_lines. */
 export interface LineRow {
   readonly line: number;
   readonly entryId: string | null;
   readonly parentEntryId: string | null;
+  /** Position of the line's message; null if the line is not a message. */
   readonly position: number | null;
   readonly raw: string;
 }
 
-/** A message with its place. */
-export interface MessageRow {
+/** A message and its place in the session. */
+export interface ImportedMessage {
   readonly id: string;
   readonly externalId: string;
   readonly position: number;
@@ -23,35 +26,37 @@ export interface MessageRow {
 }
 
 const BATCH_ROWS = 2_000;
-/** Bounds what is in memory where lines are long. */
+/** Limits the memory of a batch of long lines. */
 const BATCH_CHARACTERS = 4_000_000;
 
-/** Writes the lines and messages of one session in batches, inside the caller's transaction and under the session's lock. */
+const MESSAGE_FIELDS = fieldsWith(MESSAGE_COLUMNS, 'imported');
+
+/** Writes the lines and messages of one session in batches, in the caller's transaction and under the session's lock. */
 export class LineWriter {
   readonly #executor: Executor;
   readonly #sessionId: string;
-  readonly #announceTo: string | null;
+  readonly #eventAgentId: string | null;
   #lines: LineRow[] = [];
-  #messages: MessageRow[] = [];
+  #messages: ImportedMessage[] = [];
   #characters = 0;
 
-  /** @param announceTo the session's agent, where each message gets its event; null for the first import of a session, which has one event alone */
-  constructor(executor: Executor, sessionId: string, announceTo: string | null) {
+  /** @param eventAgentId the session's agent, to write an event per message; null for a new session, whose only event is CREATED */
+  constructor(executor: Executor, sessionId: string, eventAgentId: string | null) {
     this.#executor = executor;
     this.#sessionId = sessionId;
-    this.#announceTo = announceTo;
+    this.#eventAgentId = eventAgentId;
   }
 
-  /** Takes a line and the message it is, if it is one. */
-  async add(line: LineRow, message: MessageRow | null): Promise<void> {
+  /** Adds a line, and its message if it has one. Writes a batch when it is full. */
+  async add(line: LineRow, message: ImportedMessage | null): Promise<void> {
     this.#lines.push(line);
-    // A message is its line once more: what is in memory is about three times the raw text.
+    // The message holds the line's text again: a batch takes about three times the memory of its raw lines.
     this.#characters += line.raw.length;
     if (message !== null) this.#messages.push(message);
     if (this.#lines.length >= BATCH_ROWS || this.#characters >= BATCH_CHARACTERS) await this.flush();
   }
 
-  /** Sends what has been taken and not yet sent. */
+  /** Writes what has been added since the last batch. */
   async flush(): Promise<void> {
     const lines = this.#lines;
     const messages = this.#messages;
@@ -61,7 +66,7 @@ export class LineWriter {
     if (lines.length > 0) await this.#executor.rows(insertLines(this.#sessionId, lines));
     if (messages.length === 0) return;
     await this.#executor.rows(insertMessages(this.#sessionId, messages));
-    if (this.#announceTo !== null) await this.#executor.rows(insertMessageEvents(this.#sessionId, this.#announceTo, messages));
+    if (this.#eventAgentId !== null) await this.#executor.rows(insertMessageEvents(this.#sessionId, this.#eventAgentId, messages));
   }
 }
 
@@ -72,26 +77,14 @@ function insertLines(sessionId: string, rows: readonly LineRow[]): Sql {
       ${rows.map(row => row.parentEntryId)}::text[], ${rows.map(row => row.position)}::bigint[], ${rows.map(row => row.raw)}::text[])`;
 }
 
-function insertMessages(sessionId: string, rows: readonly MessageRow[]): Sql {
-  const values = rows.map(row => row.message);
-  const count = (name: keyof UsageAmounts) => values.map(({ usage }) => (usage === null ? null : String(usage[name])));
+function insertMessages(sessionId: string, messages: readonly ImportedMessage[]): Sql {
+  const rows = messages.map(({ message, ...place }) => ({ ...place, ...message, ...message.usage }));
+  const { names, arrays } = insertArrays(MESSAGE_COLUMNS, MESSAGE_FIELDS, rows);
   return Prisma.sql`
-    insert into aria_engine.chat_messages (session_id, position, id, external_id, role, content, parts, model, provider, input_tokens,
-      output_tokens, cache_read_tokens, cache_write_tokens, total_tokens, cost_nano_usd, stop_reason, metadata, parent_position, created_at)
-    select ${sessionId}::uuid, m.position, m.id, m.external_id, m.role, m.content, m.parts::jsonb, m.model, m.provider, m.input, m.output,
-      m.cache_read, m.cache_write, m.total, m.cost, m.stop_reason, m.metadata::jsonb, m.parent_position, m.created_at
-    from unnest(${rows.map(row => row.position)}::bigint[], ${rows.map(row => row.id)}::uuid[], ${rows.map(row => row.externalId)}::text[],
-      ${values.map(({ role }) => role)}::aria_engine.message_role[], ${values.map(({ content }) => content)}::text[],
-      ${values.map(({ parts }) => (parts === null ? null : JSON.stringify(parts)))}::text[], ${values.map(({ model }) => model)}::text[],
-      ${values.map(({ provider }) => provider)}::text[], ${count('inputTokens')}::bigint[], ${count('outputTokens')}::bigint[],
-      ${count('cacheReadTokens')}::bigint[], ${count('cacheWriteTokens')}::bigint[], ${count('totalTokens')}::bigint[],
-      ${count('costNanoUsd')}::bigint[], ${values.map(({ stopReason }) => stopReason)}::text[],
-      ${values.map(({ metadata }) => JSON.stringify(metadata))}::text[], ${rows.map(row => row.parentPosition)}::bigint[],
-      ${rows.map(row => row.createdAt.toISOString())}::timestamptz[]) m(position, id, external_id, role, content, parts, model, provider,
-      input, output, cache_read, cache_write, total, cost, stop_reason, metadata, parent_position, created_at)`;
+    insert into aria_engine.chat_messages (session_id, ${names}) select ${sessionId}::uuid, ${names} from unnest(${arrays}) message(${names})`;
 }
 
-function insertMessageEvents(sessionId: string, agentId: string, rows: readonly MessageRow[]): Sql {
+function insertMessageEvents(sessionId: string, agentId: string, rows: readonly ImportedMessage[]): Sql {
   return Prisma.sql`
     insert into aria_engine.session_events (session_id, agent_id, type, payload)
     select ${sessionId}::uuid, ${agentId}, 'MESSAGE_ADDED', jsonb_build_object('messageId', m.id, 'position', m.position)

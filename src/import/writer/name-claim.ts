@@ -5,7 +5,7 @@ import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
 import { ConcurrentChangeError, type ImportContext } from './import-context.ts';
 import { statusChanged, writeEvents } from './import-events.ts';
 import { RESERVED, readHashes, updateHashes } from './last-import.ts';
-import { readSessionRow, type SessionRow, stamped, updateSessionRow } from './session-row.ts';
+import { type ImportedSession, readSessionRow, updateSessionRow, withUpdatedAt } from './session-row.ts';
 
 /** The source's fields, where a key or label that another session has is moved to `extra`. */
 export interface ClaimedNames {
@@ -27,7 +27,7 @@ const RESET_REASON = 'reset';
  */
 export async function claimNames(
   context: ImportContext,
-  row: SessionRow,
+  row: ImportedSession,
   fields: SourceFields,
   hashes: Record<string, string>,
   always: boolean,
@@ -54,7 +54,12 @@ export async function claimNames(
   return { fields: { ...fields, ...taken, ...(fields.extra === undefined ? {} : { extra }) }, protectedExtra };
 }
 
-async function findHolder({ transaction }: ImportContext, row: SessionRow, column: 'key' | 'label', value: string): Promise<string | null> {
+async function findHolder(
+  { transaction }: ImportContext,
+  row: ImportedSession,
+  column: 'key' | 'label',
+  value: string,
+): Promise<string | null> {
   const [holder] = await transaction.rows<{ id: string }>(Prisma.sql`
     select id from aria_engine.chat_sessions
     where agent_id = ${row.agentId} and ${Prisma.raw(column)} = ${value} and id <> ${row.id}::uuid
@@ -67,7 +72,7 @@ async function findHolder({ transaction }: ImportContext, row: SessionRow, colum
  * If the source still has a key for the other session, that session only loses this one; else it is superseded, as after a reset.
  * @returns true if the key is free now; false if the other session did not get its key from this source
  */
-async function freeKey(context: ImportContext, row: SessionRow, key: string): Promise<boolean> {
+async function freeKey(context: ImportContext, row: ImportedSession, key: string): Promise<boolean> {
   const { transaction, source, options } = context;
   const holderId = await findHolder(context, row, 'key', key);
   if (holderId === null) return true;
@@ -82,16 +87,16 @@ async function freeKey(context: ImportContext, row: SessionRow, key: string): Pr
   return true;
 }
 
-async function removeKey({ transaction, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
-  await updateSessionRow(transaction, stamped({ ...holder, key: null, version: holder.version + 1 }, now), null);
+async function removeKey({ transaction, now }: ImportContext, holder: ImportedSession, hashes: FieldHashes): Promise<void> {
+  await updateSessionRow(transaction, withUpdatedAt({ ...holder, key: null, version: holder.version + 1 }, now), null);
   await writeEvents(transaction, holder, [{ type: 'UPDATED', payload: { changed: ['key'] } }]);
   await updateHashes(transaction, holder.id, { ...withoutSource(hashes), key: hashValue(null) });
 }
 
-async function supersede({ transaction, now }: ImportContext, holder: SessionRow, hashes: FieldHashes): Promise<void> {
+async function supersede({ transaction, now }: ImportContext, holder: ImportedSession, hashes: FieldHashes): Promise<void> {
   const isOpen = !isTerminal(holder.status);
   const end = isOpen ? ({ status: 'ENDED', statusReason: RESET_REASON, endedAt: holder.lastActivityAt } as const) : {};
-  const ended = stamped({ ...holder, ...end, version: holder.version + 1, supersededAt: now }, now);
+  const ended = withUpdatedAt({ ...holder, ...end, version: holder.version + 1, supersededAt: now }, now);
   await updateSessionRow(transaction, ended, null);
   await writeEvents(transaction, holder, [
     isOpen ? statusChanged(holder, ended, now) : { type: 'UPDATED', payload: { changed: ['supersededAt'] } },

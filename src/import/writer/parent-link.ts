@@ -4,11 +4,11 @@ import type { Executor } from '../../postgres/database.ts';
 import type { SourceFields, SourceSession } from '../source.ts';
 import { decideField, hashValue } from './field-merge.ts';
 import type { ImportContext, ImportOptions } from './import-context.ts';
-import type { SessionRow } from './session-row.ts';
+import type { ImportedSession } from './session-row.ts';
 
 /** A session after its parent was linked. */
 export interface LinkedSession {
-  readonly row: SessionRow;
+  readonly row: ImportedSession;
   /** The source's fields. If the parent was not linked, its name is in `extra`. */
   readonly fields: SourceFields;
   /** UUID of the parent if it was linked just now, else null. */
@@ -32,7 +32,7 @@ export async function findParent(transaction: Executor, { parent }: SourceSessio
  */
 export async function linkParent(
   { transaction, source, options, report }: ImportContext,
-  row: SessionRow,
+  row: ImportedSession,
   fields: SourceFields,
   hashes: Record<string, string>,
   { parentId, created }: { readonly parentId: string | null; readonly created: boolean },

@@ -7,9 +7,9 @@ import type { ImportProblem } from '../report.ts';
 import type { JsonObject, RecordFacts, RecordReader, SourceMessage, SourceRecord, SourceRecords } from '../source.ts';
 import { EntryTree } from './entry-tree.ts';
 import { addUsage, NO_USAGE } from './imported-usage.ts';
-import { type LineRow, LineWriter, type MessageRow } from './line-writer.ts';
+import { type ImportedMessage, type LineRow, LineWriter } from './line-writer.ts';
 import { RecordMatcher } from './record-matcher.ts';
-import type { SessionRow } from './session-row.ts';
+import type { ImportedSession } from './session-row.ts';
 
 /**
  * What was imported of a session's records before: nothing, everything before the reader's position, or other records than the source
@@ -21,7 +21,7 @@ export type RecordState = 'fresh' | 'grown' | 'rewritten';
 export interface RecordTarget {
   readonly transaction: Executor;
   /** The session as it is now, locked. */
-  readonly row: SessionRow;
+  readonly row: ImportedSession;
   /** True if this import creates the session. */
   readonly created: boolean;
   /** True if nothing may be written. */
@@ -247,7 +247,7 @@ class RecordImport {
       return this.#store(record, null, place);
     }
     this.#position++;
-    const row: MessageRow = {
+    const row: ImportedMessage = {
       id: importedMessageId(this.#target.row.id, place.entryId),
       externalId: place.entryId,
       position: this.#position,
@@ -260,7 +260,7 @@ class RecordImport {
     return this.#store(record, row, place);
   }
 
-  #count({ message, parentPosition, position, createdAt }: MessageRow): void {
+  #count({ message, parentPosition, position, createdAt }: ImportedMessage): void {
     this.#messages++;
     if (parentPosition !== this.#straightLeaf) this.#isStraight = false;
     this.#straightLeaf = position;
@@ -295,7 +295,7 @@ class RecordImport {
 
   async #store(
     record: SourceRecord,
-    message: MessageRow | null,
+    message: ImportedMessage | null,
     { entryId, parentEntryId }: Pick<LineRow, 'entryId' | 'parentEntryId'> = { entryId: null, parentEntryId: null },
   ): Promise<void> {
     const position = message?.position ?? null;

@@ -2,11 +2,17 @@ import { deriveTitle } from '../../modules/session/session.rules.ts';
 import type { SourceFields, SourceSession } from '../source.ts';
 import { decideField, hashValue } from './field-merge.ts';
 import type { RecordGain } from './record-import.ts';
-import type { SessionRow } from './session-row.ts';
+import type { ImportedSession } from './session-row.ts';
 
-/** The session with the new messages counted in, and for a new one with its times. */
-export function withGain(row: SessionRow, gain: RecordGain | null, times: SourceSession['times'], created: boolean, now: Date): SessionRow {
-  const counted: SessionRow =
+/** The session with the new messages counted. A new session also gets its times. */
+export function withGain(
+  row: ImportedSession,
+  gain: RecordGain | null,
+  times: SourceSession['times'],
+  created: boolean,
+  now: Date,
+): ImportedSession {
+  const counted: ImportedSession =
     gain === null
       ? row
       : {
@@ -17,15 +23,20 @@ export function withGain(row: SessionRow, gain: RecordGain | null, times: Source
           lastMessageAt: latest(row.lastMessageAt, gain.lastMessageAt),
           derivedTitle: row.derivedTitle ?? (gain.firstUserText === null ? null : deriveTitle(gain.firstUserText)),
         };
-  const spoken = gain?.lastAt ?? null;
-  if (!created) return { ...counted, lastActivityAt: latest(row.lastActivityAt, spoken, times.activeAt) ?? row.lastActivityAt };
+  const lastRecordAt = gain?.lastAt ?? null;
+  if (!created) return { ...counted, lastActivityAt: latest(row.lastActivityAt, lastRecordAt, times.activeAt) ?? row.lastActivityAt };
   const createdAt = gain?.firstAt ?? times.createdAt ?? times.startedAt ?? times.updatedAt ?? now;
-  const lastActivityAt = latest(spoken, times.activeAt) ?? createdAt;
+  const lastActivityAt = latest(lastRecordAt, times.activeAt) ?? createdAt;
   return { ...counted, createdAt, startedAt: times.startedAt ?? createdAt, lastActivityAt, updatedAt: times.updatedAt ?? lastActivityAt };
 }
 
-/** The session with its active view cut where the transcript cuts it, unless somebody cut it otherwise here. */
-export function withCompaction(row: SessionRow, gain: RecordGain | null, hashes: Record<string, string>, created: boolean): SessionRow {
+/** The session with the transcript's last compaction applied, unless somebody has compacted it here. */
+export function withCompaction(
+  row: ImportedSession,
+  gain: RecordGain | null,
+  hashes: Record<string, string>,
+  created: boolean,
+): ImportedSession {
   const through = gain?.compactedThrough;
   if (through === undefined) return row;
   const decision = created ? 'apply' : decideField(hashes.compactedThrough, row.compactedThrough || null, through || null);
@@ -33,8 +44,8 @@ export function withCompaction(row: SessionRow, gain: RecordGain | null, hashes:
   return decision === 'apply' ? { ...row, compactedThrough: through } : row;
 }
 
-/** The source's fields, the transcript speaking where the store does not. */
-export function withFacts(row: SessionRow, fields: SourceFields, gain: RecordGain | null): SourceFields {
+/** The source's fields, completed with what the transcript says. */
+export function withFacts(row: ImportedSession, fields: SourceFields, gain: RecordGain | null): SourceFields {
   if (gain === null) return fields;
   const { givenTitle, model, modelProvider, thinkingLevel, metadata } = gain.facts;
   return {

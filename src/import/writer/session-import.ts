@@ -17,14 +17,14 @@ import { withCompaction, withFacts, withGain } from './session-gain.ts';
 import { type MergedSession, mergeSession } from './session-merge.ts';
 import {
   emptySessionRow,
+  type ImportedSession,
   insertSessionRow,
   isSameActivity,
   isSameSession,
   readSessionRow,
-  type SessionRow,
-  stamped,
   updateActivityRow,
   updateSessionRow,
+  withUpdatedAt,
 } from './session-row.ts';
 
 /** What the session's transaction has to do. */
@@ -41,7 +41,7 @@ interface SessionJob {
 
 /** The session before and after the import. */
 interface SessionChange {
-  readonly before: SessionRow;
+  readonly before: ImportedSession;
   readonly merged: MergedSession;
   readonly gain: RecordGain | null;
   readonly created: boolean;
@@ -148,7 +148,7 @@ class SessionImport {
 
   async #importRecords(
     { reader, state, last }: SessionJob,
-    row: SessionRow,
+    row: ImportedSession,
     created: boolean,
     hashes: Record<string, string>,
   ): Promise<RecordGain | null> {
@@ -169,7 +169,7 @@ class SessionImport {
   }
 
   /** Locks the session, and creates it first if there is none. In a dry run only reads it. */
-  async #lock(last: LastImport): Promise<{ readonly row: SessionRow; readonly created: boolean }> {
+  async #lock(last: LastImport): Promise<{ readonly row: ImportedSession; readonly created: boolean }> {
     const { id, agentId } = this.#source;
     const { dryRun } = this.#options;
     const current = await readSessionRow(this.#transaction, id, { lock: !dryRun });
@@ -197,7 +197,7 @@ class SessionImport {
     const anythingChanged = sessionChanged || (gain?.recordsWritten ?? 0) > 0 || !isSameActivity(before, row);
     const result = created ? 'created' : anythingChanged ? 'updated' : 'unchanged';
     if (this.#options.dryRun) return this.#outcome(result, gain);
-    const written = created ? row : stamped(row, now);
+    const written = created ? row : withUpdatedAt(row, now);
     if (sessionChanged) await updateSessionRow(transaction, written, this.#externalId());
     else if (anythingChanged) await updateActivityRow(transaction, written);
     const parent = newParentId === null ? {} : { parentId: newParentId };

@@ -1,106 +1,58 @@
-import { effectiveTitle, isTerminal, type SessionStatus } from '../../modules/session/session.rules.ts';
+import { ACTIVITY_COLUMNS, changedName, SESSION_COLUMNS } from '../../modules/session/session.columns.ts';
+import { chatTypeOf, effectiveTitle, isTerminal, type SessionStatus } from '../../modules/session/session.rules.ts';
 import { type KeyRules, sessionKind } from '../../modules/session-key/session-key.rules.ts';
+import { fieldsWith } from '../../postgres/columns/columns.ts';
 import type { JsonObject, SourceFields, SourceStatus } from '../source.ts';
 import { decideField, type FieldHashes, hashValue } from './field-merge.ts';
-import type { SessionColumn, SessionRow } from './session-row.ts';
+import { CHANGEABLE_FIELDS, type ImportedSession } from './session-row.ts';
 
-/** A session after a merge. */
+/** The result of a merge. */
 export interface MergedSession {
-  readonly row: SessionRow;
-  /** GraphQL names of the session's fields that changed; status, reason and end are not among them. */
+  readonly row: ImportedSession;
+  /** GraphQL names of the changed fields, for the UPDATED event. Status, reason and end are not among them. */
   readonly changed: readonly string[];
   readonly statusChanged: boolean;
-  /** Hashes of all that the source speaks of now. */
+  /** Hashes of the source's current values. */
   readonly hashes: FieldHashes;
-  /** Names of fields that changed at the source and were left as they are because somebody edited them here. */
+  /** Names of fields that changed at the source but keep an edit that was made here. */
   readonly keptEdits: readonly string[];
 }
 
-/** What a merge needs besides the two sides. */
+/** Options of a merge. */
 export interface MergeOptions {
   readonly rules: KeyRules;
   readonly now: Date;
-  /** A session WORKING or SPAWNING without activity for so long comes in STALLED. */
+  /** A WORKING or SPAWNING session becomes STALLED if its last activity is longer ago than this. */
   readonly stalledAfterMs: number;
-  /** Nothing stands here yet: all is taken. */
+  /** True if this import creates the session: then every field of the source is applied. */
   readonly created: boolean;
-  /** Names in `extra` that are not gone although the source does not name them. */
+  /** Names in `extra` that stay even if the source no longer has them. */
   readonly protectedExtra: readonly string[];
 }
 
-/** Fields that are one column each, taken or left alone as a whole. */
-const PLAIN_FIELDS = [
-  'key',
-  'label',
-  'givenTitle',
-  'displayName',
-  'subject',
-  'category',
-  'channel',
-  'model',
-  'modelProvider',
-  'archivedAt',
-  'pinnedAt',
-  'origin',
-  'delivery',
-  'contextUsed',
-] as const satisfies readonly (keyof SourceFields & keyof SessionRow)[];
+/** Fields whose value is applied or kept as a whole. */
+const COPIED_FIELDS = [...fieldsWith(SESSION_COLUMNS, 'imported', 'copied'), ...fieldsWith(ACTIVITY_COLUMNS, 'imported', 'copied')];
 
+/** Objects that are merged key by key. Each key has a hash of its own, named with the prefix. */
 const MAPS = [
   { column: 'settings', source: 'settings', prefix: 'settings.' },
   { column: 'settingsExtra', source: 'extra', prefix: 'extra.' },
   { column: 'metadata', source: 'metadata', prefix: 'metadata.' },
 ] as const;
 
-/** Columns whose change is told as another field's, or not at all. */
-const TOLD_AS: Readonly<Partial<Record<SessionColumn, string | null>>> = {
-  status: null,
-  statusReason: null,
-  endedAt: null,
-  version: null,
-  compactedThrough: null,
-  derivedTitle: null,
-  settingsExtra: 'settings',
-  parentId: 'parent',
-};
-
-const TOLD: readonly SessionColumn[] = [
-  'key',
-  'kind',
-  'title',
-  'givenTitle',
-  'label',
-  'displayName',
-  'subject',
-  'category',
-  'channel',
-  'model',
-  'modelProvider',
-  'settings',
-  'settingsExtra',
-  'origin',
-  'delivery',
-  'metadata',
-  'parentId',
-  'compactionCount',
-  'archivedAt',
-  'pinnedAt',
-  'supersededAt',
-];
-
 /**
- * Brings a session to what its source says now: field by field, only where the source has changed since the hashes were taken and
- * nobody has changed the field here.
- * @param before as it stands, with what the transcript added already counted in
- * @param fields names already free to take
+ * Merges the source's fields into a session. A field is applied only if the source changed it since the last import and nobody edited it here.
+ * @param before the session as stored, with the new messages already counted
+ * @param fields the source's fields; key and label must be free to use
+ * @param hashes the source's values at the last import
  */
-export function mergeSession(before: SessionRow, fields: SourceFields, hashes: FieldHashes, options: MergeOptions): MergedSession {
+export function mergeSession(before: ImportedSession, fields: SourceFields, hashes: FieldHashes, options: MergeOptions): MergedSession {
   const merge = new SessionMerge(before, hashes, options);
-  for (const field of PLAIN_FIELDS) {
+  for (const field of COPIED_FIELDS) {
     if (fields[field] !== undefined) merge.field(field, before[field], fields[field], value => ({ [field]: value ?? null }));
   }
   if (fields.compactionCount !== undefined) {
-    // Zero is what stands where no source has spoken of it.
+    // A stored zero means that no source has set the count yet.
     merge.field('compactionCount', before.compactionCount || null, fields.compactionCount || null, count => ({
       compactionCount: count ?? 0,
     }));
@@ -111,14 +63,14 @@ export function mergeSession(before: SessionRow, fields: SourceFields, hashes: F
 }
 
 class SessionMerge {
-  readonly #before: SessionRow;
+  readonly #before: ImportedSession;
   readonly #recorded: FieldHashes;
   readonly #options: MergeOptions;
   readonly #hashes: Record<string, string>;
   readonly #keptEdits: string[] = [];
-  #row: SessionRow;
+  #row: ImportedSession;
 
-  constructor(before: SessionRow, recorded: FieldHashes, options: MergeOptions) {
+  constructor(before: ImportedSession, recorded: FieldHashes, options: MergeOptions) {
     this.#before = before;
     this.#row = before;
     this.#recorded = recorded;
@@ -126,22 +78,22 @@ class SessionMerge {
     this.#options = options;
   }
 
-  field<Value>(name: string, stored: unknown, source: Value, apply: (value: Value) => Partial<SessionRow>): void {
+  field<Value>(name: string, stored: unknown, source: Value, apply: (value: Value) => Partial<ImportedSession>): void {
     if (this.#decide(name, stored, source)) this.#row = { ...this.#row, ...apply(source) };
   }
 
-  map({ column, source, prefix }: (typeof MAPS)[number], stated: JsonObject | undefined, stored: JsonObject, complete: boolean): void {
-    if (stated === undefined) return;
+  map({ column, source, prefix }: (typeof MAPS)[number], given: JsonObject | undefined, stored: JsonObject, complete: boolean): void {
+    if (given === undefined) return;
     const values = new Map(Object.entries(stored));
     const known = Object.keys(this.#recorded).filter(name => name.startsWith(prefix));
-    // Metadata come from the transcript too, which says only what is new.
-    const gone =
-      !complete || source === 'metadata' ? [] : known.map(name => name.slice(prefix.length)).filter(name => !Object.hasOwn(stated, name));
+    // Metadata also comes from new transcript records, so a missing key does not mean that it was removed.
+    const removed =
+      !complete || source === 'metadata' ? [] : known.map(name => name.slice(prefix.length)).filter(name => !Object.hasOwn(given, name));
     const kept = source === 'extra' ? this.#options.protectedExtra : [];
-    for (const name of gone.filter(name => !kept.includes(name))) {
+    for (const name of removed.filter(name => !kept.includes(name))) {
       if (this.#decide(prefix + name, stored[name], null)) values.delete(name);
     }
-    for (const [name, value] of Object.entries(stated)) {
+    for (const [name, value] of Object.entries(given)) {
       if (!this.#decide(prefix + name, stored[name], value)) continue;
       if (value === null || value === undefined) values.delete(name);
       else values.set(name, value);
@@ -153,34 +105,35 @@ class SessionMerge {
     const { now, stalledAfterMs } = this.#options;
     const endedAt = isTerminal(source.status) ? (source.endedAt ?? this.#row.lastActivityAt) : null;
     const { status, statusReason, endedAt: storedEnd } = this.#before;
-    // A stall is no edit: it says only that the source has been silent.
+    // STALLED is no edit: the sweeper sets it if the source reports no activity.
     const stored = status === 'STALLED' ? ['WORKING', null, null] : [status, statusReason, storedEnd];
     if (!this.#decide('status', stored, [source.status, source.reason, endedAt])) return;
-    const silent = now.getTime() - this.#row.lastActivityAt.getTime() > stalledAfterMs;
-    const entered: SessionStatus = silent && (source.status === 'WORKING' || source.status === 'SPAWNING') ? 'STALLED' : source.status;
-    this.#row = { ...this.#row, status: entered, statusReason: source.reason, endedAt };
+    const isInactive = now.getTime() - this.#row.lastActivityAt.getTime() > stalledAfterMs;
+    const isWorking = source.status === 'WORKING' || source.status === 'SPAWNING';
+    const next: SessionStatus = isInactive && isWorking ? 'STALLED' : source.status;
+    this.#row = { ...this.#row, status: next, statusReason: source.reason, endedAt };
   }
 
   finish(): MergedSession {
     const { rules, created } = this.#options;
     const before = this.#before;
-    const chatType = typeof this.#row.origin?.chatType === 'string' ? this.#row.origin.chatType : null;
-    const kind = sessionKind(this.#row.key, chatType, rules);
+    const kind = sessionKind(this.#row.key, chatTypeOf(this.#row.origin), rules);
     const type = created ? typeOfKind(kind) : this.#row.type;
     const title = effectiveTitle(this.#row);
     const row = { ...this.#row, kind, type, title };
-    // A title that follows from a new message is no change of its own.
-    const told = { ...before, title: effectiveTitle(before) };
+    // A title derived from a new message does not count as changed.
+    const compared = { ...before, title: effectiveTitle(before) };
     const changed = new Set<string>();
-    for (const column of TOLD) {
-      const name = TOLD_AS[column];
-      if (name !== null && hashValue(row[column]) !== hashValue(told[column])) changed.add(name ?? column);
+    for (const field of CHANGEABLE_FIELDS) {
+      const name = changedName(field);
+      if (name !== null && hashValue(row[field]) !== hashValue(compared[field])) changed.add(name);
     }
     const statusChanged =
       row.status !== before.status || row.statusReason !== before.statusReason || row.endedAt?.getTime() !== before.endedAt?.getTime();
     return { row, changed: [...changed], statusChanged, hashes: this.#hashes, keptEdits: this.#keptEdits };
   }
 
+  /** Decides whether a field is applied, and records the source's value. */
   #decide(name: string, stored: unknown, source: unknown): boolean {
     const decision = this.#options.created ? 'apply' : decideField(this.#recorded[name], stored, source);
     if (source === null || source === undefined) delete this.#hashes[name];
@@ -190,6 +143,6 @@ class SessionMerge {
   }
 }
 
-function typeOfKind(kind: SessionRow['kind']): string {
+function typeOfKind(kind: ImportedSession['kind']): string {
   return kind === 'CRON' || kind === 'SUBAGENT' ? kind.toLowerCase() : 'chat';
 }

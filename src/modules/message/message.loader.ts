@@ -35,7 +35,7 @@ export interface MessageRow extends ColumnsOf<'core'>, Partial<Omit<ColumnsOf<Ex
 
 /** The SELECT list of each column group. The set is closed, which keeps the number of different statements small. */
 const GROUPS: readonly (readonly [MessageGroup, Sql])[] = MESSAGE_GROUPS.map(group => {
-  const columns = selectColumns('m', MESSAGE_COLUMNS, fieldsWith(MESSAGE_COLUMNS, 'read', group), 'text');
+  const columns = selectColumns('m', MESSAGE_COLUMNS, fieldsWith(MESSAGE_COLUMNS, 'read', group), 'response');
   return [group, Prisma.join(group === 'tree' ? [...columns, Prisma.sql`${ACTIVE_MESSAGE} as "active"`] : columns)];
 });
 

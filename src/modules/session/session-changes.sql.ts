@@ -1,6 +1,6 @@
 import { assignExpression, assignValue } from '../../postgres/columns/column-sql.ts';
 import type { Sql } from '../../postgres/database.ts';
-import { SESSION_COLUMNS, type SessionColumn } from './session.columns.ts';
+import { changedName, SESSION_COLUMNS } from './session.columns.ts';
 import type { SessionStatus } from './session.rules.ts';
 
 type SessionField = keyof typeof SESSION_COLUMNS;
@@ -27,7 +27,7 @@ export class SessionChanges {
 
   #add(field: SessionField, assignment: Sql): void {
     this.assignments.push(assignment);
-    const { changed }: SessionColumn = SESSION_COLUMNS[field];
-    if (changed !== undefined) this.changed.push(changed === true ? field : changed);
+    const name = changedName(field);
+    if (name !== null) this.changed.push(name);
   }
 }

@@ -28,7 +28,7 @@ export interface LockOptions {
   readonly expectedVersion?: number | null;
 }
 
-const LOCKED_COLUMNS = selectColumns('s', SESSION_COLUMNS, fieldsWithout(SESSION_COLUMNS, 'large'), 'date');
+const LOCKED_COLUMNS = selectColumns('s', SESSION_COLUMNS, fieldsWithout(SESSION_COLUMNS, 'large'), 'exact');
 
 /**
  * Locks a session and reads its newest version.

@@ -127,3 +127,9 @@ export const ACTIVITY_COLUMNS = {
   nextPosition: { type: 'bigint', imported: 'computed' },
   leafPosition: { type: 'bigint', nullable: true, imported: 'computed' },
 } as const satisfies Readonly<Record<string, SessionColumn>>;
+
+/** The name under which an UPDATED event says that a field changed; null if the event does not name the field. */
+export function changedName(field: keyof typeof SESSION_COLUMNS): string | null {
+  const { changed }: SessionColumn = SESSION_COLUMNS[field];
+  return changed === true ? field : (changed ?? null);
+}

@@ -35,8 +35,8 @@ export interface SessionRow extends ColumnsOf<'core'>, Partial<ColumnsOf<Exclude
 
 function columnsOf(group: SessionGroup): Sql {
   return Prisma.join([
-    ...selectColumns('s', SESSION_COLUMNS, fieldsWith(SESSION_COLUMNS, 'read', group), 'text'),
-    ...selectColumns('a', ACTIVITY_COLUMNS, fieldsWith(ACTIVITY_COLUMNS, 'read', group), 'text'),
+    ...selectColumns('s', SESSION_COLUMNS, fieldsWith(SESSION_COLUMNS, 'read', group), 'response'),
+    ...selectColumns('a', ACTIVITY_COLUMNS, fieldsWith(ACTIVITY_COLUMNS, 'read', group), 'response'),
   ]);
 }
 

@@ -8,13 +8,13 @@ import { TOKEN_LIMIT_PERCENT } from './usage.rules.ts';
 const FIELDS = fieldsWith(ACTIVITY_COLUMNS, 'read', 'usage');
 
 /** The SELECT list of a UsageRow from one row of the table `a` (chat_session_activity). */
-export const USAGE_COLUMNS: Sql = Prisma.join(selectColumns('a', ACTIVITY_COLUMNS, FIELDS, 'text'));
+export const USAGE_COLUMNS: Sql = Prisma.join(selectColumns('a', ACTIVITY_COLUMNS, FIELDS, 'response'));
 
 /** The SELECT list of a UsageRow summed over rows of the table `a`. */
 export const USAGE_SUMS: Sql = Prisma.join(
   FIELDS.map(field => {
     const sum = Prisma.sql`coalesce(sum(${Prisma.raw(`a.${columnName(field)}`)}), 0)`;
-    return Prisma.sql`${toRead(sum, ACTIVITY_COLUMNS[field], 'text')} as ${Prisma.raw(`"${field}"`)}`;
+    return Prisma.sql`${toRead(sum, ACTIVITY_COLUMNS[field], 'response')} as ${Prisma.raw(`"${field}"`)}`;
   }),
 );
 

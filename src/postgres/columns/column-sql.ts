@@ -10,27 +10,31 @@ export function typeName(type: SqlType): Sql {
 }
 
 /**
- * The columns of a SELECT list, each under its field's name.
- * @param instants how timestamps are read: as `text` in UTC, which costs less than a Date if it only goes to a client, or as `date`
+ * How columns are read. `response`: timestamps as text in UTC, which costs less than a Date, and capped numbers up to 2^53 - 1.
+ * `exact`: timestamps as Date, and capped numbers as BigInt. In both forms, other numbers are of type number.
  */
+type ReadForm = 'response' | 'exact';
+
+/** The columns of a SELECT list, each under its field's name. */
 export function selectColumns<Table extends Columns<Table>>(
   alias: string,
   table: Table,
   fields: readonly (keyof Table & string)[],
-  instants: 'text' | 'date',
+  form: ReadForm,
 ): Sql[] {
   return fields.map(field => {
     const column = Prisma.raw(`${alias}.${columnName(field)}`);
-    const value = toRead(column, table[field], instants);
+    const value = toRead(column, table[field], form);
     return value === column && columnName(field) === field ? column : Prisma.sql`${value} as ${Prisma.raw(`"${field}"`)}`;
   });
 }
 
 /** An expression of a column's type, in the form in which it is read. */
-export function toRead(expression: Sql, { type, capped }: Column, instants: 'text' | 'date'): Sql {
+export function toRead(expression: Sql, { type, capped }: Column, form: ReadForm): Sql {
+  if (capped === true && form === 'exact') return expression;
   if (capped === true) return Prisma.sql`least(${expression}, ${Prisma.raw(String(Number.MAX_SAFE_INTEGER))})::float8`;
   if (type === 'bigint') return Prisma.sql`${expression}::float8`;
-  return type === 'timestamptz' && instants === 'text' ? Prisma.sql`${expression}::text` : expression;
+  return type === 'timestamptz' && form === 'response' ? Prisma.sql`${expression}::text` : expression;
 }
 
 /** A value as a parameter of a column's type. */
@@ -64,5 +68,19 @@ export function insertLists<Table extends Columns<Table>>(
   return {
     names: Prisma.raw(fields.map(columnName).join(', ')),
     values: Prisma.join(fields.map(field => toParameter(row[field], table[field]))),
+  };
+}
+
+/** The column names and the arrays of an INSERT of several rows from `unnest(arrays) with ordinality input(names, place)`. */
+export function insertArrays<Table extends Columns<Table>, Field extends keyof Table & string>(
+  table: Table,
+  fields: readonly Field[],
+  rows: readonly { readonly [Name in Field]?: unknown }[],
+): { readonly names: Sql; readonly arrays: Sql } {
+  return {
+    names: Prisma.raw(fields.map(columnName).join(', ')),
+    arrays: Prisma.join(
+      fields.map(field => Prisma.sql`${rows.map(row => toStored(row[field], table[field].type))}::${typeName(table[field].type)}[]`),
+    ),
   };
 }

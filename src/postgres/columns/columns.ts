@@ -74,6 +74,12 @@ export function fieldsOf<Table extends Columns<Table>>(table: Table): (keyof Tab
   return Object.keys(table).filter((field): field is keyof Table & string => field in table);
 }
 
+/** A row part with null for each nullable column. */
+export function nullsOf<Table extends Columns<Table>>(table: Table): Readonly<Record<FieldsWith<Table, { readonly nullable: true }>, null>>;
+export function nullsOf(table: Readonly<Record<string, Column>>): object {
+  return Object.fromEntries(fieldsWith(table, 'nullable').map(field => [field, null]));
+}
+
 /** The name of a field's column, e.g. `node_id` of `nodeId`. */
 export function columnName(field: string): string {
   return field.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
