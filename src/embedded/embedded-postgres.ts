@@ -1,6 +1,6 @@
 import { totalmem } from 'node:os';
-import pg from 'pg';
 import type { Logger } from 'pino';
+import { withDedicatedConnection } from '../postgres/dedicated-connection.ts';
 import { makeReachable } from './data-folder.ts';
 import { stopOrphanedPostgres } from './orphaned-postgres.ts';
 import { findPostgresBinaries, readablePostgresBinaries } from './postgres-binaries.ts';
@@ -53,12 +53,8 @@ export async function startEmbeddedPostgres({ folder, maxConnections, durable, l
 }
 
 async function ensureDatabase(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
+  await withDedicatedConnection({ url, name: 'sessiongraph set-up' }, async ({ client }) => {
     const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [POSTGRES_NAME]);
     if (rowCount === 0) await client.query(`create database ${POSTGRES_NAME}`);
-  } finally {
-    await client.end();
-  }
+  });
 }

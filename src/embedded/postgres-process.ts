@@ -4,9 +4,9 @@ import { open, readFile, rename, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import { errorCodeOf, reasonOf, StartError } from '../errors.ts';
+import { withDedicatedConnection } from '../postgres/dedicated-connection.ts';
 import { type PostgresAccount, spawnIdentity } from './postgres-account.ts';
 import { cannotRun, lastLines, type PostgresBinaries } from './postgres-binaries.ts';
 import { clusterPath } from './postgres-cluster.ts';
@@ -148,15 +148,10 @@ async function waitUntilReady(url: string, ended: Promise<void>, log: Pick<Logge
   const start = performance.now();
   let logged = false;
   while (!hasEnded) {
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-    // `connect` rejects as well. An 'error' event without a listener would crash the process.
-    client.on('error', () => undefined);
     try {
-      await client.connect();
-      await client.end();
+      await withDedicatedConnection({ url, name: 'sessiongraph set-up' }, async () => undefined);
       return true;
     } catch (error) {
-      await client.end().catch(() => undefined);
       const code = errorCodeOf(error);
       if (code === INVALID_PASSWORD)
         throw new StartError('Postgres refuses the password in the data folder. Restore the password file from a backup.');
