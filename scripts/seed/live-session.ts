@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Caller } from '../../src/modules/caller.ts';
 import type { MessageInput, MessagePartInput } from '../../src/modules/message/message.input.ts';
 import type { StoredPart } from '../../src/modules/message/message.rules.ts';
-import { appendMessage } from '../../src/modules/message/message.service.ts';
+import { appendMessage } from '../../src/modules/message/message-append.service.ts';
 import type { CreateSessionInput, EndSessionInput } from '../../src/modules/session/session.input.ts';
 import { createSession } from '../../src/modules/session/session-create.service.ts';
 import { endSession, updateSession } from '../../src/modules/session/session-update.service.ts';

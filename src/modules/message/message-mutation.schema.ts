@@ -7,20 +7,12 @@ import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { Session } from '../session/session.schema.ts';
 import { writtenSession } from '../session/written-session.schema.ts';
 import { TokenUsageInput } from '../usage/usage.schema.ts';
-import type { MessageInput, MessagePartInput } from './message.input.ts';
+import type { AppendMessageInput, AppendMessagesInput, DeleteMessageInput, MessageInput, MessagePartInput } from './message.input.ts';
 import type { MessageRow } from './message.loader.ts';
+import { messageNotFound } from './message.rules.ts';
 import { Message, MessageRoleEnum } from './message.schema.ts';
-import {
-  type Appended,
-  type AppendMessageInput,
-  type AppendMessagesInput,
-  appendMessage,
-  appendMessages,
-  type DeleteMessageInput,
-  deleteMessage,
-  messageNotFound,
-  WRITTEN_COLUMNS,
-} from './message.service.ts';
+import { type Appended, appendMessage, appendMessages, WRITTEN_COLUMNS } from './message-append.service.ts';
+import { type DeletedMessage, deleteMessage } from './message-delete.service.ts';
 
 type PartInput<Name extends keyof MessagePartInput> = NonNullable<MessagePartInput[Name]>;
 
@@ -144,12 +136,7 @@ async function appended(written: MessageRow, context: Context, info: GraphQLReso
   return message;
 }
 
-interface Deleted {
-  readonly sessionId: string;
-  readonly messageId: string;
-}
-
-const DeleteMessagePayload = builder.objectRef<Deleted>('DeleteMessagePayload').implement({
+const DeleteMessagePayload = builder.objectRef<DeletedMessage>('DeleteMessagePayload').implement({
   fields: t => ({
     deletedId: t.id({
       description: 'Global id of the message.',

@@ -1,7 +1,10 @@
 import { badInput, DomainError } from '../../errors.ts';
+import type { RowOf } from '../../postgres/columns/columns.ts';
+import type { KeyedInput } from '../idempotency/idempotency.input.ts';
 import { assertStorable, isJsonObject, readMetadata, readText } from '../text/text.input.ts';
 import { characterCount } from '../text/text.rules.ts';
 import type { UsageReport } from '../usage/usage.rules.ts';
+import { MESSAGE_COLUMNS } from './message.columns.ts';
 import type { MessageRole } from './message.loader.ts';
 import {
   contentOf,
@@ -47,25 +50,35 @@ export interface MessageInput {
   readonly createdAt?: Maybe<Date>;
 }
 
-/** A message ready to be stored. */
-export interface CheckedMessage {
-  readonly role: MessageRole;
-  readonly content: string;
+export interface AppendMessageInput extends KeyedInput {
+  readonly sessionId: string;
+  readonly message: MessageInput;
+}
+
+export interface AppendMessagesInput extends KeyedInput {
+  readonly sessionId: string;
+  readonly messages: readonly MessageInput[];
+}
+
+export interface DeleteMessageInput {
+  readonly id: string;
+  readonly sessionId: string;
+}
+
+type CheckedField = 'role' | 'content' | 'agentId' | 'model' | 'provider' | 'latencyMs' | 'stopReason' | 'metadata';
+
+/** A message that can be stored. */
+export interface CheckedMessage extends RowOf<typeof MESSAGE_COLUMNS, Date, CheckedField> {
   readonly parts: readonly StoredPart[] | null;
-  readonly agentId: string | null;
-  readonly model: string | null;
-  readonly provider: string | null;
   readonly usage: UsageReport | null;
-  readonly latencyMs: number | null;
-  readonly stopReason: string | null;
-  readonly metadata: Readonly<Record<string, unknown>>;
+  /** As the caller wrote it. */
   readonly parentId: string | null;
+  /** Null for the time of the append. */
   readonly createdAt: Date | null;
 }
 
 const MAX_MESSAGES = 100;
 const MAX_PARTS = 1_000;
-const MAX_NAME_LENGTH = 200;
 
 /**
  * Checks the messages of one call.
@@ -85,7 +98,7 @@ export function readMessage(message: MessageInput, field: string): CheckedMessag
   const { parentId: _parentId, ...storable } = message;
   assertStorable(storable, field);
   const name = (key: 'agentId' | 'model' | 'provider' | 'stopReason') =>
-    message[key] == null ? null : readText(message[key], `${field}.${key}`, MAX_NAME_LENGTH);
+    message[key] == null ? null : readText(message[key], `${field}.${key}`, MESSAGE_COLUMNS[key].maxLength);
   const given = (message.parts ?? []).map((part, index) => readPart(part, `${field}.parts.${index}`));
   if (given.length > MAX_PARTS) throw badInput(`${field}.parts`, `must not hold more than ${MAX_PARTS} parts`);
   const parts: StoredPart[] = message.content == null ? given : [{ type: 'text', text: message.content }, ...given];

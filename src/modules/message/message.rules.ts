@@ -1,3 +1,4 @@
+import { DomainError } from '../../errors.ts';
 import { characterCount } from '../text/text.rules.ts';
 
 /** A part of a message as it is stored, in `chat_messages.parts`. */
@@ -16,27 +17,27 @@ export type StoredPart =
   | { readonly type: 'image'; readonly mimeType: string; readonly url?: string; readonly data?: string }
   | OtherStoredPart;
 
-/** A part of a kind this server does not know, kept whole. */
+/** A part of a kind that this server does not know. It is stored unchanged. */
 export interface OtherStoredPart {
   readonly type: 'other';
-  /** An object whose own `type` is shown as the part's type. */
+  /** Its `type` is shown as the part's type. */
   readonly data: { readonly type: string } & Readonly<Record<string, unknown>>;
 }
 
-/** Longest content of a message taken by the API, in characters (code points). */
+/** Maximum length of a message's content in the API, in characters (code points). */
 export const MAX_MESSAGE_LENGTH = 100_000;
 
-/** Most characters of content and parts in one call. */
+/** Maximum number of characters of content and parts in one call. */
 export const MAX_CALL_LENGTH = 1_000_000;
 
-/** The plain text of a message: its text parts joined by newlines, else the text of its tool results. */
+/** The plain text of a message: its text parts joined by newlines or, if it has none, the text of its tool results. */
 export function contentOf(parts: readonly StoredPart[]): string {
   const texts = parts.flatMap(part => (part.type === 'text' ? [part.text] : []));
   const shown = texts.length > 0 ? texts : parts.flatMap(part => (part.type === 'toolResult' ? [part.content] : []));
   return shown.join('\n');
 }
 
-/** What goes into the column: null where the one part is the text of `content`, which would only stand there twice. */
+/** The value of the column `parts`: null if the only part is the text of `content`, which would otherwise be stored twice. */
 export function partsToStore(parts: readonly StoredPart[], content: string): readonly StoredPart[] | null {
   const [only] = parts;
   return parts.length === 1 && only?.type === 'text' && only.text === content ? null : parts;
@@ -47,10 +48,18 @@ export function partsOfStored(parts: readonly StoredPart[] | null, content: stri
   return parts ?? [{ type: 'text', text: content }];
 }
 
-/** Characters of a part as the limit of a call counts them: its texts as they are, what is JSON as JSON. */
+/** Length of a part for the limit of a call: the characters of its texts, and of its JSON values as JSON. */
 export function partLength({ type: _type, ...fields }: StoredPart): number {
   return Object.values(fields).reduce<number>((sum, value) => {
     if (typeof value === 'string') return sum + characterCount(value);
     return typeof value === 'object' ? sum + characterCount(JSON.stringify(value)) : sum;
   }, 0);
+}
+
+/**
+ * MESSAGE_NOT_FOUND, also for a message of another session.
+ * @param id as the caller wrote it
+ */
+export function messageNotFound(id: string): DomainError {
+  return new DomainError('MESSAGE_NOT_FOUND', `There is no message ${id} in this session.`, { id });
 }

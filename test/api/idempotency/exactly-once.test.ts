@@ -5,7 +5,7 @@ import { readConfig } from '../../../src/config.ts';
 import type { Caller } from '../../../src/modules/caller.ts';
 import { CallsInFlight } from '../../../src/modules/idempotency/calls-in-flight.service.ts';
 import { viewerHash } from '../../../src/modules/idempotency/idempotency.rules.ts';
-import { appendMessage } from '../../../src/modules/message/message.service.ts';
+import { appendMessage } from '../../../src/modules/message/message-append.service.ts';
 import { createSession } from '../../../src/modules/session/session-create.service.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import type { TestApp } from '../../support/app.ts';
