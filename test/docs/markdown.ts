@@ -37,11 +37,11 @@ function parsePage(path: string, text: string): Page {
   const prose: string[] = [];
   let fence: { readonly language: string; readonly place: string; readonly lines: string[] } | null = null;
   for (const [index, line] of text.split('\n').entries()) {
-    const [, language] = /^```(\w*)/.exec(line) ?? [];
+    const [, language] = /^ *```(\w*)/.exec(line) ?? [];
     if (language === undefined) (fence?.lines ?? prose).push(line);
     else if (fence === null) fence = { language, place: `${path}:${index + 1}`, lines: [] };
     else {
-      blocks.push({ language: fence.language, place: fence.place, text: fence.lines.join('\n') });
+      blocks.push({ language: fence.language, place: fence.place, text: dedent(fence.lines) });
       fence = null;
     }
   }
@@ -49,6 +49,13 @@ function parsePage(path: string, text: string): Page {
   const links = prose.flatMap(line => [...line.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target));
   const anchors = prose.flatMap(line => /^#+ (.+)$/.exec(line)?.[1] ?? []).map(anchorOf);
   return { path, text, blocks, links, anchors: new Set(anchors) };
+}
+
+/** Removes the indentation of a block that belongs to an item of a list. */
+function dedent(lines: readonly string[]): string {
+  const indents = lines.filter(line => line !== '').map(line => line.length - line.trimStart().length);
+  const indent = Math.min(...indents);
+  return lines.map(line => line.slice(indent)).join('\n');
 }
 
 function anchorOf(heading: string): string {

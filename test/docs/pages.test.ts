@@ -4,7 +4,9 @@ import { dirname, join, normalize } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ERROR_CODES } from '../../src/errors.ts';
 import { SessionStatus } from '../../src/generated/prisma/enums.ts';
+import { rateClassOf } from '../../src/modules/rate-limit/rate-limit.rules.ts';
 import { transitionsFrom } from '../../src/modules/session/session.rules.ts';
+import { createSchema } from '../../src/schema.ts';
 import { type Page, ROOT, readPages } from './markdown.ts';
 
 const MOST_LINES = 300;
@@ -73,5 +75,27 @@ describe('the table of error codes in docs/clients.md', () => {
     const documented = tableAfter('docs/clients.md', '## Errors');
     const actual = Object.entries(ERROR_CODES).map(([code, { meaning, isRetryable }]) => [code, meaning, isRetryable ? 'yes' : 'no']);
     expect(documented).toEqual(actual);
+  });
+});
+
+describe('the tables of mutations', () => {
+  const schema = createSchema();
+  const mutations = Object.values(schema.getMutationType()?.getFields() ?? {});
+
+  it('in docs/authentication.md have the scope of each mutation', () => {
+    const documented = tableAfter('docs/authentication.md', '## Scopes').flatMap(([scope = '', allowed = '']) =>
+      // deleteSession is in two rows: the plain form needs the lower scope.
+      [...allowed.replaceAll('`deleteSession` with', '').matchAll(/`(\w+)`/g)].map(([, name]) => [name, scope.replaceAll('`', '')]),
+    );
+    const scopes = mutations.map(({ name, extensions }) => [name, extensions.scope]);
+    expect(Object.fromEntries(documented)).toMatchObject(Object.fromEntries(scopes));
+  });
+
+  it('in docs/clients.md have the rate limit of each mutation', () => {
+    const rows = tableAfter('docs/clients.md', '## Rate limits');
+    const documented = rows.flatMap(([limit = '', fields = '']) =>
+      [...fields.matchAll(/`(\w+)`/g)].map(([, name]) => [name, limit.replaceAll('`', '')]),
+    );
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(mutations.map(({ name }) => [name, rateClassOf(name)])));
   });
 });

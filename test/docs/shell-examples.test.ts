@@ -171,6 +171,11 @@ async function checkDeveloperCommand({ words: [, first = '', second = ''] }: She
   expect(Object.keys(scripts)).toContain(first === 'run' ? second : first);
 }
 
+/** Runs of single tests. The files that the command names must exist. */
+function checkTestRun({ words }: ShellCommand): void {
+  for (const path of words.filter(word => word.startsWith('test/'))) expect(existsSync(join(ROOT, path)), path).toBe(true);
+}
+
 /** How each command is tested, by the start of its words. The first match counts. */
 const TESTS: readonly (readonly [start: string, test: (command: ShellCommand) => void | Promise<void>])[] = [
   ['npm start', runStart],
@@ -179,6 +184,7 @@ const TESTS: readonly (readonly [start: string, test: (command: ShellCommand) =>
   ['npm run key', runKey],
   ['npm run import:openclaw', runImport],
   ['npm ', checkDeveloperCommand],
+  ['npx vitest run ', checkTestRun],
   ['curl ', runCurl],
   ['docker ', checkDocker],
   ['psql ', checkPostgresProgram],
