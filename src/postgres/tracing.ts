@@ -14,9 +14,9 @@ export interface Span {
   /** 32 hexadecimal digits. */
   readonly traceId: string;
   /** Runs work with this span as the current one: spans that the work starts, also later, become its children. */
-  within<Result>(work: () => Result): Result;
+  run<Result>(work: () => Result): Result;
   /** Starts a new trace with a link to this span, for single events of a long-lived stream; null if this span is not sampled. */
-  beginLinked(): Span | null;
+  startLinkedSpan(): Span | null;
   /** @param outcome.failed whether this server is at fault */
   end(outcome: { readonly name: string; readonly attributes: SpanAttributes; readonly failed: boolean }): void;
 }
@@ -24,11 +24,11 @@ export interface Span {
 /** Starts spans. Without a tracer nothing is traced. */
 export interface Tracer {
   /** Starts the span of a request: in the trace that its headers name, else in a new one. */
-  beginServer(headers: TraceHeaders): Span;
+  startServerSpan(headers: TraceHeaders): Span;
   /** Whether the current span is sampled. Work outside a sampled span, such as the sweeper's, is not traced. */
-  isUnderWay(): boolean;
+  isSampled(): boolean;
   /** Starts a child of the current span: `client` for a call to another program. */
-  beginChild(kind: 'client' | 'internal'): Span;
+  startChildSpan(kind: 'client' | 'internal'): Span;
 }
 
 const MAX_LENGTH = 255;
@@ -80,8 +80,8 @@ export type TraceDatabaseWork = <Result>(work: () => Promise<Result>, describe: 
  */
 export function createDatabaseTracing(tracer: Tracer | undefined, database: string): TraceDatabaseWork {
   return async (work, describe) => {
-    if (tracer === undefined || !tracer.isUnderWay()) return work();
-    const span = tracer.beginChild(describe().kind);
+    if (tracer === undefined || !tracer.isSampled()) return work();
+    const span = tracer.startChildSpan(describe().kind);
     const end = (failure: SpanAttributes, failed: boolean) => {
       // The name of a shared statement is known only once it has been sent.
       const { kind, name } = describe();
@@ -89,7 +89,7 @@ export function createDatabaseTracing(tracer: Tracer | undefined, database: stri
       span.end({ name, attributes: { 'db.system.name': 'postgresql', 'db.namespace': database, ...summary, ...failure }, failed });
     };
     try {
-      const result = await span.within(work);
+      const result = await span.run(work);
       end({}, false);
       return result;
     } catch (error) {

@@ -121,7 +121,7 @@ describe('the server process with the embedded Postgres', () => {
     await server.ready();
     process.kill(await runningPostgres(), 'SIGKILL');
     expect(await server.ended()).toBe(1);
-    expect(server.output()).toContain('The embedded Postgres ended without having been told to');
+    expect(server.output()).toContain('The embedded Postgres ended unexpectedly');
   });
 });
 

@@ -21,21 +21,21 @@ import type { Config } from '../../config.ts';
 import type { Logger } from '../../log.ts';
 import type { Span, SpanAttributes, Tracer } from '../../postgres/tracing.ts';
 
-/** Tracing by OpenTelemetry, begun. */
+/** Tracing with OpenTelemetry, started. */
 export interface OpenTelemetry {
   readonly tracer: Tracer;
-  /** Sends what is not sent yet, for a bounded time. */
+  /** Sends the remaining spans. Takes two seconds at most. */
   close(): Promise<void>;
 }
 
 export interface OpenTelemetryOptions {
   readonly settings: NonNullable<Config['tracing']>;
-  /** Of this program. */
+  /** The version of this program. */
   readonly version: string;
   readonly log: Logger;
 }
 
-/** A collector that does not answer by then goes without the last spans. */
+/** If the collector takes longer, the last spans are lost. */
 const FLUSH_MS = 2_000;
 
 async function createOtlpExporter(protocol: NonNullable<Config['tracing']>['protocol']): Promise<SpanExporter> {
@@ -46,17 +46,17 @@ async function createOtlpExporter(protocol: NonNullable<Config['tracing']>['prot
   return new OTLPTraceExporter();
 }
 
-/** One line when spans begin to be lost, and one when they are sent again. */
-function tellFailures(exporter: SpanExporter, log: Logger): SpanExporter {
+/** Logs when sending spans begins to fail, and when it works again. */
+function logFailures(exporter: SpanExporter, log: Logger): SpanExporter {
   let isFailing = false;
   return {
-    export(spans, tell) {
+    export(spans, onResult) {
       exporter.export(spans, result => {
         const failed = result.code === ExportResultCode.FAILED;
-        if (failed && !isFailing) log.warn({ error: result.error?.message }, 'spans cannot be sent, and are lost until they can');
-        if (!failed && isFailing) log.info('spans are sent again');
+        if (failed && !isFailing) log.warn({ error: result.error?.message }, 'spans cannot be sent and are lost');
+        if (!failed && isFailing) log.info('spans can be sent again');
         isFailing = failed;
-        tell(result);
+        onResult(result);
       });
     },
     forceFlush: async () => exporter.forceFlush?.(),
@@ -64,7 +64,7 @@ function tellFailures(exporter: SpanExporter, log: Logger): SpanExporter {
   };
 }
 
-function isSampled(context: SpanContext | undefined): boolean {
+function isSampledContext(context: SpanContext | undefined): boolean {
   return context !== undefined && (context.traceFlags & TraceFlags.SAMPLED) !== 0;
 }
 
@@ -73,8 +73,8 @@ function toAttributes(attributes: SpanAttributes): Attributes {
 }
 
 /**
- * Begins to trace. The SDK reads the standard variables itself: endpoint, headers, timeout, sampler, limits, batches, resource. Nothing is
- * registered globally but where the SDK tells of its own troubles.
+ * Starts tracing. The SDK reads the standard environment variables for the endpoint, headers, timeout, sampler, limits, batches and resource.
+ * Only the SDK's error handlers are registered globally.
  */
 export async function startOpenTelemetry({ settings, version, log }: OpenTelemetryOptions): Promise<OpenTelemetry> {
   diag.setLogger(
@@ -87,27 +87,27 @@ export async function startOpenTelemetry({ settings, version, log }: OpenTelemet
     },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   );
-  // Of failed exports `tellFailures` has told by then.
+  // `logFailures` has already logged failed exports.
   setGlobalErrorHandler(error => log.debug({ error: error instanceof Error ? error.message : String(error) }, 'OpenTelemetry'));
   const exporter = settings.exporter === 'console' ? new ConsoleSpanExporter() : await createOtlpExporter(settings.protocol);
   const provider = new BasicTracerProvider({
     resource: defaultResource()
       .merge(resourceFromAttributes({ 'service.name': 'sessiongraph', 'service.version': version }))
       .merge(detectResources({ detectors: [serviceInstanceIdDetector, envDetector] })),
-    spanProcessors: [new BatchSpanProcessor(tellFailures(exporter, log))],
+    spanProcessors: [new BatchSpanProcessor(logFailures(exporter, log))],
   });
   const tracer = provider.getTracer('sessiongraph', version);
   const propagator = new W3CTraceContextPropagator();
   const active = new AsyncLocalStorage<Context>();
 
   function toSpan(span: OtelSpan, parent: Context): Span {
-    const own = trace.setSpan(parent, span);
+    const spanContext = trace.setSpan(parent, span);
     return {
       traceId: span.spanContext().traceId,
-      within: work => active.run(own, work),
-      beginLinked() {
+      run: work => active.run(spanContext, work),
+      startLinkedSpan() {
         const context = span.spanContext();
-        if (!isSampled(context)) return null;
+        if (!isSampledContext(context)) return null;
         return toSpan(tracer.startSpan('linked', { kind: SpanKind.INTERNAL, links: [{ context }] }, ROOT_CONTEXT), ROOT_CONTEXT);
       },
       end({ name, attributes, failed }) {
@@ -121,15 +121,15 @@ export async function startOpenTelemetry({ settings, version, log }: OpenTelemet
 
   return {
     tracer: {
-      beginServer(headers) {
+      startServerSpan(headers) {
         const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
         return toSpan(tracer.startSpan('operation', { kind: SpanKind.SERVER }, parent), parent);
       },
-      isUnderWay() {
+      isSampled() {
         const parent = active.getStore();
-        return parent !== undefined && isSampled(trace.getSpanContext(parent));
+        return parent !== undefined && isSampledContext(trace.getSpanContext(parent));
       },
-      beginChild(kind) {
+      startChildSpan(kind) {
         const parent = active.getStore() ?? ROOT_CONTEXT;
         return toSpan(tracer.startSpan('child', { kind: kind === 'client' ? SpanKind.CLIENT : SpanKind.INTERNAL }, parent), parent);
       },

@@ -53,14 +53,14 @@ function endSpan(span: Span, name: string, attributes: SpanAttributes, codes: re
  */
 export function startOperationSpan(tracer: Tracer | undefined, headers: TraceHeaders): OperationSpan {
   if (tracer === undefined) return UNTRACED;
-  const span = tracer.beginServer(headers);
+  const span = tracer.startServerSpan(headers);
   return {
     traceId: span.traceId,
-    run: work => span.within(work),
+    run: work => span.run(work),
     async runEvent(operation, execute) {
-      const eventSpan = span.beginLinked();
+      const eventSpan = span.startLinkedSpan();
       if (eventSpan === null) return execute();
-      const result = await eventSpan.within(execute);
+      const result = await eventSpan.run(execute);
       const codes = [...new Set(result.errors?.map(codeOf) ?? [])];
       endSpan(eventSpan, 'subscription event', attributesOf(operation, codes), codes);
       return result;

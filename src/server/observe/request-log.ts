@@ -1,9 +1,9 @@
 import type { Logger } from '../../log.ts';
 import type { OperationObserver } from './operation-watch.ts';
 
-const MAX_NAME = 128;
+const MAX_NAME_LENGTH = 128;
 
-/** One line for each operation when it is over: what, how, how long, for whom; no variables, no content, no credentials. */
+/** Logs one line for each finished operation. It contains no variables, no content and no credentials. */
 export function createRequestLog(log: Logger): OperationObserver {
   return {
     ended({ requestId, traceId, transport, type, name, viewer, codes, errorIds, durationMs, events }) {
@@ -12,7 +12,7 @@ export function createRequestLog(log: Logger): OperationObserver {
         traceId: traceId ?? undefined,
         transport,
         type: type ?? undefined,
-        operation: name?.slice(0, MAX_NAME),
+        operation: name?.slice(0, MAX_NAME_LENGTH),
         viewer: viewer ?? undefined,
         codes: codes.length === 0 ? undefined : codes,
         errorIds: errorIds.length === 0 ? undefined : errorIds,

@@ -1,29 +1,29 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { SweepObserver } from '../../sweeper/sweeper.ts';
 
-/** Counts what the sweeper of this process does, by task. */
+/** Counts the work of this process's sweeper, by task. */
 export function createSweepMetrics(registry: Registry): SweepObserver {
   const registers = [registry];
   const active = new Gauge({
     name: 'sessiongraph_sweeper_active',
-    help: '1 where this process is the one that sweeps, else 0.',
+    help: '1 if this process runs the sweeper, otherwise 0.',
     registers,
   });
   const rows = new Counter({
     name: 'sessiongraph_swept_total',
-    help: 'What has been swept: sessions, keys, or days of the event log.',
+    help: 'Swept sessions, keys and days of the event log.',
     labelNames: ['task'],
     registers,
   });
   const failures = new Counter({
     name: 'sessiongraph_sweep_failures_total',
-    help: 'Rows that could not be swept, and sweeps that failed altogether.',
+    help: 'Rows that could not be swept, and failed sweeps.',
     labelNames: ['task'],
     registers,
   });
   const durations = new Histogram({
     name: 'sessiongraph_sweep_duration_seconds',
-    help: 'Time of one batch.',
+    help: 'Duration of one batch.',
     labelNames: ['task'],
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120],
     registers,
