@@ -24,7 +24,7 @@ export interface Context {
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;
   /** Whether the caller got REQUEST_TIMEOUT: no further mutation field may start. */
-  readonly isTimeUp: () => boolean;
+  readonly isTimedOut: () => boolean;
   readonly viewer: Viewer;
   /** The first argument of services. */
   readonly caller: Caller;
@@ -69,7 +69,7 @@ export interface ContextOrigin {
   /** The cursor of the client's last event, such as the `Last-Event-ID` of a request for an event stream. */
   readonly resumeAfter?: string;
   /** Whether the caller got REQUEST_TIMEOUT; never by default. */
-  readonly isTimeUp?: () => boolean;
+  readonly isTimedOut?: () => boolean;
   /** Pays for the rows of the operation; without it they are not counted. */
   readonly budget?: MemoryBudget;
 }
@@ -91,14 +91,14 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
   const shareReads = memory && createSharedReads(database, memory);
-  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimeUp = () => false, budget }: ContextOrigin): Context => {
+  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimedOut = () => false, budget }: ContextOrigin): Context => {
     const reads = budget && database.forOperation(budget);
     const executor = reads ?? database;
     const shared = reads && shareReads?.(reads);
     return {
       requestId,
       signal,
-      isTimeUp,
+      isTimedOut,
       viewer,
       caller: { viewer, database, models: database.models, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
       config,

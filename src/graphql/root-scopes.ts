@@ -40,7 +40,7 @@ function guard(field: GraphQLField<unknown, Context>, operation: OperationTypeNo
   if (proceed === undefined) throw new Error(`The ${operation} ${field.name} has no ${method} function.`);
   field[method] = (root, args, context, info) => {
     assertScope(context.viewer, scope, `for ${field.name}`);
-    if (operation === OperationTypeNode.MUTATION && context.isTimeUp()) throw requestTimeout();
+    if (operation === OperationTypeNode.MUTATION && context.isTimedOut()) throw requestTimeout();
     return proceed(root, args, context, info);
   };
 }

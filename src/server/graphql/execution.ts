@@ -24,14 +24,14 @@ export interface OperationOrigin {
   readonly watch?: WatchedOperation;
   /** Receives the caller's rate limit states after the operation has been counted. */
   readonly onRateLimits?: (states: readonly RateLimitState[], isRejected: boolean) => void;
-  /** Calls the function once a large answer has been sent, or cannot be; left out, it is out of memory as soon as it is made. */
-  readonly untilSent?: (release: () => void) => void;
+  /** Calls the function when a large response has been sent or the client has disconnected. By default memory is released immediately. */
+  readonly whenSent?: (release: () => void) => void;
 }
 
 /** The request behind one execution. */
 interface ExecutionOrigin extends OperationOrigin {
   /** Whether the execution has timed out: the client has got REQUEST_TIMEOUT. */
-  readonly isTimeUp?: () => boolean;
+  readonly isTimedOut?: () => boolean;
   /** Pays for the rows and the response of the execution. */
   readonly budget?: MemoryBudget;
 }
@@ -90,19 +90,19 @@ export function logFieldsOf(operation: Operation, origin: OperationOrigin) {
  */
 export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
   const logFields = logFieldsOf(operation, origin);
-  let isTimedOut = false;
+  let hasTimedOut = false;
   const budget = options.memory?.openBudget();
   const release = () => budget?.release();
-  const own = { ...origin, isTimeUp: () => isTimedOut, budget };
-  const run = async () => execute({ ...operation, contextValue: await options.createContext(own) });
+  const executionOrigin = { ...origin, isTimedOut: () => hasTimedOut, budget };
+  const run = async () => execute({ ...operation, contextValue: await options.createContext(executionOrigin) });
   const running = run();
   try {
     const executed = await withTimeout(running, options.timeoutMs, () => {
-      isTimedOut = true;
+      hasTimedOut = true;
     });
     const result = options.errors.presentResult(explainVariableErrors(executed, operation), logFields);
     if (budget !== undefined && options.memory !== undefined) chargeResponse(result, budget, options.memory.maxBytes);
-    if (budget !== undefined && budget.usedBytes() > UNCOUNTED_BYTES && origin.untilSent !== undefined) origin.untilSent(release);
+    if (budget !== undefined && budget.usedBytes() > UNCOUNTED_BYTES && origin.whenSent !== undefined) origin.whenSent(release);
     else release();
     return result;
   } catch (error) {

@@ -31,13 +31,12 @@ function createEventExecution(operation: Operation, origin: OperationOrigin, opt
   const { requestId, access, signal } = origin;
   const key = shared === undefined ? null : shareKeyOf(operation, access.viewer);
   let release: () => void = () => undefined;
-  const untilSent = (next: () => void) => {
+  const whenSent = (next: () => void) => {
     if (signal.aborted) next();
     else release = next;
   };
   signal.addEventListener('abort', () => release(), { once: true });
-  const executionOrigin: OperationOrigin =
-    key === null ? { ...origin, untilSent } : { requestId, access, signal: NEVER_ABORTED, untilSent };
+  const executionOrigin: OperationOrigin = key === null ? { ...origin, whenSent } : { requestId, access, signal: NEVER_ABORTED, whenSent };
 
   async function executeFor(event: unknown, isWanted: () => boolean): Promise<ExecutionResult> {
     // The consumer asks for the next event after it has sent the result of the last one.

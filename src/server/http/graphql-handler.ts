@@ -70,18 +70,18 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
   function originOf(
     request: IncomingMessage,
     response: ServerResponse,
-    own: Pick<OperationOrigin, 'requestId' | 'access' | 'watch'>,
+    fields: Pick<OperationOrigin, 'requestId' | 'access' | 'watch'>,
   ): OperationOrigin {
     const disconnected = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished) disconnected.abort();
     });
     return {
-      ...own,
+      ...fields,
       signal: disconnected.signal,
       resumeAfter: lastEventIdOf(request),
       onRateLimits: (states, isRejected) => setRateLimitHeaders(response, states, isRejected),
-      untilSent(release) {
+      whenSent(release) {
         if (response.closed) release();
         else response.once('close', release);
       },

@@ -69,7 +69,7 @@ function malformed(problem: string): DomainError {
 
 /**
  * The parameters of a POST: the JSON object in its body, or `query` if the body is GraphQL. Reading the body here instead of in Yoga halves
- * the cost of a small request (PERFORMANCE.md).
+ * the cost of a small request.
  * @throws DomainError REQUEST_TOO_LARGE above 4 MiB (the rest is read and dropped), BAD_USER_INPUT if the body is not a JSON object
  */
 export async function readRequestBody(request: IncomingMessage): Promise<Record<string, unknown>> {

@@ -177,11 +177,11 @@ export function createWebSocketTransport({
     const requestId = randomUUID();
     const watched = watch({ requestId, transport: 'ws', headers: traceHeadersOf(payload.extensions ?? {}) });
     const { signal } = controller;
-    const untilSent = (release: () => void) => {
+    const whenSent = (release: () => void) => {
       if (signal.aborted) release();
       else signal.addEventListener('abort', release, { once: true });
     };
-    const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, untilSent };
+    const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, whenSent };
     const reject = async (...problems: readonly unknown[]): Promise<GraphQLError[]> => {
       const rejection = (await rates?.takeFault(origin)) ?? null;
       const rejections = (rejection === null ? problems : [rejection]).map(problem =>

@@ -167,11 +167,11 @@ class CostMeter {
   }
 
   #searchOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
-    const own = field.name === 'searchMessages' ? SEARCH : 0;
+    const base = field.name === 'searchMessages' ? SEARCH : 0;
     return (node.arguments ?? []).reduce((cost, { name, value }) => {
       const argument = field.args.find(known => known.name === name.value);
       return argument === undefined ? cost : sum(cost, searchCost(argument.name, this.#value(value), argument.type));
-    }, own);
+    }, base);
   }
 
   #argument(node: FieldNode, name: string): unknown {

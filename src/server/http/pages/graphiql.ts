@@ -143,7 +143,7 @@ export async function renderGraphiQLPage(): Promise<Buffer> {
   return Buffer.from(html);
 }
 
-/** GraphiQL from the build, or else rendered at the first request. It shares its path with GraphQL, so browsers are told apart by `accept`. */
+/** GraphiQL from the build, or else rendered at the first request. GraphQL has the same path, so `accept` selects the page. */
 export const GRAPHIQL_ASSET: PageAsset = {
   name: '',
   contentType: 'text/html; charset=utf-8',
