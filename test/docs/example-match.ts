@@ -1,6 +1,6 @@
 /**
- * Compares a response with an example in which `…` stands for what is left out: as a whole value for any value, at the end of a text for
- * the rest of it, and as the last element of a list for more elements. Returns the differences, each with its path.
+ * Compares a response with an example. In the example, `"…"` matches any value, a text that ends with `…` matches every text with that
+ * start, and `"…"` as the last element of a list matches any number of elements. Returns the differences, each with its path.
  */
 export function differences(actual: unknown, example: unknown, path = 'response'): readonly string[] {
   if (typeof example === 'string' && example.endsWith('…')) {

@@ -18,9 +18,9 @@ import { parseCommands, type ShellCommand } from './shell-command.ts';
 
 const curl = findProgram('curl');
 
-/** Of the commands. */
+/** The database of the commands. */
 let database: TestDatabase;
-/** Of the servers. It has no API keys. */
+/** The database of the servers. It has no API keys. */
 let serverDatabase: TestDatabase;
 let redis: FakeRedis;
 let app: TestApp;
