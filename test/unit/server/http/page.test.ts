@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, type Server, request as sendRequest } from 'node:http';
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { GRAPHIQL_FILE, renderGraphiQLPage } from '../../../../src/server/http/pages/graphiql.ts';
 import { servePage } from '../../../../src/server/http/pages/page.ts';
 import { encodeAsset, readBuiltAsset, writeBuiltAsset } from '../../../../src/server/http/pages/page-asset.ts';
 import { findRoute } from '../../../../src/server/http/routes.ts';
@@ -155,6 +157,14 @@ describe('an asset in the build', () => {
     const asset = await encodeAsset(Buffer.from(HTML));
     await writeBuiltAsset('page.html', asset, folder);
     expect(await readBuiltAsset('page.html', folder)).toEqual(asset);
+  });
+
+  it('is GraphiQL, as the set-up has rendered it', async () => {
+    const built = await readBuiltAsset(GRAPHIQL_FILE, new URL('../../../../.build/pages/', import.meta.url));
+    const page = await renderGraphiQLPage();
+    expect(built?.hash).toBe(createHash('sha256').update(page).digest('base64url'));
+    expect(built && gunzipSync(built.bodies.gzip).equals(page)).toBe(true);
+    expect(built && brotliDecompressSync(built.bodies.br).equals(page)).toBe(true);
   });
 
   it('is null if the build does not have it', async () => {
