@@ -7,3 +7,15 @@ export function read<Row, Key extends keyof Row & string>(row: Row, key: Key): E
   if (value === undefined) throw new Error(`The column ${key} was not read.`);
   return value as Exclude<Row[Key], undefined>;
 }
+
+/**
+ * The options of a field that shows a column as it is: the column group to read (look-ahead.ts), and the resolver.
+ * @param columns the columns by field, with the group in which each is read; the group `core` is always read
+ */
+export function columnOptions<Row>(columns: Readonly<Record<string, { readonly type: string; readonly read?: string }>>) {
+  return <Key extends keyof Row & string>(field: Key) => {
+    const group = columns[field]?.read;
+    if (group === undefined) throw new Error(`The column ${field} is in no column group.`);
+    return { extensions: group === 'core' ? {} : { columns: group }, resolve: (row: Row) => read(row, field) };
+  };
+}

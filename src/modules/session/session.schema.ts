@@ -10,119 +10,29 @@ import { SessionKindEnum, SessionOrderInput, SessionPriorityEnum, SessionStatusE
 import { LISTED } from '../session-filter/session-filter.sql.ts';
 import { sessionOrdering } from '../session-filter/session-order.sql.ts';
 import { TokenUsage, UsageScope } from '../usage/usage.schema.ts';
-import type { SessionGroup } from './session.columns.ts';
 import type { SessionRow } from './session.loader.ts';
 import { shownPercent } from './session.rules.ts';
+import { column } from './session-column.schema.ts';
+import { DeliveryContext, SessionOrigin } from './session-context.schema.ts';
+import { SessionSettings } from './session-settings.schema.ts';
 
 /** Page sizes of lists of sessions. */
 export const SESSION_PAGE: PageSize = { default: 20, max: 100 };
 
 const DAY_MS = 86_400_000;
 
-const from = (columns: SessionGroup | 'depth') => ({ columns });
-
 const SessionProgress = builder.objectRef<SessionRow>('SessionProgress').implement({
-  description: 'How far the agent says it is.',
+  description: 'The progress that the agent has reported.',
   fields: t => ({
     percent: t.int({
-      description: '0 to 100; 100 once COMPLETED.',
-      extensions: from('progress'),
+      ...column('progressPercent'),
+      description: '0 to 100. Always 100 for a COMPLETED session.',
       resolve: row => shownPercent(row.status, read(row, 'progressPercent')),
     }),
-    tasksCompleted: t.int({ nullable: true, extensions: from('progress'), resolve: row => read(row, 'tasksCompleted') }),
-    tasksTotal: t.int({ nullable: true, extensions: from('progress'), resolve: row => read(row, 'tasksTotal') }),
-    currentTask: t.string({ nullable: true, extensions: from('progress'), resolve: row => read(row, 'currentTask') }),
+    tasksCompleted: t.int({ nullable: true, ...column('tasksCompleted') }),
+    tasksTotal: t.int({ nullable: true, ...column('tasksTotal') }),
+    currentTask: t.string({ nullable: true, ...column('currentTask') }),
   }),
-});
-
-type Settings = Readonly<Record<string, unknown>>;
-
-const textSetting = (settings: Settings, name: string) => (typeof settings[name] === 'string' ? settings[name] : null);
-const numberSetting = (settings: Settings, name: string) => (typeof settings[name] === 'number' ? settings[name] : null);
-
-const TEXT_SETTINGS = [
-  'thinkingLevel',
-  'verboseLevel',
-  'reasoningLevel',
-  'elevatedLevel',
-  'ttsAuto',
-  'execHost',
-  'execSecurity',
-  'execAsk',
-  'execNode',
-  'responseUsage',
-  'sendPolicy',
-  'groupActivation',
-  'queueMode',
-  'queueDrop',
-  'providerOverride',
-  'modelOverride',
-  'authProfileOverride',
-] as const;
-const NUMBER_SETTINGS = ['queueDebounceMs', 'queueCap', 'contextTokens'] as const;
-
-const SessionSettings = builder.objectRef<SessionRow>('SessionSettings').implement({
-  description: 'How the agent runs this session. Values are canonical; null is unset.',
-  fields: t => {
-    const text = (name: (typeof TEXT_SETTINGS)[number]) =>
-      t.string({ nullable: true, extensions: from('json'), resolve: row => textSetting(read(row, 'settings'), name) });
-    const number = (name: (typeof NUMBER_SETTINGS)[number]) =>
-      t.int({ nullable: true, extensions: from('json'), resolve: row => numberSetting(read(row, 'settings'), name) });
-    return {
-      thinkingLevel: text('thinkingLevel'),
-      verboseLevel: text('verboseLevel'),
-      reasoningLevel: text('reasoningLevel'),
-      elevatedLevel: text('elevatedLevel'),
-      ttsAuto: text('ttsAuto'),
-      execHost: text('execHost'),
-      execSecurity: text('execSecurity'),
-      execAsk: text('execAsk'),
-      execNode: text('execNode'),
-      responseUsage: text('responseUsage'),
-      sendPolicy: text('sendPolicy'),
-      groupActivation: text('groupActivation'),
-      queueMode: text('queueMode'),
-      queueDebounceMs: number('queueDebounceMs'),
-      queueCap: number('queueCap'),
-      queueDrop: text('queueDrop'),
-      providerOverride: text('providerOverride'),
-      modelOverride: text('modelOverride'),
-      authProfileOverride: text('authProfileOverride'),
-      contextTokens: number('contextTokens'),
-      extra: t.field({
-        type: 'JSON',
-        description: 'Further fields of the store the session came from, verbatim. May be large: read only where asked for.',
-        extensions: from('extra'),
-        resolve: row => read(row, 'settingsExtra'),
-      }),
-    };
-  },
-});
-
-const SessionOrigin = builder.objectRef<Settings>('SessionOrigin').implement({
-  description:
-    'Where a session came from, in the words and ids of that system: `provider` is the messenger, `surface` where in it, `from` and `to` the peers.',
-  fields: t => {
-    const text = (name: string) => t.string({ nullable: true, resolve: origin => textSetting(origin, name) });
-    return {
-      label: text('label'),
-      provider: text('provider'),
-      surface: text('surface'),
-      chatType: text('chatType'),
-      from: text('from'),
-      to: text('to'),
-      accountId: text('accountId'),
-      threadId: text('threadId'),
-    };
-  },
-});
-
-const DeliveryContext = builder.objectRef<Settings>('DeliveryContext').implement({
-  description: 'Where answers go: the messenger, and in its own ids the peer, our account there, and the thread.',
-  fields: t => {
-    const text = (name: string) => t.string({ nullable: true, resolve: delivery => textSetting(delivery, name) });
-    return { channel: text('channel'), to: text('to'), accountId: text('accountId'), threadId: text('threadId') };
-  },
 });
 
 declare module '../../graphql/builder.ts' {
@@ -136,110 +46,76 @@ export const Session = builder.prismaObject('Session', {
   description: 'A session of an agent: a conversation or a run, with its messages.',
   fields: t => ({
     id: t.id({
-      description: "Opaque global id. Every argument that takes a session's id takes this or `sessionId`.",
+      description: "Opaque global id. Every argument for a session's id accepts this or `sessionId`.",
       resolve: row => sessionGlobalId(row.id),
     }),
-    sessionId: t.id({ description: 'The bare id: a UUID.', resolve: row => row.id }),
+    sessionId: t.id({ description: "The session's UUID.", ...column('id') }),
     externalId: t.string({
       nullable: true,
-      description: 'The id under which the system it came from knew it, where that was not a UUID.',
-      extensions: from('details'),
-      resolve: row => read(row, 'externalId'),
+      description: 'The id in the system the session was imported from, if that is not a UUID.',
+      ...column('externalId'),
     }),
     key: t.string({
       nullable: true,
-      description: 'The routing key in canonical form. Unique per agent among sessions neither superseded nor in the trash.',
-      extensions: from('identity'),
-      resolve: row => read(row, 'key'),
+      description: 'The routing key, in canonical form. Unique per agent among sessions that are neither superseded nor in the trash.',
+      ...column('key'),
     }),
-    kind: t.field({
-      type: SessionKindEnum,
-      description: 'Read from the key and the chat type.',
-      extensions: from('identity'),
-      resolve: row => read(row, 'kind'),
-    }),
-    agentId: t.string({ resolve: row => row.agentId }),
+    kind: t.field({ type: SessionKindEnum, description: 'Derived from the key and the chat type.', ...column('kind') }),
+    agentId: t.string(column('agentId')),
     agent: t.field({ type: Agent, resolve: row => ({ agentId: row.agentId }) }),
     type: t.string({
-      description: 'chat, roundtable, cron, interactive, subagent, …: an open set, lower case.',
-      extensions: from('identity'),
-      resolve: row => read(row, 'type'),
+      description: 'Any lower-case text, e.g. chat, roundtable, cron, interactive or subagent.',
+      ...column('type'),
     }),
-    status: t.field({ type: SessionStatusEnum, resolve: row => row.status }),
+    status: t.field({ type: SessionStatusEnum, ...column('status') }),
     title: t.string({
       description:
-        '`givenTitle`, else the display name, else the subject, else the first user message cut at a word, else `Session` and the first 8 characters of the id.',
-      resolve: row => row.title,
+        'The title to show: `givenTitle`, else the display name, else the subject, else the first user message cut at a word, else `Session` and ' +
+        'the first 8 characters of the id.',
+      ...column('title'),
     }),
     givenTitle: t.string({
       nullable: true,
-      description: 'The title somebody gave it; null where `title` is derived.',
-      extensions: from('details'),
-      resolve: row => read(row, 'givenTitle'),
+      description: 'The title that a caller has set. Null if there is none.',
+      ...column('givenTitle'),
     }),
-    label: t.string({
-      nullable: true,
-      description: 'A short name, unique per agent.',
-      extensions: from('identity'),
-      resolve: row => read(row, 'label'),
-    }),
+    label: t.string({ nullable: true, description: 'A short name, unique per agent.', ...column('label') }),
     displayName: t.string({
       nullable: true,
-      description: 'What the system it came from shows for it, such as the name of a group.',
-      extensions: from('details'),
-      resolve: row => read(row, 'displayName'),
+      description: 'The name that the system of origin shows, e.g. the name of a group.',
+      ...column('displayName'),
     }),
-    subject: t.string({
-      nullable: true,
-      description: 'What a group or a thread says it is about.',
-      extensions: from('details'),
-      resolve: row => read(row, 'subject'),
-    }),
-    category: t.string({
-      nullable: true,
-      description: "The caller's own grouping, free text.",
-      extensions: from('details'),
-      resolve: row => read(row, 'category'),
-    }),
-    tags: t.stringList({ extensions: from('details'), resolve: row => read(row, 'tags') }),
+    subject: t.string({ nullable: true, description: 'The subject of a group or thread.', ...column('subject') }),
+    category: t.string({ nullable: true, description: 'A category of the caller.', ...column('category') }),
+    tags: t.stringList(column('tags')),
     channel: t.string({
       nullable: true,
-      description: 'Where it is talked in, such as telegram, slack or web.',
-      extensions: from('details'),
-      resolve: row => read(row, 'channel'),
+      description: 'Where the conversation takes place, e.g. telegram, slack or web.',
+      ...column('channel'),
     }),
     nodeId: t.string({
       nullable: true,
-      description: 'The machine or device it runs on, as the caller names it.',
-      extensions: from('details'),
-      resolve: row => read(row, 'nodeId'),
+      description: 'The machine or device that the session runs on, as the caller names it.',
+      ...column('nodeId'),
     }),
     outputPath: t.string({
       nullable: true,
-      description: 'Where the agent puts what it makes; nothing here reads or writes there.',
-      extensions: from('details'),
-      resolve: row => read(row, 'outputPath'),
+      description: 'Where the agent writes its output. The server does not access it.',
+      ...column('outputPath'),
     }),
-    priority: t.field({ type: SessionPriorityEnum, extensions: from('details'), resolve: row => read(row, 'priority') }),
+    priority: t.field({ type: SessionPriorityEnum, ...column('priority') }),
     task: t.string({
       nullable: true,
-      description: 'What it works on, in a sentence; `prompt` is the full text it was started with.',
-      extensions: from('texts'),
-      resolve: row => read(row, 'task'),
+      description: 'What the session works on, in a sentence. `prompt` is the full text.',
+      ...column('task'),
     }),
-    prompt: t.string({
-      nullable: true,
-      description: 'The full text it was started with.',
-      extensions: from('texts'),
-      resolve: row => read(row, 'prompt'),
-    }),
+    prompt: t.string({ nullable: true, description: 'The full text the session was started with.', ...column('prompt') }),
     progress: t.field({ type: SessionProgress, extensions: { embedded: true }, resolve: row => row }),
     usage: t.field({
       type: TokenUsage,
-      description:
-        'Tokens and cost of the session, or of its whole tree; for the latter nothing that lies in the trash or may not be seen counts.',
+      description: 'Tokens and cost of the session, or of the session and its descendants.',
       args: { scope: t.arg({ type: UsageScope, defaultValue: 'OWN' }) },
-      extensions: from('usage'),
+      extensions: column('totalTokens').extensions,
       resolve: async (row, { scope }, context) => {
         const own = {
           inputTokens: read(row, 'inputTokens'),
@@ -254,116 +130,82 @@ export const Session = builder.prismaObject('Session', {
     }),
     tokenLimit: t.int({
       nullable: true,
-      description: 'At 95 % of it the session fails; null is none.',
-      extensions: from('details'),
-      resolve: row => read(row, 'tokenLimit'),
+      description: 'The session fails when its usage reaches 95 % of this limit. Null if it has no limit.',
+      ...column('tokenLimit'),
     }),
-    model: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'model') }),
-    modelProvider: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'modelProvider') }),
+    model: t.string({ nullable: true, ...column('model') }),
+    modelProvider: t.string({ nullable: true, ...column('modelProvider') }),
     settings: t.field({ type: SessionSettings, extensions: { embedded: true }, resolve: row => row }),
-    origin: t.field({
-      type: SessionOrigin,
-      description: 'Where it was begun from.',
-      nullable: true,
-      extensions: from('json'),
-      resolve: row => read(row, 'origin'),
-    }),
-    delivery: t.field({
-      type: DeliveryContext,
-      description: 'Where its answers go.',
-      nullable: true,
-      extensions: from('json'),
-      resolve: row => read(row, 'delivery'),
-    }),
-    metadata: t.field({
-      type: 'JSON',
-      description: 'Data of the caller: a JSON object of at most 64 KiB.',
-      extensions: from('json'),
-      resolve: row => read(row, 'metadata'),
-    }),
+    origin: t.field({ type: SessionOrigin, nullable: true, description: 'Where the session came from.', ...column('origin') }),
+    delivery: t.field({ type: DeliveryContext, nullable: true, description: 'Where replies are sent.', ...column('delivery') }),
+    metadata: t.field({ type: 'JSON', description: 'Data of the caller: a JSON object of at most 64 KiB.', ...column('metadata') }),
     statusReason: t.string({
       nullable: true,
-      description: 'Why it failed, was killed, ended or stalled.',
-      extensions: from('details'),
-      resolve: row => read(row, 'statusReason'),
+      description: 'Why the session failed, was killed, ended or stalled.',
+      ...column('statusReason'),
     }),
-    depth: t.int({ description: '0 for a root.', extensions: from('depth'), resolve: row => read(row, 'depth') }),
+    depth: t.int({
+      description: 'Number of ancestors that the caller may see: 0 for a root.',
+      extensions: { columns: 'depth' },
+      resolve: row => read(row, 'depth'),
+    }),
     supersededAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When a reset or a respawn put another session in its place. Superseded sessions are listed only when asked for.',
-      extensions: from('details'),
-      resolve: row => read(row, 'supersededAt'),
+      description:
+        'When a reset or respawn replaced the session by another one. Lists contain superseded sessions only if the filter asks for them.',
+      ...column('supersededAt'),
     }),
-    messageCount: t.int({
-      description: 'All messages that are stored, those out of the active view included.',
-      resolve: row => row.messageCount,
-    }),
-    compactionCount: t.int({
-      description: 'How often it has been compacted.',
-      extensions: from('details'),
-      resolve: row => read(row, 'compactionCount'),
-    }),
-    createdAt: t.field({ type: 'DateTime', extensions: from('times'), resolve: row => read(row, 'createdAt') }),
+    messageCount: t.int({ description: 'Number of stored messages, in the active view or not.', ...column('messageCount') }),
+    compactionCount: t.int({ description: 'Number of compactions so far.', ...column('compactionCount') }),
+    createdAt: t.field({ type: 'DateTime', ...column('createdAt') }),
     startedAt: t.field({
       type: 'DateTime',
-      description: 'When the work began, where the caller says so; else when the session was made.',
-      extensions: from('times'),
-      resolve: row => read(row, 'startedAt'),
+      description: 'When the work began, as the caller says. Default: the time of creation.',
+      ...column('startedAt'),
     }),
-    updatedAt: t.field({ type: 'DateTime', description: 'Moves with any write.', resolve: row => row.updatedAt }),
+    updatedAt: t.field({ type: 'DateTime', description: 'Time of the last write.', ...column('updatedAt') }),
     lastActivityAt: t.field({
       type: 'DateTime',
-      description: 'Moves with messages, logs and progress.',
-      resolve: row => row.lastActivityAt,
+      description: 'Time of the last message, log entry or progress report. Before the first one: the time of creation.',
+      ...column('lastActivityAt'),
     }),
     lastMessageAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When its last message was created; null where it has none.',
-      extensions: from('times'),
-      resolve: row => read(row, 'lastMessageAt'),
+      description: 'When the last message was created. Null if there is none.',
+      ...column('lastMessageAt'),
     }),
     expectedCompletionAt: t.field({
-      description: 'When the work should be done: given, or `startedAt` and the expected duration.',
       type: 'DateTime',
       nullable: true,
-      extensions: from('details'),
-      resolve: row => read(row, 'expectedCompletionAt'),
+      description: 'When the work should be done: as set, or `startedAt` plus the expected duration.',
+      ...column('expectedCompletionAt'),
     }),
     endedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'Set while its status is COMPLETED, FAILED, TERMINATED or ENDED.',
-      extensions: from('times'),
-      resolve: row => read(row, 'endedAt'),
+      description: 'When the session ended. Null unless the status is COMPLETED, FAILED, TERMINATED or ENDED.',
+      ...column('endedAt'),
     }),
     archivedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'Set while it is archived. It stays in lists unless the filter says otherwise.',
-      extensions: from('details'),
-      resolve: row => read(row, 'archivedAt'),
+      description: 'When the session was archived. Lists contain archived sessions unless the filter excludes them.',
+      ...column('archivedAt'),
     }),
-    pinnedAt: t.field({
-      type: 'DateTime',
-      nullable: true,
-      description: 'Set while it is pinned.',
-      extensions: from('details'),
-      resolve: row => read(row, 'pinnedAt'),
-    }),
+    pinnedAt: t.field({ type: 'DateTime', nullable: true, description: 'When the session was pinned.', ...column('pinnedAt') }),
     deletedAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'Set while it lies in the trash.',
-      extensions: from('times'),
-      resolve: row => read(row, 'deletedAt'),
+      description: 'When the session was moved to the trash.',
+      ...column('deletedAt'),
     }),
     purgeAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When it is removed for good, while it lies in the trash.',
-      extensions: from('times'),
+      description: 'When the server will remove the session from the trash for good.',
+      extensions: column('deletedAt').extensions,
       resolve: (row, _args, context) => {
         const deletedAt = read(row, 'deletedAt');
         return deletedAt === null ? null : new Date(Date.parse(deletedAt) + context.config.sessions.trashDays * DAY_MS);
@@ -371,10 +213,10 @@ export const Session = builder.prismaObject('Session', {
     }),
     version: t.int({
       description:
-        'Rises by one with every update, status change, and trip to the trash or back; not with messages, logs and progress, unless they change the ' +
-        'status. Starts at 1; a call raises it by at most one, and one that changes nothing by none. Pass it as `expectedVersion` to refuse a lost update.',
-      extensions: from('identity'),
-      resolve: row => read(row, 'version'),
+        'Starts at 1. Every update, status change, deletion and restoration raises it by one. Messages, log entries and progress do not, unless ' +
+        'they change the status. A call raises it at most once, and not if it changes nothing. Pass it as `expectedVersion` to detect ' +
+        'concurrent updates.',
+      ...column('version'),
     }),
   }),
 });
@@ -390,7 +232,7 @@ builder.prismaObjectField('Session', 'parent', t =>
   t.field({
     type: Session,
     nullable: true,
-    extensions: from('identity'),
+    extensions: column('parentId').extensions,
     resolve: (row, _args, context, info) => {
       const parentId = read(row, 'parentId');
       return parentId === null ? null : context.load.sessions.byId(parentId, columnGroups(info, [[]]));
@@ -401,7 +243,7 @@ builder.prismaObjectField('Session', 'parent', t =>
 builder.prismaObjectField('Session', 'children', t =>
   t.field({
     type: SessionConnection,
-    description: `The sessions started from this one. Default order: last activity, newest first.`,
+    description: 'The sessions started by this one. Default order: last activity, newest first.',
     args: { ...pagingArguments(SESSION_PAGE), orderBy: t.arg({ type: [SessionOrderInput] }) },
     extensions: { pageSize: SESSION_PAGE },
     resolve: async (row, args, context, info) => {
