@@ -6,7 +6,7 @@ import './modules/session-filter/session-filter.schema.ts';
 import './modules/agent/agent.schema.ts';
 import './modules/session/session.schema.ts';
 import './modules/session/session-query.schema.ts';
-import './modules/session/session-mutation.schema.ts';
+import './modules/session-mutation/session-mutation.schema.ts';
 import './modules/agent/agent-sessions.schema.ts';
 import './modules/message/message.schema.ts';
 import './modules/message/message-mutation.schema.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DomainError, type ErrorCode } from '../../src/errors.ts';
 import type { Caller } from '../../src/modules/caller.ts';
-import { endSession } from '../../src/modules/session/session-update.service.ts';
+import { endSession } from '../../src/modules/session-mutation/session-update.service.ts';
 import { runLiveSession } from './live-session.ts';
 import type { RandomSource } from './random-source.ts';
 

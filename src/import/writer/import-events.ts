@@ -1,6 +1,6 @@
 import type { TypedEvent } from '../../events/event-types.ts';
 import { insertEvents } from '../../events/event-write.ts';
-import { statusChange } from '../../modules/session/session-lock.service.ts';
+import { statusChange } from '../../modules/session-mutation/session-lock.service.ts';
 import type { Executor } from '../../postgres/database.ts';
 import type { ImportedSession } from './session-row.ts';
 

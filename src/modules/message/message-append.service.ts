@@ -6,7 +6,7 @@ import { type Executor, PREPARED } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { executeOnce } from '../idempotency/idempotency.service.ts';
 import { isTerminal } from '../session/session.rules.ts';
-import { lockSession } from '../session/session-lock.service.ts';
+import { lockSession } from '../session-mutation/session-lock.service.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import { type AppendMessageInput, type AppendMessagesInput, type CheckedMessage, readMessage, readMessages } from './message.input.ts';
 import { type MessageRow, messageColumns } from './message.loader.ts';

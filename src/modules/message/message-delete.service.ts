@@ -2,7 +2,7 @@ import { insertEvents } from '../../events/event-write.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { parseMessageId } from '../../global-id.ts';
 import type { Caller } from '../caller.ts';
-import { lockSession } from '../session/session-lock.service.ts';
+import { lockSession } from '../session-mutation/session-lock.service.ts';
 import type { DeleteMessageInput } from './message.input.ts';
 import { messageNotFound } from './message.rules.ts';
 import { moveBranch } from './message-branch.sql.ts';

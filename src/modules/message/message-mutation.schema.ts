@@ -5,7 +5,7 @@ import { builder } from '../../graphql/builder.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { Session } from '../session/session.schema.ts';
-import { writtenSession } from '../session/written-session.schema.ts';
+import { writtenSession } from '../session-mutation/written-session.schema.ts';
 import { TokenUsageInput } from '../usage/usage.schema.ts';
 import type { AppendMessageInput, AppendMessagesInput, DeleteMessageInput, MessageInput, MessagePartInput } from './message.input.ts';
 import type { MessageRow } from './message.loader.ts';

@@ -1,5 +1,4 @@
 import { builder } from '../../graphql/builder.ts';
-import type { DescriptionInput } from './session-description.input.ts';
 
 type Context = Readonly<Record<string, unknown>>;
 
@@ -33,25 +32,6 @@ export const DeliveryContext = builder.objectRef<Context>('DeliveryContext').imp
       threadId: text('threadId'),
     };
   },
-});
-
-export const SessionOriginInput = builder.inputRef<NonNullable<DescriptionInput['origin']>>('SessionOriginInput').implement({
-  description: 'Where a session came from. Texts of at most 1,000 characters.',
-  fields: t => ({
-    label: t.string(),
-    provider: t.string(),
-    surface: t.string(),
-    chatType: t.string({ description: '`group` and `channel` make the session one of kind GROUP.' }),
-    from: t.string(),
-    to: t.string(),
-    accountId: t.string(),
-    threadId: t.string(),
-  }),
-});
-
-export const DeliveryContextInput = builder.inputRef<NonNullable<DescriptionInput['delivery']>>('DeliveryContextInput').implement({
-  description: 'Where replies are sent. Texts of at most 1,000 characters.',
-  fields: t => ({ channel: t.string(), to: t.string(), accountId: t.string(), threadId: t.string() }),
 });
 
 function textOrNull(value: unknown): string | null {

@@ -1,5 +1,5 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import { removeSession } from '../../modules/session/session-trash.service.ts';
+import { removeSession } from '../../modules/session-mutation/session-trash.service.ts';
 import type { Transactor } from '../../postgres/database.ts';
 import { type BatchOutcome, type RowBatch, sweepOneByOne } from '../row-batch.ts';
 

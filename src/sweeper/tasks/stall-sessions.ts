@@ -1,6 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { type SessionStatus, stalledReason } from '../../modules/session/session.rules.ts';
-import { statusChange } from '../../modules/session/session-lock.service.ts';
+import { statusChange } from '../../modules/session-mutation/session-lock.service.ts';
 import type { UsageRow } from '../../modules/usage/usage.rules.ts';
 import { USAGE_COLUMNS } from '../../modules/usage/usage.sql.ts';
 import type { Transactor } from '../../postgres/database.ts';

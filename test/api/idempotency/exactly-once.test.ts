@@ -6,7 +6,7 @@ import type { Caller } from '../../../src/modules/caller.ts';
 import { CallsInFlight } from '../../../src/modules/idempotency/calls-in-flight.service.ts';
 import { viewerHash } from '../../../src/modules/idempotency/idempotency.rules.ts';
 import { appendMessage } from '../../../src/modules/message/message-append.service.ts';
-import { createSession } from '../../../src/modules/session/session-create.service.ts';
+import { createSession } from '../../../src/modules/session-mutation/session-create.service.ts';
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import type { TestApp } from '../../support/app.ts';
 import type { GqlResponse } from '../../support/graphql-response.ts';

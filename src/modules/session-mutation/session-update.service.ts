@@ -6,15 +6,15 @@ import { parseSessionId } from '../../global-id.ts';
 import type { Executor, Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { executeOnce } from '../idempotency/idempotency.service.ts';
+import { canTransition, chatTypeOf, effectiveTitle, isTerminal, type SessionStatus, transitionsFrom } from '../session/session.rules.ts';
 import { type KeyRules, sessionKind } from '../session-key/session-key.rules.ts';
 import { assertMetadataSize, assertStorable, isJsonObject, readMetadata } from '../text/text.input.ts';
 import { reachesTokenLimit } from '../usage/usage.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
-import { assertUpdate, type EndSessionInput, readReason, type UpdateSessionInput } from './session.input.ts';
-import { canTransition, chatTypeOf, effectiveTitle, isTerminal, type SessionStatus, transitionsFrom } from './session.rules.ts';
 import { SessionChanges } from './session-changes.sql.ts';
 import { DESCRIPTION_FIELDS, readDescription, type SessionDescription } from './session-description.input.ts';
 import { type LockedSession, lockSession, statusChange } from './session-lock.service.ts';
+import { assertUpdate, type EndSessionInput, readReason, type UpdateSessionInput } from './session-mutation.input.ts';
 import { takenOr } from './session-names.service.ts';
 
 /** Statuses that `updateSession` sets. Only the sweeper sets STALLED, and only a kill sets TERMINATED. */

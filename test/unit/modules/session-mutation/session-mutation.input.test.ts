@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assertUpdate, readIdentity, readReason, readType } from '../../../../src/modules/session/session.input.ts';
+import { assertUpdate, readIdentity, readReason, readType } from '../../../../src/modules/session-mutation/session-mutation.input.ts';
 
 const rules = { defaultAgent: 'main', mainKey: 'main' };
 const errorFor = (field: string) => expect.objectContaining({ code: 'BAD_USER_INPUT', details: expect.objectContaining({ field }) });

@@ -1,8 +1,8 @@
 import { badInput } from '../../errors.ts';
 import type { KeyedInput } from '../idempotency/idempotency.input.ts';
+import { MAX_NAME_LENGTH, type SessionStatus } from '../session/session.rules.ts';
 import { canonicalKey, type KeyRules, MAX_KEY_LENGTH, normalizeAgentId } from '../session-key/session-key.rules.ts';
 import { assertStorable, readName, readText } from '../text/text.input.ts';
-import { MAX_NAME_LENGTH, type SessionStatus } from './session.rules.ts';
 import type { DescriptionInput } from './session-description.input.ts';
 
 type Maybe<Value> = Value | null | undefined;

@@ -2,7 +2,7 @@ import type { GraphQLResolveInfo } from 'graphql';
 import type { Context } from '../../context.ts';
 import { sessionNotFound } from '../../errors.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
-import type { SessionRow } from './session.loader.ts';
+import type { SessionRow } from '../session/session.loader.ts';
 
 /** A session that a mutation wrote; it is read when the payload's field is asked for, with the columns asked for. */
 export interface Written {

@@ -4,12 +4,12 @@ import { parseSessionId } from '../../global-id.ts';
 import { selectColumns } from '../../postgres/columns/column-sql.ts';
 import { type FieldsWith, fieldsWithout, type RowOf } from '../../postgres/columns/columns.ts';
 import type { Executor } from '../../postgres/database.ts';
+import { SESSION_COLUMNS } from '../session/session.columns.ts';
+import type { SessionStatus } from '../session/session.rules.ts';
 import type { UsageRow } from '../usage/usage.rules.ts';
 import { USAGE_COLUMNS } from '../usage/usage.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
-import { SESSION_COLUMNS } from './session.columns.ts';
-import type { SessionStatus } from './session.rules.ts';
 
 type LargeField = FieldsWith<typeof SESSION_COLUMNS, { readonly large: true }>;
 

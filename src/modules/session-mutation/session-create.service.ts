@@ -7,14 +7,14 @@ import { insertLists } from '../../postgres/columns/column-sql.ts';
 import type { Sql } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { executeOnce } from '../idempotency/idempotency.service.ts';
+import { SESSION_COLUMNS } from '../session/session.columns.ts';
+import { chatTypeOf, effectiveTitle, type SessionStatus } from '../session/session.rules.ts';
 import { sessionKind } from '../session-key/session-key.rules.ts';
 import { assertStorable, readMetadata } from '../text/text.input.ts';
 import { maySeeAgent } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
-import { SESSION_COLUMNS } from './session.columns.ts';
-import { type CreateSessionInput, readIdentity, readType, type SessionIdentity } from './session.input.ts';
-import { chatTypeOf, effectiveTitle, type SessionStatus } from './session.rules.ts';
 import { readDescription, withInitialValues } from './session-description.input.ts';
+import { type CreateSessionInput, readIdentity, readType, type SessionIdentity } from './session-mutation.input.ts';
 import { nameTaken, type SessionNames, takenOr } from './session-names.service.ts';
 
 const FIRST_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING'];

@@ -2,8 +2,14 @@ import type { InputFieldBuilder } from '@pothos/core';
 import { builder, type SchemaTypes } from '../../graphql/builder.ts';
 import { IDEMPOTENCY_KEY } from '../idempotency/idempotency.input.ts';
 import { SessionPriorityEnum, SessionStatusEnum } from '../session-filter/session-filter.schema.ts';
-import type { CreateSessionInput, DeleteSessionInput, EndSessionInput, RestoreSessionInput, UpdateSessionInput } from './session.input.ts';
-import { DeliveryContextInput, SessionOriginInput } from './session-context.schema.ts';
+import type { DescriptionInput } from './session-description.input.ts';
+import type {
+  CreateSessionInput,
+  DeleteSessionInput,
+  EndSessionInput,
+  RestoreSessionInput,
+  UpdateSessionInput,
+} from './session-mutation.input.ts';
 
 const SESSION_ID = 'Global id or UUID of the session.';
 const EXPECTED_VERSION = 'If the session is at another version, the call fails with VERSION_CONFLICT.';
@@ -19,6 +25,25 @@ const MetadataWrite = builder.enumType('MetadataWrite', {
     MERGE: { description: 'Sets the given top-level keys. A null value removes its key.' },
     REPLACE: { description: 'Replaces the whole object.' },
   },
+});
+
+const SessionOriginInput = builder.inputRef<NonNullable<DescriptionInput['origin']>>('SessionOriginInput').implement({
+  description: 'Where a session came from. Texts of at most 1,000 characters.',
+  fields: t => ({
+    label: t.string(),
+    provider: t.string(),
+    surface: t.string(),
+    chatType: t.string({ description: '`group` and `channel` make the session one of kind GROUP.' }),
+    from: t.string(),
+    to: t.string(),
+    accountId: t.string(),
+    threadId: t.string(),
+  }),
+});
+
+const DeliveryContextInput = builder.inputRef<NonNullable<DescriptionInput['delivery']>>('DeliveryContextInput').implement({
+  description: 'Where replies are sent. Texts of at most 1,000 characters.',
+  fields: t => ({ channel: t.string(), to: t.string(), accountId: t.string(), threadId: t.string() }),
 });
 
 /** The fields that CreateSessionInput and UpdateSessionInput have in common. */

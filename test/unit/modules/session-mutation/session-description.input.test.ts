@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readDescription } from '../../../../src/modules/session/session-description.input.ts';
+import { readDescription } from '../../../../src/modules/session-mutation/session-description.input.ts';
 
 const limits = { maxTokenLimit: 100 };
 const errorFor = (field: string, code = 'BAD_USER_INPUT') => expect.objectContaining({ code, details: expect.objectContaining({ field }) });

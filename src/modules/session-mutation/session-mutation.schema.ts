@@ -1,7 +1,7 @@
 import { sessionGlobalId } from '../../global-id.ts';
 import { builder } from '../../graphql/builder.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
-import { Session } from './session.schema.ts';
+import { Session } from '../session/session.schema.ts';
 import { createSession } from './session-create.service.ts';
 import {
   CreateSessionInputType,

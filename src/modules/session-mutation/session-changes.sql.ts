@@ -1,7 +1,7 @@
 import { assignExpression, assignValue } from '../../postgres/columns/column-sql.ts';
 import type { Sql } from '../../postgres/database.ts';
-import { changedName, SESSION_COLUMNS } from './session.columns.ts';
-import type { SessionStatus } from './session.rules.ts';
+import { changedName, SESSION_COLUMNS } from '../session/session.columns.ts';
+import type { SessionStatus } from '../session/session.rules.ts';
 
 type SessionField = keyof typeof SESSION_COLUMNS;
 

@@ -5,8 +5,8 @@ import type { Executor } from '../../postgres/database.ts';
 import type { Caller } from '../caller.ts';
 import { isMainSessionKey } from '../session-key/session-key.rules.ts';
 import { assertScope } from '../viewer/viewer.rules.ts';
-import type { DeleteSessionInput, RestoreSessionInput } from './session.input.ts';
 import { type LockedSession, lockSession } from './session-lock.service.ts';
+import type { DeleteSessionInput, RestoreSessionInput } from './session-mutation.input.ts';
 import { takenOr } from './session-names.service.ts';
 
 /** What changes about the children of a session that is gone: they become roots. */

@@ -1,9 +1,9 @@
 import { badInput, DomainError } from '../../errors.ts';
 import { type ColumnValue, type FieldsWith, fieldsWith } from '../../postgres/columns/columns.ts';
+import { type InputKind, SESSION_COLUMNS, type SessionColumn } from '../session/session.columns.ts';
+import { MAX_TAG_LENGTH, MAX_TAGS, MAX_TITLE_LENGTH } from '../session/session.rules.ts';
 import { isJsonObject, readName, readText } from '../text/text.input.ts';
 import { characterCount } from '../text/text.rules.ts';
-import { type InputKind, SESSION_COLUMNS, type SessionColumn } from './session.columns.ts';
-import { MAX_TAG_LENGTH, MAX_TAGS, MAX_TITLE_LENGTH } from './session.rules.ts';
 
 type Table = typeof SESSION_COLUMNS;
 
