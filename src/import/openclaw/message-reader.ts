@@ -35,7 +35,7 @@ export function toInstant(value: unknown): Date | null {
  * @param entryId used as the call id of a tool result that names none
  * @returns null for a line of another type; 'malformed' if the line's `message` is not an object
  */
-export function readMessage(entry: JsonObject, entryId: string): SourceMessage | null | 'malformed' {
+export function readTranscriptMessage(entry: JsonObject, entryId: string): SourceMessage | null | 'malformed' {
   switch (entry.type) {
     case 'message':
       return isJsonObject(entry.message) ? readChatMessage(entry.message, entryId) : 'malformed';

@@ -6,7 +6,7 @@ import type { FileLine } from '../lines/line-reader.ts';
 import { lineRecords } from '../lines/line-records.ts';
 import type { JsonObject, RecordFacts, SourceRecord, SourceRecords } from '../source.ts';
 import { isNestedDeeper, TextRepair } from '../text-repair.ts';
-import { readMessage, toInstant } from './message-reader.ts';
+import { readTranscriptMessage, toInstant } from './message-reader.ts';
 import { readThinkingLevel } from './session-settings.ts';
 
 const DEEPEST = 500;
@@ -53,7 +53,7 @@ function parseLine(line: FileLine, repair: TextRepair): ParsedLine {
 
 function readEntry(entry: JsonObject, line: number, broken: 'invalid UTF-8' | null): Omit<ParsedLine, 'raw'> {
   const entryId = typeof entry.id === 'string' && entry.id !== '' ? entry.id : null;
-  const message = readMessage(entry, entryId ?? `line:${line}`);
+  const message = readTranscriptMessage(entry, entryId ?? `line:${line}`);
   const inner = isJsonObject(entry.message) ? entry.message.timestamp : null;
   return {
     kind: 'entry',

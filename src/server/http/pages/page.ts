@@ -14,7 +14,7 @@ export interface PageAsset {
 }
 
 /** A page for browsers, with everything it loads from this server. */
-export interface Page {
+export interface WebPage {
   readonly path: string;
   readonly assets: readonly PageAsset[];
   /** The `Content-Security-Policy` of every asset. */
@@ -71,7 +71,7 @@ function createAssetHandler({ contentType, accept, load }: PageAsset, policy: st
  * The routes of a page, one for each asset, for GET and HEAD. Assets are compressed with Brotli or gzip if the client accepts it. Browsers
  * may keep them, but must revalidate: `If-None-Match` with the current ETag is answered with 304.
  */
-export function servePage({ path, assets, policy }: Page): Route[] {
+export function servePage({ path, assets, policy }: WebPage): Route[] {
   return assets.map(asset => ({
     method: 'GET',
     path: asset.name === '' ? path : `${path}/${asset.name}`,

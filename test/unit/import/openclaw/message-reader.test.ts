@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { readMessage, toInstant } from '../../../../src/import/openclaw/message-reader.ts';
+import { readTranscriptMessage, toInstant } from '../../../../src/import/openclaw/message-reader.ts';
 
-const read = (message: object) => readMessage({ type: 'message', message }, 'e1');
+const read = (message: object) => readTranscriptMessage({ type: 'message', message }, 'e1');
 
-describe('readMessage', () => {
+describe('readTranscriptMessage', () => {
   it.each([
     ['user', 'USER', {}],
     ['assistant', 'ASSISTANT', {}],
@@ -72,20 +72,25 @@ describe('readMessage', () => {
   });
 
   it('converts summaries and custom messages to messages, and returns null for other lines', () => {
-    expect(readMessage({ type: 'compaction', id: 'c', summary: 's', firstKeptEntryId: 'e', tokensBefore: 5 }, 'c')).toMatchObject({
+    expect(readTranscriptMessage({ type: 'compaction', id: 'c', summary: 's', firstKeptEntryId: 'e', tokensBefore: 5 }, 'c')).toMatchObject(
+      {
+        role: 'SYSTEM',
+        content: 's',
+        metadata: { type: 'compaction', firstKeptEntryId: 'e', tokensBefore: 5 },
+        compaction: { entryId: 'e' },
+      },
+    );
+    expect(readTranscriptMessage({ type: 'branch_summary', summary: 's', fromId: 'x' }, 'b')).toMatchObject({
       role: 'SYSTEM',
-      content: 's',
-      metadata: { type: 'compaction', firstKeptEntryId: 'e', tokensBefore: 5 },
-      compaction: { entryId: 'e' },
+      compaction: null,
     });
-    expect(readMessage({ type: 'branch_summary', summary: 's', fromId: 'x' }, 'b')).toMatchObject({ role: 'SYSTEM', compaction: null });
-    expect(readMessage({ type: 'custom_message', customType: 'note', content: 'c', display: false }, 'm')).toMatchObject({
+    expect(readTranscriptMessage({ type: 'custom_message', customType: 'note', content: 'c', display: false }, 'm')).toMatchObject({
       role: 'OTHER',
       content: 'c',
       metadata: { customType: 'note', display: false },
     });
-    expect(readMessage({ type: 'model_change' }, 'm')).toBeNull();
-    expect(readMessage({ type: 'message', message: 'x' }, 'm')).toBe('malformed');
+    expect(readTranscriptMessage({ type: 'model_change' }, 'm')).toBeNull();
+    expect(readTranscriptMessage({ type: 'message', message: 'x' }, 'm')).toBe('malformed');
   });
 });
 
