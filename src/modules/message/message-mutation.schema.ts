@@ -43,12 +43,12 @@ const ToolResultPartInput = builder.inputRef<PartInput<'toolResult'>>('ToolResul
 });
 
 const ImagePartInput = builder.inputRef<PartInput<'image'>>('ImagePartInput').implement({
-  description: 'Exactly one of `url` and base64 `data`.',
+  description: 'An image: either `url` or base64 `data`.',
   fields: t => ({ mimeType: t.string({ required: true }), url: t.string(), data: t.string() }),
 });
 
 const MessagePartInputType = builder.inputRef<MessagePartInput>('MessagePartInput').implement({
-  description: 'One part of a message: exactly one field.',
+  description: 'One part of a message. Set exactly one field.',
   isOneOf: true,
   fields: t => ({
     text: t.field({ type: TextPartInput }),
@@ -56,40 +56,42 @@ const MessagePartInputType = builder.inputRef<MessagePartInput>('MessagePartInpu
     toolCall: t.field({ type: ToolCallPartInput }),
     toolResult: t.field({ type: ToolResultPartInput }),
     image: t.field({ type: ImagePartInput }),
-    other: t.field({ type: 'JSON', description: 'An object with a string `type`.' }),
+    other: t.field({ type: 'JSON', description: 'An object with a text field `type`.' }),
   }),
 });
 
 const MessageInputType = builder.inputRef<MessageInput>('MessageInput').implement({
-  description: 'A message: at least one of content and parts; with both, content is a text part before the others.',
+  description: 'A new message. Content, parts or both are required. With both, content becomes a text part before the others.',
   fields: t => ({
     role: t.field({ type: MessageRoleEnum, required: true }),
     content: t.string({ description: 'At most 100,000 characters.' }),
     parts: t.field({ type: [MessagePartInputType] }),
-    agentId: t.string({ description: 'Who wrote it, where several agents share a session.' }),
-    model: t.string(),
-    provider: t.string(),
-    usage: t.field({ type: TokenUsageInput, description: "Kept with the message and added to the session's totals." }),
-    latencyMs: t.int({ description: 'How long the model took for it.' }),
-    stopReason: t.string({ description: 'Why the model stopped, in its words.' }),
+    agentId: t.string({ description: 'The agent that wrote the message, if several agents share the session. At most 200 characters.' }),
+    model: t.string({ description: 'At most 200 characters.' }),
+    provider: t.string({ description: 'At most 200 characters.' }),
+    usage: t.field({ type: TokenUsageInput, description: "Stored with the message, and added to the session's totals." }),
+    latencyMs: t.int({ description: 'How long the model took, in milliseconds.' }),
+    stopReason: t.string({ description: 'Why the model stopped, e.g. stop or toolUse. At most 200 characters.' }),
     metadata: t.field({ type: 'JSON', description: 'A JSON object of at most 64 KiB.' }),
-    parentId: t.id({ description: 'The message it answers. Left out: the current leaf. Not of this session: MESSAGE_NOT_FOUND.' }),
-    createdAt: t.field({ type: 'DateTime', description: 'Now where left out.' }),
+    parentId: t.id({
+      description: 'Global id or UUID of the message to follow. Default: the current leaf. MESSAGE_NOT_FOUND if it is not in this session.',
+    }),
+    createdAt: t.field({ type: 'DateTime', description: 'Default: now.' }),
   }),
 });
 
 const AppendMessageInputType = builder.inputRef<AppendMessageInput>('AppendMessageInput').implement({
   fields: t => ({
-    sessionId: t.id({ required: true, description: 'Global id or bare UUID.' }),
+    sessionId: t.id({ required: true, description: 'Global id or UUID of the session.' }),
     message: t.field({ type: MessageInputType, required: true }),
     idempotencyKey: t.string({ description: IDEMPOTENCY_KEY }),
   }),
 });
 
 const AppendMessagesInputType = builder.inputRef<AppendMessagesInput>('AppendMessagesInput').implement({
-  description: '1 to 100 messages, all or none, in this order.',
+  description: '1 to 100 messages to append in this order, all or none.',
   fields: t => ({
-    sessionId: t.id({ required: true, description: 'Global id or bare UUID.' }),
+    sessionId: t.id({ required: true, description: 'Global id or UUID of the session.' }),
     messages: t.field({ type: [MessageInputType], required: true }),
     idempotencyKey: t.string({ description: IDEMPOTENCY_KEY }),
   }),
@@ -97,8 +99,8 @@ const AppendMessagesInputType = builder.inputRef<AppendMessagesInput>('AppendMes
 
 const DeleteMessageInputType = builder.inputRef<DeleteMessageInput>('DeleteMessageInput').implement({
   fields: t => ({
-    id: t.id({ required: true, description: 'Global id or bare UUID.' }),
-    sessionId: t.id({ required: true, description: 'Must be the session it belongs to.' }),
+    id: t.id({ required: true, description: 'Global id or UUID of the message.' }),
+    sessionId: t.id({ required: true, description: "Global id or UUID of the message's session." }),
   }),
 });
 
@@ -108,7 +110,7 @@ const AppendMessagePayload = builder.objectRef<Appended>('AppendMessagePayload')
       type: Message,
       resolve: (payload, _args, context, info) => {
         const [message] = payload.messages;
-        if (message === undefined) throw new Error('Nothing was appended.');
+        if (message === undefined) throw new Error('The append returned no message.');
         return appended(message, context, info);
       },
     }),
@@ -126,12 +128,12 @@ const AppendMessagesPayload = builder.objectRef<Appended>('AppendMessagesPayload
   }),
 });
 
-/** A message just written, read again only for columns that the write did not give. */
+/** A message that was just written. It is read again only if the operation needs other columns than the write returned. */
 async function appended(written: MessageRow, context: Context, info: GraphQLResolveInfo): Promise<MessageRow> {
   const groups = columnGroups(info, [[]]);
   if (groups.every(group => WRITTEN_COLUMNS.includes(group))) return written;
   const message = await context.load.messages.byPlace(written, groups);
-  // Another has deleted it, or its session for good, since it was written.
+  // The message, or its session, was deleted after the write.
   if (message === null) throw messageNotFound(written.id);
   return message;
 }
@@ -149,21 +151,21 @@ const DeleteMessagePayload = builder.objectRef<DeletedMessage>('DeleteMessagePay
 builder.mutationFields(t => ({
   appendMessage: t.field({
     type: AppendMessagePayload,
-    description: 'Appends one message behind the current leaf, or behind the message it names.',
+    description: 'Appends one message after the current leaf, or after the parent that it names.',
     args: { input: t.arg({ type: AppendMessageInputType, required: true }) },
     extensions: { scope: 'WRITE' },
     resolve: (_root, { input }, context) => appendMessage(context.caller, input),
   }),
   appendMessages: t.field({
     type: AppendMessagesPayload,
-    description: 'Appends messages, all or none; each follows the one before unless it names a parent.',
+    description: 'Appends messages, all or none. Each follows the one before, unless it names a parent.',
     args: { input: t.arg({ type: AppendMessagesInputType, required: true }) },
     extensions: { scope: 'WRITE' },
     resolve: (_root, { input }, context) => appendMessages(context.caller, input),
   }),
   deleteMessage: t.field({
     type: DeleteMessagePayload,
-    description: 'Deletes a message; those that answer it answer its parent from then on, and its usage stays counted.',
+    description: "Deletes a message. Its replies become replies to its parent. Its usage stays in the session's totals.",
     args: { input: t.arg({ type: DeleteMessageInputType, required: true }) },
     extensions: { scope: 'MANAGE' },
     resolve: (_root, { input }, context) => deleteMessage(context.caller, input),

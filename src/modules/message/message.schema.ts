@@ -4,12 +4,12 @@ import { builder } from '../../graphql/builder.ts';
 import { connectionGroups, connectionTypes, pagingArguments } from '../../graphql/connection.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import { Node, registerNode } from '../../graphql/node.ts';
-import { read } from '../../graphql/row.ts';
+import { columnOptions, read } from '../../graphql/row.ts';
 import { type PageSize, readWindow } from '../../postgres/keyset.ts';
 import { Session } from '../session/session.schema.ts';
 import { DateTimeRangeInput } from '../session-filter/session-filter.schema.ts';
 import { TokenUsage } from '../usage/usage.schema.ts';
-import type { MessageGroup } from './message.columns.ts';
+import { MESSAGE_COLUMNS } from './message.columns.ts';
 import type { MessageRole, MessageRow } from './message.loader.ts';
 import { partsOfStored, type StoredPart } from './message.rules.ts';
 import type { BranchView, MessageFilter } from './message-filter.rules.ts';
@@ -18,10 +18,10 @@ import { messageList } from './message-filter.sql.ts';
 /** Page sizes of lists of messages. */
 export const MESSAGE_PAGE: PageSize = { default: 50, max: 500 };
 
-const from = (columns: MessageGroup) => ({ columns });
+const column = columnOptions<MessageRow>(MESSAGE_COLUMNS);
 
 export const MessageRoleEnum = builder.enumType('MessageRole', {
-  description: 'Who speaks in a message.',
+  description: 'Who wrote a message.',
   values: {
     USER: {},
     ASSISTANT: {},
@@ -32,20 +32,20 @@ export const MessageRoleEnum = builder.enumType('MessageRole', {
 });
 
 export const BranchViewEnum = builder.enumType('BranchView', {
-  description: 'Which messages of the tree.',
+  description: 'Which messages of the tree to list.',
   values: {
-    ACTIVE: { description: 'The path from the newest leaf to the root, without what was compacted.' },
-    ALL: { description: 'Every branch, compacted messages included.' },
+    ACTIVE: { description: 'The messages on the path from the root to the leaf, without compacted messages.' },
+    ALL: { description: 'The messages of all branches, with compacted messages.' },
   } satisfies Record<BranchView, object>,
 });
 
 const MessageFilterInput = builder.inputRef<MessageFilter>('MessageFilter').implement({
-  description: "Which of a session's messages. Fields are joined by AND.",
+  description: "Selects a session's messages. Fields are joined by AND.",
   fields: t => ({
     roles: t.field({ type: [MessageRoleEnum] }),
     createdAt: t.field({ type: DateTimeRangeInput }),
-    afterPosition: t.field({ type: 'SafeInt', description: 'Positions after this one.' }),
-    search: t.string({ description: 'These characters anywhere in the content, in any case.' }),
+    afterPosition: t.field({ type: 'SafeInt', description: 'Messages after this position.' }),
+    search: t.string({ description: 'The content contains these characters, in any case.' }),
   }),
 });
 
@@ -60,14 +60,19 @@ const PART_TYPES: Readonly<Record<StoredPart['type'], string>> = {
 
 const MessagePart = builder.interfaceRef<StoredPart>('MessagePart').implement({
   description: 'A part of a message.',
-  fields: t => ({ type: t.string({ resolve: part => (part.type === 'other' ? part.data.type : part.type) }) }),
+  fields: t => ({
+    type: t.string({
+      description: 'The type of the part, as the runtime names it.',
+      resolve: part => (part.type === 'other' ? part.data.type : part.type),
+    }),
+  }),
   resolveType: part => PART_TYPES[part.type],
 });
 
 type PartOf<Type extends StoredPart['type']> = Extract<StoredPart, { type: Type }>;
 
 builder.objectRef<PartOf<'text'>>('TextPart').implement({
-  description: 'What was said.',
+  description: 'Text.',
   interfaces: [MessagePart],
   fields: t => ({ text: t.exposeString('text') }),
 });
@@ -77,12 +82,12 @@ builder.objectRef<PartOf<'thinking'>>('ThinkingPart').implement({
   interfaces: [MessagePart],
   fields: t => ({
     text: t.exposeString('text'),
-    redacted: t.exposeBoolean('redacted', { description: 'The provider withheld the text.' }),
+    redacted: t.exposeBoolean('redacted', { description: 'True if the provider has withheld the text.' }),
   }),
 });
 
 builder.objectRef<PartOf<'toolCall'>>('ToolCallPart').implement({
-  description: 'A tool the model asks for.',
+  description: 'A call of a tool by the model.',
   interfaces: [MessagePart],
   fields: t => ({
     callId: t.exposeString('callId'),
@@ -92,10 +97,10 @@ builder.objectRef<PartOf<'toolCall'>>('ToolCallPart').implement({
 });
 
 builder.objectRef<PartOf<'toolResult'>>('ToolResultPart').implement({
-  description: 'What a tool answered.',
+  description: 'The result of a tool call.',
   interfaces: [MessagePart],
   fields: t => ({
-    callId: t.exposeString('callId', { description: 'The `callId` of the call it answers.' }),
+    callId: t.exposeString('callId', { description: 'The `callId` of the tool call.' }),
     name: t.string({ nullable: true, resolve: part => part.name ?? null }),
     content: t.exposeString('content'),
     isError: t.exposeBoolean('isError'),
@@ -104,7 +109,7 @@ builder.objectRef<PartOf<'toolResult'>>('ToolResultPart').implement({
 });
 
 builder.objectRef<PartOf<'image'>>('ImagePart').implement({
-  description: 'An image, kept by reference or as base64 `data`.',
+  description: 'An image: its URL, or base64 `data`.',
   interfaces: [MessagePart],
   fields: t => ({
     mimeType: t.exposeString('mimeType'),
@@ -114,7 +119,7 @@ builder.objectRef<PartOf<'image'>>('ImagePart').implement({
 });
 
 builder.objectRef<PartOf<'other'>>('OtherPart').implement({
-  description: 'A part of a kind this server does not know, whole.',
+  description: 'A part of a type that this server does not know, unchanged.',
   interfaces: [MessagePart],
   fields: t => ({ data: t.field({ type: 'JSON', resolve: part => part.data }) }),
 });
@@ -127,41 +132,42 @@ declare module '../../graphql/builder.ts' {
 
 export const Message = builder.prismaObject('Message', {
   interfaces: [Node],
-  description: 'A message of a session. The messages of a session are a tree; most often a single line.',
+  description: 'A message of a session. The messages of a session form a tree, usually with a single branch.',
   fields: t => ({
     id: t.id({ description: 'Opaque global id.', resolve: row => messageGlobalId(row.sessionId, row.id) }),
-    messageId: t.id({ description: 'The bare id: a UUID.', resolve: row => row.id }),
+    messageId: t.id({ description: "The message's UUID.", resolve: row => row.id }),
     externalId: t.string({
       nullable: true,
-      description: 'The id it had in the system it came from.',
-      extensions: from('details'),
-      resolve: row => read(row, 'externalId'),
+      description: 'The id in the system the message was imported from.',
+      ...column('externalId'),
     }),
-    position: t.field({ type: 'SafeInt', description: '1, 2, 3 … within its session, never reused.', resolve: row => row.position }),
+    position: t.field({
+      type: 'SafeInt',
+      description: '1, 2, 3 … in its session. A position is never reused.',
+      resolve: row => row.position,
+    }),
     role: t.field({ type: MessageRoleEnum, resolve: row => row.role }),
     content: t.string({
-      description: 'The plain text: the text parts joined by newlines, else the text of the tool results.',
-      extensions: from('content'),
-      resolve: row => read(row, 'content'),
+      description: 'The plain text: the text parts, joined by newlines. If there are none, the text of the tool results.',
+      ...column('content'),
     }),
     parts: t.field({
       type: [MessagePart],
-      extensions: from('parts'),
+      extensions: column('parts').extensions,
       resolve: row => partsOfStored(read(row, 'parts'), read(row, 'content')),
     }),
     agentId: t.string({
       nullable: true,
-      description: 'Who wrote it, where several agents share a session.',
-      extensions: from('details'),
-      resolve: row => read(row, 'agentId'),
+      description: 'The agent that wrote the message, if several agents share the session.',
+      ...column('agentId'),
     }),
-    model: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'model') }),
-    provider: t.string({ nullable: true, extensions: from('details'), resolve: row => read(row, 'provider') }),
+    model: t.string({ nullable: true, ...column('model') }),
+    provider: t.string({ nullable: true, ...column('provider') }),
     usage: t.field({
       type: TokenUsage,
       nullable: true,
-      description: 'What making this message took; null where nothing was reported.',
-      extensions: from('details'),
+      description: 'Tokens and cost of this message. Null if not reported.',
+      extensions: column('totalTokens').extensions,
       resolve: row => {
         const totalTokens = read(row, 'totalTokens');
         if (totalTokens === null) return null;
@@ -177,20 +183,18 @@ export const Message = builder.prismaObject('Message', {
     }),
     latencyMs: t.int({
       nullable: true,
-      description: 'How long the model took for it, as reported.',
-      extensions: from('details'),
-      resolve: row => read(row, 'latencyMs'),
+      description: 'How long the model took, in milliseconds, as reported.',
+      ...column('latencyMs'),
     }),
     stopReason: t.string({
       nullable: true,
-      description: 'Why the model stopped, in its words, such as stop or toolUse.',
-      extensions: from('details'),
-      resolve: row => read(row, 'stopReason'),
+      description: 'Why the model stopped, as reported, e.g. stop or toolUse.',
+      ...column('stopReason'),
     }),
-    metadata: t.field({ type: 'JSON', extensions: from('details'), resolve: row => read(row, 'metadata') }),
+    metadata: t.field({ type: 'JSON', ...column('metadata') }),
     active: t.boolean({
-      description: 'False once compaction or a later branch has taken it out of the active view.',
-      extensions: from('tree'),
+      description: 'True if the message is in the active view: on the active branch and not compacted.',
+      extensions: column('parentPosition').extensions,
       resolve: row => read(row, 'active'),
     }),
     createdAt: t.field({ type: 'DateTime', resolve: row => row.createdAt }),
@@ -198,7 +202,7 @@ export const Message = builder.prismaObject('Message', {
       type: Session,
       resolve: async (row, _args, context, info) => {
         const session = await context.load.sessions.byId(row.sessionId, columnGroups(info, [[]]));
-        // Removed for good since the message was read.
+        // The session was removed for good after the message was read.
         if (session === null) throw sessionNotFound(row.sessionId);
         return session;
       },
@@ -210,8 +214,8 @@ builder.prismaObjectField('Message', 'parent', t =>
   t.field({
     type: Message,
     nullable: true,
-    description: 'The message it answers or branches from.',
-    extensions: from('tree'),
+    description: 'The message that this one follows in the tree. Null for a root.',
+    extensions: column('parentPosition').extensions,
     resolve: (row, _args, context, info) => {
       const position = read(row, 'parentPosition');
       return position === null ? null : context.load.messages.byPlace({ sessionId: row.sessionId, position }, columnGroups(info, [[]]));
@@ -233,7 +237,7 @@ builder.prismaObjectField('Session', 'lastMessage', t =>
   t.field({
     type: Message,
     nullable: true,
-    description: 'The last active one.',
+    description: 'The last message of the active view.',
     resolve: (row, _args, context, info) => context.load.messages.lastActive(row.id, columnGroups(info, [[]])),
   }),
 );
@@ -241,7 +245,7 @@ builder.prismaObjectField('Session', 'lastMessage', t =>
 builder.prismaObjectField('Session', 'messages', t =>
   t.field({
     type: MessageConnection,
-    description: 'Oldest first, by position.',
+    description: "The session's messages, ordered by position.",
     args: {
       ...pagingArguments(MESSAGE_PAGE),
       filter: t.arg({ type: MessageFilterInput }),
@@ -263,8 +267,8 @@ builder.queryField('message', t =>
   t.field({
     type: Message,
     nullable: true,
-    description: 'A message by its id; null where there is none or it may not be seen.',
-    args: { id: t.arg.id({ required: true, description: 'Global id or bare UUID.' }) },
+    description: 'The message with this id. Null if it does not exist or the caller may not see it.',
+    args: { id: t.arg.id({ required: true, description: 'Global id or UUID.' }) },
     extensions: { scope: 'READ' },
     resolve: async (_root, { id }, context, info) => {
       const parts = parseMessageId(id);

@@ -13,8 +13,8 @@ builder.queryFields(t => ({
   session: t.field({
     type: Session,
     nullable: true,
-    description: 'A session by its id, in the trash or not; null where there is none or it may not be seen.',
-    args: { id: t.arg.id({ required: true, description: 'Global id or bare UUID.' }) },
+    description: 'The session with this id, also from the trash. Null if it does not exist or the caller may not see it.',
+    args: { id: t.arg.id({ required: true, description: 'Global id or UUID.' }) },
     extensions: { scope: 'READ' },
     resolve: (_root, { id }, context, info) => {
       const sessionId = parseSessionId(id);
@@ -23,7 +23,7 @@ builder.queryFields(t => ({
   }),
   sessions: t.field({
     type: SessionConnection,
-    description: 'All sessions that match. Default order: last activity, newest first.',
+    description: 'The sessions that match the filter. Default order: last activity, newest first.',
     args: { ...pagingArguments(SESSION_PAGE), filter: t.arg({ type: SessionFilterInput }), orderBy: t.arg({ type: [SessionOrderInput] }) },
     extensions: { scope: 'READ', pageSize: SESSION_PAGE },
     resolve: async (_root, args, context, info) => {

@@ -2,47 +2,47 @@ import { builder } from '../../graphql/builder.ts';
 import { type UsageReport, type UsageRow, usdOfNano } from './usage.rules.ts';
 
 export const UsageScope = builder.enumType('UsageScope', {
-  description: 'What usage is counted over.',
+  description: 'The sessions whose usage is added.',
   values: {
-    OWN: { description: 'The session alone.' },
+    OWN: { description: 'Only the session itself.' },
     TREE: {
-      description: 'The session and all its descendants that may be seen, each counted once; descendants in the trash are left out.',
+      description: 'The session and all its descendants that the caller may see, without those in the trash. Each session counts once.',
     },
   },
 });
 
 export const TokenUsage = builder.objectRef<UsageRow>('TokenUsage').implement({
-  description: 'Tokens used, and what they cost.',
+  description: 'Tokens and cost.',
   fields: t => ({
     inputTokens: t.field({ type: 'SafeInt', resolve: usage => usage.inputTokens }),
     outputTokens: t.field({ type: 'SafeInt', resolve: usage => usage.outputTokens }),
     cacheReadTokens: t.field({
       type: 'SafeInt',
-      description: 'Input taken from a cache, not among `inputTokens`.',
+      description: 'Input tokens read from a cache. Not included in `inputTokens`.',
       resolve: usage => usage.cacheReadTokens,
     }),
     cacheWriteTokens: t.field({
       type: 'SafeInt',
-      description: 'Input written to a cache, not among `inputTokens`.',
+      description: 'Input tokens written to a cache. Not included in `inputTokens`.',
       resolve: usage => usage.cacheWriteTokens,
     }),
     totalTokens: t.field({
       type: 'SafeInt',
-      description: 'As reported, else the sum of the other four.',
+      description: 'As reported. If not reported, the sum of the other four counts.',
       resolve: usage => usage.totalTokens,
     }),
-    costUsd: t.float({ description: 'US dollars, kept to billionths.', resolve: usage => usdOfNano(usage.costNanoUsd) }),
+    costUsd: t.float({ description: 'US dollars, exact to a billionth.', resolve: usage => usdOfNano(usage.costNanoUsd) }),
   }),
 });
 
 export const TokenUsageInput = builder.inputRef<UsageReport>('TokenUsageInput').implement({
-  description: 'Usage to be added. Counts left out are 0.',
+  description: 'Usage to add. A count that is left out is 0.',
   fields: t => ({
     inputTokens: t.field({ type: 'SafeInt' }),
     outputTokens: t.field({ type: 'SafeInt' }),
     cacheReadTokens: t.field({ type: 'SafeInt' }),
     cacheWriteTokens: t.field({ type: 'SafeInt' }),
-    totalTokens: t.field({ type: 'SafeInt', description: 'The sum of the other four where left out.' }),
+    totalTokens: t.field({ type: 'SafeInt', description: 'Default: the sum of the other four counts.' }),
     costUsd: t.float({ description: 'US dollars.' }),
   }),
 });
