@@ -144,6 +144,7 @@ export const SessionFilterInput = SessionFilterRef.implement({
     category: t.field({ type: StringFilterInput }),
     channel: t.field({ type: StringFilterInput }),
     nodeId: t.field({ type: StringFilterInput }),
+    workspace: t.field({ type: StringFilterInput }),
     priority: t.field({ type: PriorityFilterInput }),
     model: t.field({ type: StringFilterInput }),
     tags: t.stringList({ description: 'Has all of these tags.' }),

@@ -58,6 +58,7 @@ function descriptionFields(t: InputFieldBuilder<SchemaTypes, 'InputObject'>) {
     channel: t.string({ description: 'Where the conversation takes place, e.g. telegram, slack or web. At most 200 characters.' }),
     nodeId: t.string({ description: 'The machine or device that the session runs on. At most 200 characters.' }),
     outputPath: t.string({ description: 'Where the agent writes its output. The server does not access it. At most 4,096 characters.' }),
+    workspace: t.string({ description: 'The folder or repository the agent works in. At most 4,096 characters.' }),
     task: t.string({ description: 'What the session works on, in a sentence. At most 10,000 characters.' }),
     prompt: t.string({ description: 'The full text the session is started with. At most 1,000,000 characters.' }),
     tokenLimit: t.int({

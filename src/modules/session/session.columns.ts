@@ -76,6 +76,7 @@ export const SESSION_COLUMNS = {
   channel: { type: 'text', nullable: true, read: 'details', input: name(), changed: true, filter: true, imported: 'copied' },
   nodeId: { type: 'text', nullable: true, read: 'details', input: name(), changed: true, filter: true },
   outputPath: { type: 'text', nullable: true, read: 'details', input: name(4_096), changed: true },
+  workspace: { type: 'text', nullable: true, read: 'details', input: name(4_096), changed: true, filter: true },
   priority: { type: 'session_priority', read: 'details', input: { kind: 'choice' }, initial: 'NORMAL', changed: true, filter: true },
   tokenLimit: { type: 'int', nullable: true, read: 'details', input: { kind: 'tokenLimit' }, changed: true },
   model: { type: 'text', nullable: true, read: 'details', input: name(), changed: true, filter: true, imported: 'copied' },

@@ -103,6 +103,7 @@ export const Session = builder.prismaObject('Session', {
       description: 'Where the agent writes its output. The server does not access it.',
       ...column('outputPath'),
     }),
+    workspace: t.string({ nullable: true, description: 'The folder or repository the agent works in.', ...column('workspace') }),
     priority: t.field({ type: SessionPriorityEnum, ...column('priority') }),
     task: t.string({
       nullable: true,

@@ -124,6 +124,7 @@ export function randomSessions(random: RandomSource, count: number): StoredSessi
         tags: randomList(random, TAGS, 3),
         channel: maybe(random, 0.5, () => random.pick(TEXTS)),
         nodeId: maybe(random, 0.5, () => random.pick(TEXTS)),
+        workspace: maybe(random, 0.5, () => random.pick(TEXTS)),
         priority: random.pick(PRIORITIES),
         task: maybe(random, 0.2, () => random.pick(TEXTS)),
         model: maybe(random, 0.5, () => random.pick(TEXTS)),

@@ -34,6 +34,7 @@ export interface FilterInput {
   readonly category?: StringInput | null;
   readonly channel?: StringInput | null;
   readonly nodeId?: StringInput | null;
+  readonly workspace?: StringInput | null;
   readonly priority?: SetInput | null;
   readonly model?: StringInput | null;
   readonly tags?: readonly string[] | null;
@@ -65,6 +66,7 @@ export const TEXT_FIELDS = [
   'category',
   'channel',
   'nodeId',
+  'workspace',
   'model',
 ] as const satisfies readonly (keyof FilterInput & keyof StoredSession)[];
 

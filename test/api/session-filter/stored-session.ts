@@ -22,6 +22,7 @@ export interface StoredSession {
   readonly tags: readonly string[];
   readonly channel: string | null;
   readonly nodeId: string | null;
+  readonly workspace: string | null;
   readonly priority: SessionPriority;
   readonly task: string | null;
   readonly model: string | null;
@@ -60,6 +61,7 @@ export function storedSession(changes: Partial<StoredSession> = {}): StoredSessi
     tags: [],
     channel: null,
     nodeId: null,
+    workspace: null,
     priority: 'NORMAL',
     task: null,
     model: null,

@@ -32,6 +32,7 @@ describe('createSession', () => {
       channel: null,
       nodeId: null,
       outputPath: null,
+      workspace: null,
       priority: 'NORMAL',
       task: null,
       prompt: null,
@@ -82,6 +83,7 @@ describe('createSession', () => {
     const others = [
       'nodeId',
       'outputPath',
+      'workspace',
       'priority',
       'task',
       'prompt',
@@ -121,6 +123,7 @@ describe('createSession', () => {
       channel: 'telegram',
       nodeId: 'n1',
       outputPath: '/out/put',
+      workspace: '/src/app',
       priority: 'CRITICAL',
       task: ' task\n',
       prompt: '  prompt  ',
@@ -150,6 +153,7 @@ describe('createSession', () => {
       channel: 'telegram',
       nodeId: 'n1',
       outputPath: '/out/put',
+      workspace: '/src/app',
       priority: 'CRITICAL',
       task: ' task\n',
       prompt: '  prompt  ',
@@ -335,6 +339,7 @@ describe('the input limits of createSession', () => {
     ['channel', 200, 'BAD_USER_INPUT'],
     ['nodeId', 200, 'BAD_USER_INPUT'],
     ['outputPath', 4_096, 'BAD_USER_INPUT'],
+    ['workspace', 4_096, 'BAD_USER_INPUT'],
     ['task', 10_000, 'BAD_USER_INPUT'],
     ['model', 200, 'BAD_USER_INPUT'],
     ['modelProvider', 200, 'BAD_USER_INPUT'],
@@ -344,15 +349,26 @@ describe('the input limits of createSession', () => {
     expect(error.extensions.details).toMatchObject({ field: `input.${field}`, maxLength: length });
   });
 
-  it.each(['agentId', 'type', 'key', 'title', 'label', 'displayName', 'subject', 'category', 'channel', 'nodeId', 'outputPath', 'model'])(
-    'reject a blank %s with BAD_USER_INPUT',
-    async field => {
-      for (const blank of ['', ' \n']) {
-        const error = await expectError('createSession', { [field]: blank }, 'BAD_USER_INPUT');
-        expect(error.extensions.details).toMatchObject({ field: `input.${field}` });
-      }
-    },
-  );
+  it.each([
+    'agentId',
+    'type',
+    'key',
+    'title',
+    'label',
+    'displayName',
+    'subject',
+    'category',
+    'channel',
+    'nodeId',
+    'outputPath',
+    'workspace',
+    'model',
+  ])('reject a blank %s with BAD_USER_INPUT', async field => {
+    for (const blank of ['', ' \n']) {
+      const error = await expectError('createSession', { [field]: blank }, 'BAD_USER_INPUT');
+      expect(error.extensions.details).toMatchObject({ field: `input.${field}` });
+    }
+  });
 
   it('allow 50 tags of 64 characters and reject blank tags', async () => {
     const tags = Array.from({ length: 50 }, (_, index) => String(index).padEnd(64, 'x'));
@@ -398,9 +414,20 @@ describe('the input limits of createSession', () => {
 
   it('return BAD_USER_INPUT for NUL and lone surrogates in any text, including JSON values and keys', async () => {
     const places: [string, (text: string) => object][] = [
-      ...['agentId', 'type', 'key', 'title', 'label', 'displayName', 'subject', 'category', 'channel', 'nodeId', 'outputPath'].map(
-        (field): [string, (text: string) => object] => [`input.${field}`, text => ({ [field]: text })],
-      ),
+      ...[
+        'agentId',
+        'type',
+        'key',
+        'title',
+        'label',
+        'displayName',
+        'subject',
+        'category',
+        'channel',
+        'nodeId',
+        'outputPath',
+        'workspace',
+      ].map((field): [string, (text: string) => object] => [`input.${field}`, text => ({ [field]: text })]),
       ...['task', 'prompt', 'model', 'modelProvider'].map((field): [string, (text: string) => object] => [
         `input.${field}`,
         text => ({ [field]: text }),

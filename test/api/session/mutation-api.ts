@@ -7,7 +7,7 @@ import type { GraphQLResponseError } from '../../support/http-client.ts';
 
 /** The fields of a session that the mutation tests compare. */
 export const SESSION = /* GraphQL */ `
-  id sessionId externalId key kind agentId type status title givenTitle label displayName subject category tags channel nodeId outputPath priority
+  id sessionId externalId key kind agentId type status title givenTitle label displayName subject category tags channel nodeId outputPath workspace priority
   task prompt tokenLimit model modelProvider statusReason messageCount compactionCount version metadata depth
   origin { label provider surface chatType from to accountId threadId } delivery { channel to accountId threadId }
   usage { inputTokens outputTokens cacheReadTokens cacheWriteTokens totalTokens costUsd }

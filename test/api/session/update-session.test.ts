@@ -31,6 +31,7 @@ const FIELDS: readonly [field: string, value: unknown, shownAs: string, shown: u
   ['channel', 'telegram', 'channel', 'telegram', null],
   ['nodeId', 'node', 'nodeId', 'node', null],
   ['outputPath', '/out', 'outputPath', '/out', null],
+  ['workspace', ' https://git.example/app ', 'workspace', 'https://git.example/app', null],
   ['task', ' task ', 'task', ' task ', null],
   ['prompt', 'prompt', 'prompt', 'prompt', null],
   ['tokenLimit', 4_000, 'tokenLimit', 4_000, null],
@@ -516,6 +517,7 @@ describe('the input limits of updateSession', () => {
       'channel',
       'nodeId',
       'outputPath',
+      'workspace',
       'task',
       'prompt',
     ];

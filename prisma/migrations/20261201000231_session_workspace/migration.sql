@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "aria_engine"."chat_sessions" ADD COLUMN     "workspace" TEXT;
