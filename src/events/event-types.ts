@@ -1,17 +1,24 @@
 import { z } from 'zod';
 import { type SessionEventType, SessionStatus } from '../generated/prisma/enums.ts';
 
-const count = z.number();
+/*
+ * A value that is missing or malformed gets a default: an event must reach its subscribers even if another version of the server wrote a
+ * payload with other details. Values without a default are required: without them the event means nothing.
+ */
+const count = z.number().catch(0);
+const optionalId = z.string().optional().catch(undefined);
 
 /** A session's usage counters as they were right after a change. Costs are in nano-USD. */
-const usage = z.object({
-  inputTokens: count,
-  outputTokens: count,
-  cacheReadTokens: count,
-  cacheWriteTokens: count,
-  totalTokens: count,
-  costNanoUsd: count,
-});
+const usage = z
+  .object({
+    inputTokens: count,
+    outputTokens: count,
+    cacheReadTokens: count,
+    cacheWriteTokens: count,
+    totalTokens: count,
+    costNanoUsd: count,
+  })
+  .catch({ inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costNanoUsd: 0 });
 
 const messagePlace = { messageId: z.string(), position: z.number() };
 
@@ -35,26 +42,26 @@ function eventType<Type extends SessionEventType, Payload extends z.ZodRawShape>
  */
 export const EVENT = z.discriminatedUnion('type', [
   /** `parentId`: the session's parent, if it has one. */
-  eventType('CREATED', { parentId: z.string().optional() }),
+  eventType('CREATED', { parentId: optionalId }),
   /**
    * `changed`: names of GraphQL fields. `parentId`: the parent, if this update set it. `formerParentId`: the parent that the session lost,
    * because the parent is being removed for good.
    */
   eventType('UPDATED', {
     changed: z.array(z.string()).readonly(),
-    parentId: z.string().optional(),
-    formerParentId: z.string().optional(),
+    parentId: optionalId,
+    formerParentId: optionalId,
   }),
   /** `idleMs`: how long the session had been without activity. */
   eventType('STATUS_CHANGED', {
     from: z.enum(SessionStatus),
     to: z.enum(SessionStatus),
-    reason: z.string().nullable(),
+    reason: z.string().nullable().catch(null),
     usage,
-    idleMs: z.number(),
+    idleMs: count,
   }),
   /** `permanent`: false if the session went to the trash. `parentId`: the parent, if the session was removed for good and had one. */
-  eventType('DELETED', { permanent: z.boolean(), parentId: z.string().optional() }),
+  eventType('DELETED', { permanent: z.boolean().catch(false), parentId: optionalId }),
   eventType('RESTORED', {}),
   eventType('MESSAGE_ADDED', messagePlace),
   eventType('MESSAGE_DELETED', messagePlace),

@@ -40,6 +40,16 @@ describe('toStoredEvent', () => {
     for (const [type, payload] of payloads) expect(toStoredEvent(row(type, payload))).toMatchObject({ type, payload });
   });
 
+  it('fills in the details that another version of the server left out of a payload', () => {
+    const noUsage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costNanoUsd: 0 };
+    const statusChange = { from: 'WORKING', to: 'FAILED' };
+    const filledIn = { ...statusChange, reason: null, usage: noUsage, idleMs: 0 };
+    expect(toStoredEvent(row('STATUS_CHANGED', statusChange))?.payload).toEqual(filledIn);
+    expect(toStoredEvent(row('STATUS_CHANGED', { ...statusChange, usage: { inputTokens: '7' }, reason: 1 }))?.payload).toEqual(filledIn);
+    expect(toStoredEvent(row('DELETED', {}))?.payload).toEqual({ permanent: false });
+    expect(toStoredEvent(row('CREATED', { parentId: 5 }))?.payload).toEqual({});
+  });
+
   it('returns null for an unknown type or an invalid payload', () => {
     expect(toStoredEvent(row('LOG_APPENDED', {}))).toBeNull();
     expect(toStoredEvent(row('STATUS_CHANGED', { from: 'WORKING', to: 'GONE' }))).toBeNull();
