@@ -19,7 +19,7 @@ import {
 
 type Maybe<Value> = Value | null | undefined;
 
-/** A part as a caller gives it: exactly one field is set. */
+/** A part as the caller sends it. Exactly one field is set. */
 export interface MessagePartInput {
   readonly text?: Maybe<{ readonly text: string }>;
   readonly thinking?: Maybe<{ readonly text: string; readonly redacted?: Maybe<boolean> }>;
@@ -93,7 +93,11 @@ export function readMessages(messages: readonly MessageInput[], field: string): 
   return read;
 }
 
-/** Checks one message; `readMessages` of a call that takes one only. */
+/**
+ * Checks one message of a call.
+ * @param field path of the message, e.g. `input.message`
+ * @throws DomainError as `readMessages`
+ */
 export function readMessage(message: MessageInput, field: string): CheckedMessage {
   const { parentId: _parentId, ...storable } = message;
   assertStorable(storable, field);
@@ -127,7 +131,7 @@ export function readMessage(message: MessageInput, field: string): CheckedMessag
 }
 
 function tooLarge(field: string, length: number, maxLength: number): DomainError {
-  return new DomainError('MESSAGE_TOO_LARGE', `${field} has ${length} characters; at most ${maxLength} are taken.`, {
+  return new DomainError('MESSAGE_TOO_LARGE', `${field} must have at most ${maxLength} characters; got ${length}.`, {
     field,
     length,
     maxLength,

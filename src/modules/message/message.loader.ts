@@ -22,11 +22,12 @@ import { MESSAGE_COLUMNS, MESSAGE_GROUPS, type MessageGroup } from './message.co
 import type { StoredPart } from './message.rules.ts';
 import { ACTIVE_MESSAGE } from './message-filter.sql.ts';
 
+/** The author of a message. */
 export type MessageRole = 'USER' | 'ASSISTANT' | 'SYSTEM' | 'TOOL' | 'OTHER';
 
 type ColumnsOf<Group extends MessageGroup> = RowOf<typeof MESSAGE_COLUMNS, string, FieldsWith<typeof MESSAGE_COLUMNS, { read: Group }>>;
 
-/** A message as it is read for a response; a column is absent if its group was not asked for. Timestamps are Postgres' text in UTC. */
+/** A message as it is read for a response; a column is absent if its group was not selected. Timestamps are Postgres' text in UTC. */
 export interface MessageRow extends ColumnsOf<'core'>, Partial<Omit<ColumnsOf<Exclude<MessageGroup, 'core'>>, 'parts'>> {
   readonly parts?: readonly StoredPart[] | null;
   /** True if the message is in the active view; read with the group `tree`. */
@@ -41,18 +42,18 @@ const GROUPS: readonly (readonly [MessageGroup, Sql])[] = MESSAGE_GROUPS.map(gro
 
 /** The SELECT list of messages, on the tables `m` (chat_messages) and `s` (chat_sessions): the core and these column groups. */
 export function messageColumns(groups: readonly string[]): Sql {
-  // A message of one text part stores only its content; its parts are made from that.
+  // A message with a single text part stores only its content. Its parts are made from that.
   const isRead = (group: MessageGroup) => group === 'core' || groups.includes(group) || (group === 'content' && groups.includes('parts'));
   return Prisma.join(GROUPS.flatMap(([group, list]) => (isRead(group) ? [list] : [])));
 }
 
-/** A list of a session's messages: what it holds, in what order. Conditions are on the tables `m` and `s`. */
+/** A list of a session's messages: its conditions, on the tables `m` (chat_messages) and `s` (chat_sessions), and its order. */
 export interface MessageList {
   readonly conditions: readonly Sql[];
   readonly ordering: Ordering;
 }
 
-/** A message's place: its primary key. */
+/** The primary key of a message. */
 export interface MessagePlace {
   readonly sessionId: string;
   readonly position: number;
@@ -60,13 +61,13 @@ export interface MessagePlace {
 
 type ReadMessage = MessageRow & WithCursor;
 
-/** Reads of messages that may share statements with other operations. */
+/** Reads of messages that can share statements with other operations. */
 export interface MessageReads {
   readonly byPlace: KeyedRead<MessagePlace, MessageRow | null>;
   readonly ofSession: KeyedRead<string, Page<MessageRow>>;
 }
 
-/** Reads messages for one request; equal loads within it share a statement. */
+/** Reads messages for one operation. Equal loads of the operation share a statement. */
 export class MessageLoader {
   readonly #database: Executor;
   readonly #visible: Sql;
@@ -86,7 +87,7 @@ export class MessageLoader {
     this.#reads = reads;
   }
 
-  /** A message by its UUID; null where there is none or its session may not be seen. */
+  /** The message with this UUID. Null if it does not exist or the viewer may not see its session. */
   byId(id: string, groups: readonly string[]): Promise<MessageRow | null> {
     return this.#byId
       .of(groups.join(), async ids => {
@@ -98,11 +99,11 @@ export class MessageLoader {
       .load(id);
   }
 
-  /** A message by its session and position; null where there is none or its session may not be seen. */
+  /** The message at a position of a session. Null if it does not exist or the viewer may not see the session. */
   byPlace(place: MessagePlace, groups: readonly string[]): Promise<MessageRow | null> {
-    const about = `${groups.join()} ${this.#rights}`;
+    const variant = `${groups.join()} ${this.#rights}`;
     return this.#byPlace
-      .of(groups.join(), places => this.#reads.byPlace(about, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
+      .of(groups.join(), places => this.#reads.byPlace(variant, places, (from, keys) => this.#readByPlaces(from, keys, groups)))
       .load(place);
   }
 
@@ -114,7 +115,7 @@ export class MessageLoader {
     return byKey(places.map(placeKey), rows, placeKey);
   }
 
-  /** The last active message of a session, null where it has none; one statement for all sessions asked. */
+  /** The last active message of a session. Null if it has none. Loads for several sessions share a statement. */
   lastActive(sessionId: string, groups: readonly string[]): Promise<MessageRow | null> {
     return this.#last
       .of(groups.join(), async ids => {
@@ -128,11 +129,11 @@ export class MessageLoader {
       .load(sessionId);
   }
 
-  /** A page of one session's messages; one statement for all sessions asked with the same list and window. */
+  /** One page of a session's messages. Loads with the same list and window share a statement. */
   ofSession(sessionId: string, list: MessageList, window: PageWindow, groups: readonly string[]): Promise<Page<MessageRow>> {
     if (window.limit === 0) return Promise.resolve(emptyPage(window));
     const variant = JSON.stringify([list.ordering.fingerprint, window, groups]);
-    // A fingerprint stands for a filter, but other callers must never get rows by it: only lists without a filter are shared.
+    // A fingerprint is only a hash of the filter. Other operations must never get rows of another filter, so only lists without one are shared.
     const isUnfiltered = list.conditions.every(({ values }) => values.length === 0);
     const readByKeys: MessageReads['ofSession'] = isUnfiltered ? this.#reads.ofSession : readAlone(this.#database);
     return this.#ofSession
@@ -154,7 +155,7 @@ export class MessageLoader {
       ) message where ${this.#visible}`;
   }
 
-  /** How many messages a session's list holds; one statement for all sessions asked with the same list. */
+  /** Number of messages in a session's list. Loads with the same list share a statement. */
   count(sessionId: string, list: MessageList): Promise<number> {
     return this.#counts
       .of(list.ordering.fingerprint, async ids => {
@@ -168,9 +169,9 @@ export class MessageLoader {
 }
 
 /**
- * The sessions `s` that messages are read for, to be joined by a lateral subquery over the messages alone: with the session inside
- * it the planner may read and sort all of a session's messages, however many, for want of seeing that the index orders them. It may
- * as well where a page is larger than the average session; a limit it cannot see through, `(select ...)`, keeps it to the index.
+ * The sessions `s` whose messages are read. Join them with a lateral subquery that reads only messages, and limit that by `(select ...)`.
+ * If the subquery also joined the session, the planner might read and sort all messages of the session: it would not see that the index
+ * already has the order. It might do the same for a limit above the average number of messages, unless it cannot see the limit's value.
  */
 function parents(ids: readonly string[]): Sql {
   return Prisma.sql`unnest(${[...ids]}::uuid[]) parent(id) join aria_engine.chat_sessions s on s.id = parent.id`;

@@ -67,6 +67,6 @@ export type SessionOrderField =
 
 export interface SessionOrder {
   readonly field: SessionOrderField;
-  /** DESC where left out. */
+  /** Default: DESC. */
   readonly direction?: 'ASC' | 'DESC' | null;
 }

@@ -1,33 +1,33 @@
-/** Session keys: the text by which channels and tools address a session, its canonical form and what it says of the session. */
+/** Session keys: channels and tools address a session by its key. This file defines the canonical form of keys, and what a key says about its session. */
 
-/** What a session is, by its key; the values of the database's enum. */
+/** The kind of a session, derived from its key. The values are those of the database's enum. */
 export type SessionKind = 'MAIN' | 'DIRECT' | 'GROUP' | 'GLOBAL' | 'UNKNOWN' | 'CRON' | 'SUBAGENT' | 'HOOK' | 'NODE' | 'OTHER';
 
-/** The two names every rule of this file depends on, as configured. */
+/** The configured names that the rules of this file use. */
 export interface KeyRules {
-  /** The agent a bare key belongs to, normalised. */
+  /** The agent of keys that name none, normalised. */
   readonly defaultAgent: string;
-  /** The last part of an agent's main key; `main` is always an alias of it. */
+  /** The last part of an agent's main key. `main` is always an alias of it. */
   readonly mainKey: string;
 }
 
-/** A canonical key and the agent it names. */
+/** A canonical key and the agent that it names. */
 export interface CanonicalKey {
   readonly key: string;
-  /** Null for `global` and `unknown`, which belong to no agent. */
+  /** Null for `global` and `unknown`, which name no agent. */
   readonly agentId: string | null;
 }
 
-/** Characters a session key may have, in its canonical form. */
+/** Maximum length of a session key in canonical form, in characters. */
 export const MAX_KEY_LENGTH = 512;
 
 const VALID_AGENT_ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
-/** The agent id, then the rest, which holds at least one character that is not a colon. */
+/** The agent id, then the rest, which has at least one character that is not a colon. */
 const AGENT_KEY = /^agent:+([^:]+):(.*[^:].*)$/s;
 
 /**
- * The stored form of an agent's id: lower case, at most 64 of `a-z 0-9 _ -`; `main` where nothing of the text is left.
+ * The stored form of an agent's id: lower case, at most 64 characters of `a-z 0-9 _ -`. `main` if no valid character is left.
  */
 export function normalizeAgentId(text: string): string {
   const lower = text.trim().toLowerCase();
@@ -36,21 +36,22 @@ export function normalizeAgentId(text: string): string {
     .replace(/[^a-z0-9_-]+/g, '-')
     .replace(/^-+|-+$/g, '')
     .slice(0, 64);
-  // The cut can end in a dash, which is only stable behind a letter or digit.
+  // The cut can end in a dash, which another call would remove unless a letter or digit comes first.
   return (VALID_AGENT_ID.test(cut) ? cut : cut.replace(/-+$/, '')) || 'main';
 }
 
-/** The stored form of an agent's id that is looked for; null where the text has nothing that an id could be made of. */
+/** The stored form of an agent's id for a lookup. Null if the text contains no letter or digit, so no agent can match. */
 export function findableAgentId(text: string): string | null {
   return /[a-z0-9]/i.test(text) ? normalizeAgentId(text) : null;
 }
 
 /**
- * The form under which a key is stored and found; canonical keys come back unchanged.
- * Aliases of a main key become that key, agent ids are normalised, a bare key gets its owner in front, `global` and `unknown` stand.
- * A key that begins with `agent:` but names no agent and rest stays as it is, with its owner. An empty key stays empty: refuse it before.
- * @param raw as a caller or a store wrote it; surrounding white space is ignored
- * @param owner the agent a bare key belongs to; the default agent where it is left out
+ * The form in which a key is stored and looked up. A canonical key stays unchanged.
+ * Aliases of a main key become the main key, agent ids are normalised, and a key without an agent gets the owner's prefix. `global` and
+ * `unknown` stay as they are. So does a key that starts with `agent:` but has no agent and rest; it belongs to the owner. An empty key
+ * stays empty: reject it before.
+ * @param raw the key as a caller or a store wrote it; surrounding white space is ignored
+ * @param owner the agent of a key that names none; default: the default agent
  */
 export function canonicalKey(raw: string, rules: KeyRules, owner: string = rules.defaultAgent): CanonicalKey {
   const text = raw.trim();
@@ -64,8 +65,8 @@ export function canonicalKey(raw: string, rules: KeyRules, owner: string = rules
 
 /**
  * The kind of a session.
- * @param key canonical, or null for a session without one, which is always OTHER
- * @param chatType `direct`, `group` or `channel` as the origin says, or null
+ * @param key in canonical form; null for a session without a key, whose kind is always OTHER
+ * @param chatType `direct`, `group` or `channel`, from the session's origin; null if unknown
  */
 export function sessionKind(key: string | null, chatType: string | null, rules: KeyRules): SessionKind {
   if (key === null) return 'OTHER';
@@ -80,7 +81,7 @@ export function sessionKind(key: string | null, chatType: string | null, rules: 
   return rest === rules.mainKey ? 'MAIN' : 'DIRECT';
 }
 
-/** True for the main key of the default agent: the one session that is never deleted. */
+/** True for the main key of the default agent, whose session cannot be deleted. */
 export function isMainSessionKey(key: string | null, rules: KeyRules): boolean {
   return key === `agent:${rules.defaultAgent}:${rules.mainKey}`;
 }

@@ -15,10 +15,10 @@ import { maySeeAgent } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import { readDescription, withInitialValues } from './session-description.input.ts';
 import { type CreateSessionInput, readIdentity, readType, type SessionIdentity } from './session-mutation.input.ts';
-import { nameTaken, type SessionNames, takenOr } from './session-names.service.ts';
+import { nameTaken, type SessionNames, toNameTaken } from './session-names.service.ts';
 
 const FIRST_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING'];
-/** Limit of retries, each after another session gave up a name between our two statements. */
+/** Maximum number of attempts. An attempt fails if the session that holds the name gives it up between our two statements. */
 const MAX_ATTEMPTS = 10;
 const MAX_DURATION_MS = 10 * 365 * 86_400_000;
 const LAST_INSTANT = Date.UTC(10_000, 0) - 1;
@@ -31,9 +31,9 @@ interface CreatedSession {
 }
 
 /**
- * Creates a session. If `ifExists` is RETURN and another session holds the key, it returns that session; if the idempotency key was used
- * before, it returns the session of that call.
- * @throws DomainError BAD_USER_INPUT, TITLE_TOO_LONG, INVALID_TOKEN_LIMIT, FORBIDDEN for an agent of others, SESSION_NOT_FOUND for the
+ * Creates a session. If `ifExists` is RETURN and another session holds the key, it returns that session.
+ * If the idempotency key was used before, it returns the session of that call.
+ * @throws DomainError BAD_USER_INPUT, TITLE_TOO_LONG, INVALID_TOKEN_LIMIT, FORBIDDEN if the caller may not use the agent, SESSION_NOT_FOUND for the
  * parent, KEY_TAKEN, LABEL_TAKEN; as `executeOnce`
  */
 export function createSession(caller: Caller, input: CreateSessionInput): Promise<CreatedSession> {
@@ -61,7 +61,7 @@ async function create(caller: Caller, input: CreateSessionInput): Promise<Create
   const statement = insertSession(caller, input, identity, id);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const [written] = await caller.database.rows<{ id: string | null; parentTrashed: boolean | null }>(statement).catch(error => {
-      throw takenOr(error, names);
+      throw toNameTaken(error, names);
     });
     if (written?.id != null) {
       caller.eventsWritten();

@@ -7,7 +7,7 @@ import type { DescriptionInput } from './session-description.input.ts';
 
 type Maybe<Value> = Value | null | undefined;
 
-/** What createSession and updateSession have in common. */
+/** The input fields that createSession and updateSession have in common. */
 interface SessionInput extends DescriptionInput, KeyedInput {
   readonly parentId?: Maybe<string>;
   readonly metadata?: unknown;
@@ -56,7 +56,7 @@ export interface RestoreSessionInput {
 
 const MAX_REASON_LENGTH = 2_000;
 
-/** Which agent a new session belongs to, and its canonical key. */
+/** The agent and the canonical key of a session. */
 export interface SessionIdentity {
   readonly agentId: string;
   readonly key: string | null;
@@ -64,8 +64,8 @@ export interface SessionIdentity {
 
 /**
  * The agent and the canonical key of a new session.
- * @param fallbackAgent the agent where neither key nor input names one
- * @throws DomainError BAD_USER_INPUT where the two disagree or the key is too long
+ * @param fallbackAgent the agent if neither the key nor the input names one
+ * @throws DomainError BAD_USER_INPUT if key and input name different agents, or the key is too long
  */
 export function readIdentity(input: Pick<CreateSessionInput, 'agentId' | 'key'>, rules: KeyRules, fallbackAgent: string): SessionIdentity {
   const named = input.agentId == null ? null : normalizeAgentId(readName(input.agentId, 'input.agentId', MAX_NAME_LENGTH));
@@ -78,20 +78,21 @@ export function readIdentity(input: Pick<CreateSessionInput, 'agentId' | 'key'>,
   return { agentId: keyAgent ?? named ?? fallbackAgent, key };
 }
 
-/** A session's type: lower case, an open set. */
+/** The type of a new session, in lower case. Default: chat. */
 export function readType(type: Maybe<string>): string {
   return type == null ? 'chat' : readName(type.toLowerCase(), 'input.type', MAX_NAME_LENGTH);
 }
 
-/** A reason, null where it is blank or left out. */
+/** A reason without surrounding white space. Null if it is blank or absent. */
 export function readReason(reason: Maybe<string>, field: string): string | null {
   const text = reason?.trim() ?? '';
   return text === '' ? null : readText(text, field, MAX_REASON_LENGTH);
 }
 
+/** Fields of an update that null cannot clear. */
 const NEVER_NULL = ['status', 'priority', 'archived', 'pinned', 'metadataWrite', 'parentId'] as const;
 
-/** @throws DomainError BAD_USER_INPUT where an update clears what cannot be cleared, or holds what cannot be stored */
+/** @throws DomainError BAD_USER_INPUT if a field is null that cannot be cleared, or holds a value that cannot be stored */
 export function assertUpdate(input: UpdateSessionInput): void {
   const { id: _id, parentId: _parentId, ...storable } = input;
   assertStorable(storable, 'input');

@@ -1,26 +1,26 @@
 import { DomainError } from '../../errors.ts';
 import { violatedUniqueIndex } from '../../postgres/sql-state.ts';
 
-/** Unique indexes of chat_sessions, and the code each stands for. */
+/** The error code for a violation of each unique index of chat_sessions. */
 const TAKEN = { chat_sessions_key_unique: 'KEY_TAKEN', chat_sessions_label_unique: 'LABEL_TAKEN' } as const;
 
-/** The names of a session that no other of its agent may have, unless that is superseded or in the trash. */
+/** The names that are unique among the sessions of an agent, without sessions that are superseded or in the trash. */
 export interface SessionNames {
   readonly key: string | null;
   readonly label: string | null;
 }
 
 /**
- * The failure a write ran into: a taken key or label under its own code, anything else as it was.
- * @param names what was to be written, for the message
+ * KEY_TAKEN or LABEL_TAKEN if a write failed because another session has the name; otherwise the error itself.
+ * @param names the names of the write, for the message
  */
-export function takenOr(error: unknown, names: SessionNames): unknown {
+export function toNameTaken(error: unknown, names: SessionNames): unknown {
   const index = violatedUniqueIndex(error);
   if (index !== 'chat_sessions_key_unique' && index !== 'chat_sessions_label_unique') return error;
   return nameTaken(TAKEN[index], names);
 }
 
-/** KEY_TAKEN or LABEL_TAKEN. */
+/** The error KEY_TAKEN or LABEL_TAKEN. */
 export function nameTaken(code: 'KEY_TAKEN' | 'LABEL_TAKEN', names: SessionNames): DomainError {
   const field = code === 'KEY_TAKEN' ? 'key' : 'label';
   return new DomainError(code, `Another session of this agent has the ${field} ${JSON.stringify(names[field])}.`, {

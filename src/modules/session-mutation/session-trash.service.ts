@@ -7,16 +7,17 @@ import { isMainSessionKey } from '../session-key/session-key.rules.ts';
 import { assertScope } from '../viewer/viewer.rules.ts';
 import { type LockedSession, lockSession } from './session-lock.service.ts';
 import type { DeleteSessionInput, RestoreSessionInput } from './session-mutation.input.ts';
-import { takenOr } from './session-names.service.ts';
+import { toNameTaken } from './session-names.service.ts';
 
-/** What changes about the children of a session that is gone: they become roots. */
+/** Payload for the children of a removed session: they become roots. */
 const CHILD_CHANGED = JSON.stringify({ changed: ['parent', 'depth'] });
 
 /**
- * Moves a session to the trash, or removes it for good with all its messages; its children become roots, and are told of as updated.
- * @returns the session's UUID, and whether it is gone for good
- * @throws DomainError SESSION_NOT_FOUND (with `details.trashed` where it lies in the trash already), MAIN_SESSION_PROTECTED, VERSION_CONFLICT,
- * FORBIDDEN to remove for good without ADMIN
+ * Moves a session to the trash, or removes it for good with all its messages. In the latter case its children become roots, with an
+ * UPDATED event each.
+ * @returns the session's UUID, and whether it was removed for good
+ * @throws DomainError SESSION_NOT_FOUND (with `details.trashed` if it is already in the trash), MAIN_SESSION_PROTECTED, VERSION_CONFLICT,
+ * FORBIDDEN to remove a session for good without the scope ADMIN
  */
 export async function deleteSession(
   caller: Caller,
@@ -51,9 +52,9 @@ export async function deleteSession(
 }
 
 /**
- * Removes a session for good that the transaction has locked `for update`: its messages go with it, its children become roots, and a
- * tombstone keeps imports from bringing it back. Its events tell whose child each was, the children's first, while they are still below it:
- * streams that follow descendants live by them.
+ * Removes a session with its messages for good. The transaction must have locked it `for update`. Its children become roots, and a tombstone
+ * keeps imports from creating it again. The events name the former parents, and those of the children come first: subscriptions to
+ * descendants need that to deliver them.
  */
 export async function removeSession(transaction: Executor, session: Pick<LockedSession, 'id' | 'agentId'>): Promise<void> {
   await transaction.rows(Prisma.sql`
@@ -84,9 +85,9 @@ export async function removeSession(transaction: Executor, session: Pick<LockedS
 }
 
 /**
- * Takes a session out of the trash; one that does not lie there stays as it is.
+ * Restores a session from the trash. A session that is not in the trash stays unchanged.
  * @returns the session's UUID
- * @throws DomainError SESSION_NOT_FOUND, KEY_TAKEN or LABEL_TAKEN where another took the name meanwhile
+ * @throws DomainError SESSION_NOT_FOUND, KEY_TAKEN or LABEL_TAKEN if another session has the name by now
  */
 export async function restoreSession(caller: Caller, input: RestoreSessionInput): Promise<string> {
   let names: Pick<LockedSession, 'key' | 'label'> = { key: null, label: null };
@@ -111,6 +112,6 @@ export async function restoreSession(caller: Caller, input: RestoreSessionInput)
     if (restored) caller.eventsWritten();
     return id;
   } catch (error) {
-    throw takenOr(error, names);
+    throw toNameTaken(error, names);
   }
 }

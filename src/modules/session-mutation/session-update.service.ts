@@ -15,7 +15,7 @@ import { SessionChanges } from './session-changes.sql.ts';
 import { DESCRIPTION_FIELDS, readDescription, type SessionDescription } from './session-description.input.ts';
 import { type LockedSession, lockSession, statusChange } from './session-lock.service.ts';
 import { assertUpdate, type EndSessionInput, readReason, type UpdateSessionInput } from './session-mutation.input.ts';
-import { takenOr } from './session-names.service.ts';
+import { toNameTaken } from './session-names.service.ts';
 
 /** Statuses that `updateSession` sets. Only the sweeper sets STALLED, and only a kill sets TERMINATED. */
 const SETTABLE: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING', 'COMPLETED', 'FAILED', 'ENDED'];
@@ -54,7 +54,7 @@ async function update(caller: Caller, input: UpdateSessionInput): Promise<string
       changeStatus(changes, session, input);
     });
   } catch (error) {
-    throw takenOr(error, { key: null, label: description.label ?? null });
+    throw toNameTaken(error, { key: null, label: description.label ?? null });
   }
 }
 

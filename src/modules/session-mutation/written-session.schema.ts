@@ -4,14 +4,14 @@ import { sessionNotFound } from '../../errors.ts';
 import { columnGroups } from '../../graphql/look-ahead.ts';
 import type { SessionRow } from '../session/session.loader.ts';
 
-/** A session that a mutation wrote; it is read when the payload's field is asked for, with the columns asked for. */
+/** A session that a mutation has written. The payload reads it only if the operation selects it, with the columns it selects. */
 export interface Written {
   readonly sessionId: string;
 }
 
 /**
- * The session of a payload, as it stands after the write.
- * @throws DomainError SESSION_NOT_FOUND where another has removed it for good since
+ * The session of a payload, read after the write.
+ * @throws DomainError SESSION_NOT_FOUND if another call has removed it for good in the meantime
  */
 export async function writtenSession({ sessionId }: Written, context: Context, info: GraphQLResolveInfo): Promise<SessionRow> {
   const session = await context.load.sessions.byId(sessionId, columnGroups(info, [[]]));

@@ -25,7 +25,7 @@ import { ACTIVITY_COLUMNS, SESSION_COLUMNS, SESSION_GROUPS, type SessionGroup } 
 type ColumnsOf<Group extends SessionGroup> = RowOf<typeof SESSION_COLUMNS, string, FieldsWith<typeof SESSION_COLUMNS, { read: Group }>> &
   RowOf<typeof ACTIVITY_COLUMNS, string, FieldsWith<typeof ACTIVITY_COLUMNS, { read: Group }>>;
 
-/** A session as it is read for a response; a column is absent if its group was not asked for. Timestamps are Postgres' text in UTC. */
+/** A session as it is read for a response; a column is absent if its group was not selected. Timestamps are Postgres' text in UTC. */
 export interface SessionRow extends ColumnsOf<'core'>, Partial<ColumnsOf<Exclude<SessionGroup, 'core'>>> {
   /** Number of ancestors that the viewer may see. */
   readonly depth?: number;
@@ -58,22 +58,22 @@ function depthColumn(viewer: Viewer): Sql {
 
 const SESSIONS = Prisma.sql`aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id`;
 
-/** The same rows for counting: Postgres leaves out `s` where no condition names it, which it cannot do with an inner join. */
+/** The same rows, for counting. With a left join, Postgres does not read `s` if no condition uses it; with an inner join it must. */
 const COUNTED = Prisma.sql`aria_engine.chat_session_activity a left join aria_engine.chat_sessions s on s.id = a.session_id`;
 
-/** A list of sessions: what it holds, in what order. Conditions are on the tables `s` (chat_sessions) and `a` (its activity). */
+/** A list of sessions: its conditions, on the tables `s` (chat_sessions) and `a` (chat_session_activity), and its order. */
 export interface SessionList {
   readonly conditions: readonly Sql[];
   readonly ordering: Ordering;
-  /** The search that is among the conditions, taken apart. */
+  /** The search, which the conditions contain too. */
   readonly search?: SessionSearch | null;
 }
 
-/** How far into a list a search reads messages one by one before it asks the index: some milliseconds' worth. */
+/** Limits of the sessions and messages that a search reads one by one before it uses the index. Reading that many takes a few milliseconds. */
 const NEAR_SESSIONS = 200;
 const NEAR_MESSAGES = 3_000;
 
-/** A list of sessions under a parent: the children of a session, or the sessions of an agent. */
+/** A list of sessions with a parent: the children of a session, or the sessions of an agent. */
 export interface NestedSessionList extends SessionList {
   readonly by: keyof typeof PARENTS;
 }
@@ -85,7 +85,7 @@ const PARENTS = {
 
 type ReadSession = SessionRow & WithCursor;
 
-/** Reads sessions for one request; equal loads within it share a statement. */
+/** Reads sessions for one operation. Equal loads of the operation share a statement. */
 export class SessionLoader {
   readonly #database: Executor;
   readonly #visible: Sql;
@@ -109,34 +109,36 @@ export class SessionLoader {
     return Prisma.join(this.#groups.flatMap(([name, list]) => (name === 'core' || groups.includes(name) ? [list] : [])));
   }
 
-  /** A session by its UUID, in the trash or not; null where there is none or it may not be seen. */
+  /** The session with this UUID, also from the trash. Null if it does not exist or the viewer may not see it. */
   byId(id: string, groups: readonly string[]): Promise<SessionRow | null> {
-    const about = `${groups.join()} ${this.#rights}`;
-    return this.#byId.of(groups.join(), ids => this.#readByKeys(about, ids, (from, keys) => this.#readByIds(from, keys, groups))).load(id);
+    const variant = `${groups.join()} ${this.#rights}`;
+    return this.#byId
+      .of(groups.join(), ids => this.#readByKeys(variant, ids, (from, keys) => this.#readByIds(from, keys, groups)))
+      .load(id);
   }
 
-  /** One page of a list: one statement, none where nothing is asked for. */
+  /** One page of a list, in one statement. An empty page takes no statement. */
   async page(list: SessionList, window: PageWindow, groups: readonly string[]): Promise<Page<SessionRow>> {
     if (window.limit === 0) return emptyPage(window);
-    const shown = pageColumns(this.#columns(groups), list.ordering, groups);
+    const columns = pageColumns(this.#columns(groups), list.ordering, groups);
     const { search } = list;
-    const statement = search == null ? this.#part(shown, list.conditions, list, window) : this.#searched(shown, search, list, window);
+    const statement = search == null ? this.#part(columns, list.conditions, list, window) : this.#searched(columns, search, list, window);
     return toPage(await this.#database.rows<ReadSession>(statement), window, list.ordering);
   }
 
-  /** The rows of a window, under these conditions. */
-  #part(shown: Sql, conditions: readonly Sql[], { ordering }: SessionList, window: PageWindow): Sql {
-    return Prisma.sql`select ${shown} from ${SESSIONS}
+  /** Selects the rows of a window that match the conditions. */
+  #part(columns: Sql, conditions: readonly Sql[], { ordering }: SessionList, window: PageWindow): Sql {
+    return Prisma.sql`select ${columns} from ${SESSIONS}
       where ${allOf([this.#visible, ...conditions, ...keysetConditions(ordering, window)])}
       order by ${orderList(ordering, window)} limit ${rowsToRead(window)}`;
   }
 
   /**
-   * The same for a list with a search: where the term is common, the first sessions of the list, whose messages are read one by
-   * one, fill the page at once; the index of all messages, which would first gather every hit there is, is asked only where not.
-   * What lies behind a session that cannot be told so does not count, for it might come before.
+   * Selects the rows of a window of a list with a search. It first checks the messages of the first sessions of the list. If the term is
+   * common, they fill the page. Only if they do not, it uses the index of all messages, which collects every hit before it returns one.
+   * If a session has older messages that were not checked, it may match or not; the sessions after it are not used, so the order stays right.
    */
-  #searched(shown: Sql, { rest, foundInNewest, newest }: SessionSearch, list: SessionList, window: PageWindow): Sql {
+  #searched(columns: Sql, { rest, foundInNewest, newest }: SessionSearch, list: SessionList, window: PageWindow): Sql {
     const inOrder = orderList(list.ordering, window);
     const candidates = allOf([this.#visible, ...rest, ...keysetConditions(list.ordering, window)]);
     const filled = Prisma.sql`(select count(*) from near) >= ${rowsToRead(window)}`;
@@ -144,21 +146,21 @@ export class SessionLoader {
         select s.id, a.next_position > ${newest}::int + 1 as long, row_number() over by_order as place,
           sum(least(a.message_count, ${newest}::int)) over by_order as messages
         from ${SESSIONS} where ${candidates} window by_order as (order by ${inOrder} rows unbounded preceding) order by ${inOrder} limit ${NEAR_SESSIONS}
-      ), told as materialized (
+      ), checked as materialized (
         select s.id, candidate.place, candidate.long, ${foundInNewest} as found
         from candidate join ${SESSIONS} on s.id = candidate.id where candidate.messages <= ${NEAR_MESSAGES}
       ), near as materialized (
-        select id from (select id, place, found, bool_or(long and not found) over (order by place) as unsure from told) told
-        where found and not unsure order by place limit ${rowsToRead(window)}
+        select id from (select id, place, found, bool_or(long and not found) over (order by place) as is_uncertain from checked) checked
+        where found and not is_uncertain order by place limit ${rowsToRead(window)}
       ), found as (
         select id from near where ${filled}
         union all
         select id from (${this.#part(Prisma.sql`s.id`, list.conditions, list, window)}) far where not (${filled})
       )
-      select ${shown} from found join ${SESSIONS} on s.id = found.id order by ${inOrder}`;
+      select ${columns} from found join ${SESSIONS} on s.id = found.id order by ${inOrder}`;
   }
 
-  /** How many sessions a list holds for the viewer. */
+  /** Number of sessions in a list. */
   async count(list: Pick<SessionList, 'conditions'>): Promise<number> {
     const conditions = allOf([this.#visible, ...list.conditions]);
     const statement = Prisma.sql`select count(*)::int as count from ${COUNTED} where ${conditions}`;
@@ -166,14 +168,14 @@ export class SessionLoader {
     return row?.count ?? 0;
   }
 
-  /** The page of one parent's sessions; one statement for all parents asked with the same list and window. */
+  /** One page of a parent's sessions. Loads with the same list and window share a statement. */
   pageOf(parent: string, list: NestedSessionList, window: PageWindow, groups: readonly string[]): Promise<Page<SessionRow>> {
     if (window.limit === 0) return Promise.resolve(emptyPage(window));
     const variant = JSON.stringify([list.by, list.ordering.fingerprint, window, groups]);
     return this.#pages.of(variant, parents => this.#readNested(parents, list, window, groups)).load(parent);
   }
 
-  /** How many sessions one parent's list holds; one statement for all parents asked with the same list. */
+  /** Number of sessions in a parent's list. Loads with the same list share a statement. */
   countOf(parent: string, list: NestedSessionList): Promise<number> {
     return this.#counts.of(JSON.stringify([list.by, list.ordering.fingerprint]), parents => this.#countNested(parents, list)).load(parent);
   }

@@ -1,12 +1,12 @@
-/** Open: SPAWNING, ACTIVE, WORKING, STALLED. Terminal: the rest. */
+/** Open: SPAWNING, ACTIVE, WORKING, STALLED. Terminal: all others. */
 export type SessionStatus = 'SPAWNING' | 'ACTIVE' | 'WORKING' | 'STALLED' | 'COMPLETED' | 'FAILED' | 'TERMINATED' | 'ENDED';
 
 export type SessionPriority = 'LOW' | 'NORMAL' | 'HIGH' | 'CRITICAL';
 
-/** Why a session fails by itself when its usage nears its token limit. */
+/** The status reason of a session that failed because its usage reached its token limit. */
 export const TOKEN_LIMIT_REASON = 'Token limit exceeded';
 
-/** From the largest; each divides into the next. */
+/** From the largest to the smallest unit. */
 const DURATION_UNITS = [
   ['day', 86_400_000],
   ['hour', 3_600_000],
@@ -15,7 +15,7 @@ const DURATION_UNITS = [
   ['millisecond', 1],
 ] as const;
 
-/** Why a session counts as stalled, in the largest unit that says it in a whole number: `No activity for 5 minutes`. */
+/** The status reason of a stalled session, e.g. `No activity for 5 minutes`. Uses the largest unit that gives a whole number. */
 export function stalledReason(stalledAfterMs: number): string {
   const [unit, unitMs] = DURATION_UNITS.find(([, ms]) => stalledAfterMs % ms === 0) ?? ['millisecond', 1];
   const number = stalledAfterMs / unitMs;
@@ -28,10 +28,10 @@ export const MAX_NAME_LENGTH = 200;
 export const MAX_TAGS = 50;
 export const MAX_TAG_LENGTH = 64;
 
-/** Of a session that takes messages, logs and progress. */
+/** Statuses in which a session accepts messages, logs and progress. */
 export const OPEN_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING', 'STALLED'];
 
-/** Of an open session that activity moves to WORKING. */
+/** Open statuses that change to WORKING with any activity. */
 export const REVIVED_STATUSES: readonly SessionStatus[] = ['SPAWNING', 'STALLED'];
 
 const TRANSITIONS: Readonly<Record<SessionStatus, readonly SessionStatus[]>> = {
@@ -45,17 +45,17 @@ const TRANSITIONS: Readonly<Record<SessionStatus, readonly SessionStatus[]>> = {
   TERMINATED: [],
 };
 
-/** True for a status that takes no more messages, logs and progress. */
+/** True if a session in this status accepts no messages, logs and progress. */
 export function isTerminal(status: SessionStatus): boolean {
   return !OPEN_STATUSES.includes(status);
 }
 
-/** Whether a session may go from one status to another; the same again is no transition and always allowed. */
+/** Whether a session may change from one status to another. It may always keep its status. */
 export function canTransition(from: SessionStatus, to: SessionStatus): boolean {
   return from === to || TRANSITIONS[from].includes(to);
 }
 
-/** What a status may become, for messages to callers. */
+/** The statuses that may follow a status. */
 export function transitionsFrom(status: SessionStatus): readonly SessionStatus[] {
   return TRANSITIONS[status];
 }
@@ -75,7 +75,7 @@ const STATUS_WORDS: Readonly<Record<string, SessionStatus>> = {
   starting: 'SPAWNING',
 };
 
-/** The status another system's word stands for; `active` and unknown words are ACTIVE where it never ended, else ENDED. */
+/** The status for another system's word. `active` and unknown words are ENDED if the session has ended, otherwise ACTIVE. */
 export function statusFromWord(word: string, everEnded: boolean): SessionStatus {
   const key = word.trim().toLowerCase();
   const known = Object.hasOwn(STATUS_WORDS, key) ? STATUS_WORDS[key] : undefined;
@@ -86,8 +86,8 @@ const DERIVED_TITLE_LENGTH = 60;
 const EARLIEST_WORD_CUT = 36;
 
 /**
- * The title a first user message gives: white space folded, at most 60 characters, cut at a word with `…`.
- * Null where the text is blank. Rule: OpenClaw's deriveSessionTitle.
+ * The title derived from the first user message: on one line, at most 60 characters, cut at a word with `…`.
+ * Null if the text is blank. The rule is that of OpenClaw's deriveSessionTitle.
  */
 export function deriveTitle(text: string): string | null {
   const folded = text.replace(/\s+/gu, ' ').trim();
@@ -99,7 +99,7 @@ export function deriveTitle(text: string): string | null {
   return `${kept.slice(0, lastSpace > EARLIEST_WORD_CUT ? lastSpace : kept.length).join('')}…`;
 }
 
-/** What a title is chosen from. */
+/** The values that a title is chosen from. */
 export interface TitleSources {
   readonly id: string;
   readonly givenTitle: string | null;
@@ -109,8 +109,8 @@ export interface TitleSources {
 }
 
 /**
- * The title shown: given, else display name, else subject, else derived, else `Session <first 8 of id>`; blank ones count as absent.
- * At most 200 characters, which imported names may exceed.
+ * The title to show: the given title, else the display name, else the subject, else the derived title, else `Session` and the first 8
+ * characters of the id. Blank values count as absent. At most 200 characters: imported names can be longer and are cut.
  */
 export function effectiveTitle(sources: TitleSources): string {
   const named = [sources.givenTitle, sources.displayName, sources.subject, sources.derivedTitle].find(text => text?.trim());
@@ -118,7 +118,7 @@ export function effectiveTitle(sources: TitleSources): string {
   return title.length <= MAX_TITLE_LENGTH ? title : [...title].slice(0, MAX_TITLE_LENGTH).join('');
 }
 
-/** 100 for COMPLETED, else as last reported. */
+/** The progress to show: 100 for a COMPLETED session, otherwise the last report. */
 export function shownPercent(status: SessionStatus, reported: number): number {
   return status === 'COMPLETED' ? 100 : reported;
 }

@@ -7,15 +7,15 @@ import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { UsageRow } from './usage.rules.ts';
 import { USAGE_SUMS } from './usage.sql.ts';
 
-/** Reads usage over whole trees of sessions, for one request. */
+/** Reads the usage of trees of sessions for one operation. */
 export class UsageLoader {
   readonly #ofTree: DataLoader<string, UsageRow | null>;
 
   constructor(database: Executor, viewer: Viewer) {
     this.#ofTree = new DataLoader(async ids => {
-      // What lies below a session that may not be seen is no descendant for the viewer.
+      // The descendants of a session that the viewer may not see do not count either.
       const visible = viewer.agentIds === null ? Prisma.empty : Prisma.sql` and ${visibleAgents(viewer, Prisma.sql`child.agent_id`)}`;
-      // `offset 0` keeps each session of a tree one look by its id: the planner takes trees for far larger than they are.
+      // `offset 0` makes Postgres look up each session of a tree by its id: the planner estimates trees far larger than they are.
       const rows = await database.rows<UsageRow & { root: string }>(Prisma.sql`${Prisma.raw(PREPARED)}
         with recursive tree(root, id) as (
           select r.id, r.id from unnest(${[...ids]}::uuid[]) r(id)
@@ -34,8 +34,8 @@ export class UsageLoader {
   }
 
   /**
-   * What a session and all its descendants used, each counted once; those in the trash are left out, the session itself is not.
-   * Null where there is no such session. One statement for all sessions asked.
+   * Usage of a session and all its descendants, each counted once. Descendants in the trash do not count; the session itself always does.
+   * Null if the session does not exist. Loads for several sessions share a statement.
    */
   ofTree(sessionId: string): Promise<UsageRow | null> {
     return this.#ofTree.load(sessionId);

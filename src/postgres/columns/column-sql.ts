@@ -38,7 +38,7 @@ export function toRead(expression: Sql, { type, capped }: Column, form: ReadForm
 }
 
 /** A value as a parameter of a column's type. */
-export function toParameter(value: unknown, { type }: Column): Sql {
+function toParameter(value: unknown, { type }: Column): Sql {
   return Prisma.sql`${toStored(value, type)}::${typeName(type)}`;
 }
 
