@@ -1,6 +1,6 @@
 import { Prisma } from '../../generated/prisma/client.ts';
 import { MESSAGE_COLUMNS } from '../../modules/message/message.columns.ts';
-import { insertArrays } from '../../postgres/columns/column-sql.ts';
+import { arrayInsert } from '../../postgres/columns/column-sql.ts';
 import { fieldsWith } from '../../postgres/columns/columns.ts';
 import type { Executor, Sql } from '../../postgres/database.ts';
 import type { SourceMessage } from '../source.ts';
@@ -29,7 +29,7 @@ const BATCH_ROWS = 2_000;
 /** Limits the memory of a batch of long lines. */
 const BATCH_CHARACTERS = 4_000_000;
 
-const MESSAGE_FIELDS = fieldsWith(MESSAGE_COLUMNS, 'imported');
+const { names, arrays } = arrayInsert(MESSAGE_COLUMNS, fieldsWith(MESSAGE_COLUMNS, 'imported'));
 
 /** Writes the lines and messages of one session in batches, in the caller's transaction and under the session's lock. */
 export class LineWriter {
@@ -79,9 +79,8 @@ function insertLines(sessionId: string, rows: readonly LineRow[]): Sql {
 
 function insertMessages(sessionId: string, messages: readonly ImportedMessage[]): Sql {
   const rows = messages.map(({ message, ...place }) => ({ ...place, ...message, ...message.usage }));
-  const { names, arrays } = insertArrays(MESSAGE_COLUMNS, MESSAGE_FIELDS, rows);
   return Prisma.sql`
-    insert into aria_engine.chat_messages (session_id, ${names}) select ${sessionId}::uuid, ${names} from unnest(${arrays}) message(${names})`;
+    insert into aria_engine.chat_messages (session_id, ${names}) select ${sessionId}::uuid, ${names} from unnest(${arrays(rows)}) message(${names})`;
 }
 
 function insertMessageEvents(sessionId: string, agentId: string, rows: readonly ImportedMessage[]): Sql {

@@ -1,5 +1,5 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import { insertArrays } from '../../postgres/columns/column-sql.ts';
+import { arrayInsert } from '../../postgres/columns/column-sql.ts';
 import { columnName, fieldsWith } from '../../postgres/columns/columns.ts';
 import { PREPARED, type Sql } from '../../postgres/database.ts';
 import { deriveTitle, OPEN_STATUSES, REVIVED_STATUSES, type SessionStatus, TOKEN_LIMIT_REASON } from '../session/session.rules.ts';
@@ -23,6 +23,7 @@ export interface NewMessage extends CheckedMessage {
 export type InsertedRow = { readonly status: SessionStatus; readonly trashed: boolean } & (MessageRow | { readonly id: null });
 
 const FIELDS = fieldsWith(MESSAGE_COLUMNS, 'appended');
+const { names, arrays } = arrayInsert(MESSAGE_COLUMNS, FIELDS);
 
 /** The values of an inserted row, from the tables `input` (one row per message), `act` and `verdict` of the statement. */
 const VALUES = Prisma.join(
@@ -54,7 +55,6 @@ export function insertMessages(viewer: Viewer, sessionId: string, messages: read
   const usages = messages.map(message => (message.usage === null ? null : usageAmounts(message.usage)));
   const total = (amount: keyof UsageAmounts) => Prisma.sql`${usages.reduce((sum, usage) => sum + (usage?.[amount] ?? 0n), 0n)}::bigint`;
   const rows = messages.map((message, index) => ({ ...message, ...usages[index] }));
-  const { names, arrays } = insertArrays(MESSAGE_COLUMNS, FIELDS, rows);
   return Prisma.sql`${Prisma.raw(PREPARED)}
     with session as materialized (
       select s.id, s.agent_id, s.status, s.version, s.token_limit, s.deleted_at is not null as trashed, s.compacted_through,
@@ -84,7 +84,7 @@ export function insertMessages(viewer: Viewer, sessionId: string, messages: read
     ), inserted as (
       insert into aria_engine.chat_messages (session_id, position, ${names})
       select act.session_id, act.next_position + input.place - 1, ${VALUES}
-      from act, verdict, unnest(${arrays}) with ordinality input(${names}, place)
+      from act, verdict, unnest(${arrays(rows)}) with ordinality input(${names}, place)
       order by input.place
       returning id, position, role, parent_position, created_at
     ), moved as (

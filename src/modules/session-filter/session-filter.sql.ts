@@ -50,6 +50,9 @@ function filterable<Table extends Columns<Table>>(alias: string, table: Table) {
   }));
 }
 
+/** The fields that a search looks in, besides the messages. */
+const SEARCHED: readonly (keyof typeof SESSION_COLUMNS)[] = ['title', 'label', 'displayName', 'subject', 'key', 'agentId', 'task'];
+
 const FILTERABLE = [...filterable('s', SESSION_COLUMNS), ...filterable('a', ACTIVITY_COLUMNS)];
 
 /** State shared by all nested parts of one filter. */
@@ -177,6 +180,5 @@ function searchCondition(term: string): Sql {
  * @param messages the condition on its messages
  */
 export function foundIn(term: string, messages: Sql): Sql {
-  const columns = ['title', 'label', 'display_name', 'subject', 'key', 'agent_id', 'task'];
-  return anyOf([...columns.map(column => containsText(Prisma.raw(`s.${column}`), term)), messages]);
+  return anyOf([...SEARCHED.map(field => containsText(Prisma.raw(`s.${columnName(field)}`), term)), messages]);
 }

@@ -28,7 +28,7 @@ export interface LockOptions {
   readonly expectedVersion?: number | null;
 }
 
-const LOCKED_COLUMNS = selectColumns('s', SESSION_COLUMNS, fieldsWithout(SESSION_COLUMNS, 'large'), 'exact');
+const LOCKED_COLUMNS = Prisma.join(selectColumns('s', SESSION_COLUMNS, fieldsWithout(SESSION_COLUMNS, 'large'), 'exact'));
 
 /**
  * Locks a session and reads its newest version.
@@ -41,7 +41,7 @@ export async function lockSession(transaction: Executor, viewer: Viewer, id: str
   if (uuid === null) throw sessionNotFound(id);
   const strength = options.forRemoval ? Prisma.sql`for update` : Prisma.sql`for no key update`;
   const [session] = await transaction.rows<LockedSession>(Prisma.sql`
-    select ${Prisma.join(LOCKED_COLUMNS)}, ${USAGE_COLUMNS},
+    select ${LOCKED_COLUMNS}, ${USAGE_COLUMNS},
       greatest(0, floor(extract(epoch from clock_timestamp() - a.last_activity_at) * 1000))::float8 as "idleMs"
     from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id
     where s.id = ${uuid}::uuid and ${visibleAgents(viewer, Prisma.sql`s.agent_id`)} ${strength} of s, a`);

@@ -6,7 +6,11 @@ const ENUMS: readonly SqlType[] = ['session_status', 'session_kind', 'session_pr
 
 /** The name of a type in a cast. */
 export function typeName(type: SqlType): Sql {
-  return Prisma.raw(ENUMS.includes(type) ? `aria_engine.${type}` : type);
+  return Prisma.raw(typeText(type));
+}
+
+function typeText(type: SqlType): string {
+  return ENUMS.includes(type) ? `aria_engine.${type}` : type;
 }
 
 /**
@@ -71,16 +75,23 @@ export function insertLists<Table extends Columns<Table>>(
   };
 }
 
-/** The column names and the arrays of an INSERT of several rows from `unnest(arrays) with ordinality input(names, place)`. */
-export function insertArrays<Table extends Columns<Table>, Field extends keyof Table & string>(
+/** The parts of an INSERT of several rows that takes one array per column. */
+export interface ArrayInsert<Field extends string> {
+  /** The column names, for the INSERT and for the alias of `unnest`. */
+  readonly names: Sql;
+  /** The arguments of `unnest`: the values of the rows, as one array per column. */
+  arrays(rows: readonly { readonly [Name in Field]?: unknown }[]): Sql;
+}
+
+/** Prepares an INSERT of several rows. The parts that do not depend on the rows are built here, once. */
+export function arrayInsert<Table extends Columns<Table>, Field extends keyof Table & string>(
   table: Table,
   fields: readonly Field[],
-  rows: readonly { readonly [Name in Field]?: unknown }[],
-): { readonly names: Sql; readonly arrays: Sql } {
+): ArrayInsert<Field> {
+  const casts = fields.map(field => `::${typeText(table[field].type)}[]`);
+  const texts = ['', ...casts.map((cast, index) => (index < casts.length - 1 ? `${cast}, ` : cast))];
   return {
     names: Prisma.raw(fields.map(columnName).join(', ')),
-    arrays: Prisma.join(
-      fields.map(field => Prisma.sql`${rows.map(row => toStored(row[field], table[field].type))}::${typeName(table[field].type)}[]`),
-    ),
+    arrays: rows => Prisma.sql(texts, ...fields.map(field => rows.map(row => toStored(row[field], table[field].type)))),
   };
 }

@@ -46,13 +46,15 @@ export type RowOf<Table extends Columns<Table>, Instant, Field extends keyof Tab
   readonly [Name in Field]: ColumnValue<Table[Name], Instant>;
 };
 
+type Having<Property extends string, Value = unknown> = { readonly [Name in Property]: Value };
+
 /** The fields of a table whose column has this property, with this value if one is given. */
 export function fieldsWith<Table extends Columns<Table>, Property extends string, const Value = unknown>(
   table: Table,
   property: Property,
   value?: Value,
-): FieldsWith<Table, { readonly [Name in Property]: Value }>[] {
-  const hasProperty = (field: keyof Table): field is FieldsWith<Table, { readonly [Name in Property]: Value }> =>
+): FieldsWith<Table, Having<Property, Value>>[] {
+  const hasProperty = (field: keyof Table): field is FieldsWith<Table, Having<Property, Value>> =>
     Object.entries(table[field]).some(([name, found]) => name === property && (value === undefined || found === value));
   return fieldsOf(table).filter(hasProperty);
 }
@@ -61,10 +63,9 @@ export function fieldsWith<Table extends Columns<Table>, Property extends string
 export function fieldsWithout<Table extends Columns<Table>, Property extends string>(
   table: Table,
   property: Property,
-): Exclude<keyof Table & string, FieldsWith<Table, { readonly [Name in Property]: unknown }>>[] {
-  const lacksProperty = (
-    field: keyof Table & string,
-  ): field is Exclude<keyof Table & string, FieldsWith<Table, { readonly [Name in Property]: unknown }>> =>
+): Exclude<keyof Table & string, FieldsWith<Table, Having<Property>>>[] {
+  type Field = keyof Table & string;
+  const lacksProperty = (field: Field): field is Exclude<Field, FieldsWith<Table, Having<Property>>> =>
     !Object.hasOwn(table[field], property);
   return fieldsOf(table).filter(lacksProperty);
 }
@@ -75,7 +76,7 @@ export function fieldsOf<Table extends Columns<Table>>(table: Table): (keyof Tab
 }
 
 /** A row part with null for each nullable column. */
-export function nullsOf<Table extends Columns<Table>>(table: Table): Readonly<Record<FieldsWith<Table, { readonly nullable: true }>, null>>;
+export function nullsOf<Table extends Columns<Table>>(table: Table): Readonly<Record<FieldsWith<Table, Having<'nullable'>>, null>>;
 export function nullsOf(table: Readonly<Record<string, Column>>): object {
   return Object.fromEntries(fieldsWith(table, 'nullable').map(field => [field, null]));
 }
