@@ -16,6 +16,7 @@ import { DESCRIPTION_FIELDS, readDescription, type SessionDescription } from './
 import { type LockedSession, lockSession, statusChange } from './session-lock.service.ts';
 import { assertUpdate, type EndSessionInput, readReason, type UpdateSessionInput } from './session-mutation.input.ts';
 import { toNameTaken } from './session-names.service.ts';
+import { STORED_ID } from './stored-id.rules.ts';
 
 /** Statuses that `updateSession` sets. Only the sweeper sets STALLED, and only a kill sets TERMINATED. */
 const SETTABLE: readonly SessionStatus[] = ['SPAWNING', 'ACTIVE', 'WORKING', 'COMPLETED', 'FAILED', 'ENDED'];
@@ -23,12 +24,6 @@ const ENDINGS: readonly SessionStatus[] = ['COMPLETED', 'FAILED', 'ENDED'];
 
 /** Key of the advisory lock under which parents are set: two calls at once, each valid on its own, could form a cycle. Any fixed number will do. */
 const PARENT_LOCK = Prisma.raw('7305021101');
-
-/** How `executeOnce` stores and restores the result of a mutation that returns the session's UUID. */
-const STORED_ID = {
-  toStored: (id: string) => ({ sessionId: id }),
-  replay: (_caller: Caller, { sessionId }: { readonly sessionId: string }) => sessionId,
-};
 
 /**
  * Changes the fields that the input has, all or nothing. A call that changes nothing writes nothing.
