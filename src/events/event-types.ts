@@ -31,11 +31,7 @@ function eventType<Type extends SessionEventType, Payload extends z.ZodRawShape>
  * Every type of event that this version writes and reads, with its payload: ids and small values, never content.
  * The types of the writer (event-write.ts) and of the reader (stored-event.ts) follow from this list.
  *
- * To add a type:
- * 1. Add its name to `SessionEventType` in prisma/schema.prisma, run `npm run new-migration` and `npm run generate`.
- * 2. Declare it here.
- * 3. Declare its GraphQL type in modules/event/event.schema.ts, which does not compile without it, and run `npm run print-schema`.
- * 4. Write it in the transaction of the change, with `insertEvents`.
+ * docs/contributing.md says how to add a type.
  *
  * Order matters when one transaction changes several sessions, because subscriptions to descendants follow the tree event by event: a new
  * parent's CREATED comes before its children's, and a removed parent's DELETED comes after the UPDATED of its children.

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { EventType } from '../../../src/events/event-types.ts';
 import { type EventRow, linkedParent, toStoredEvent } from '../../../src/events/stored-event.ts';
 
 const row = (type: string, payload: unknown): EventRow => ({
@@ -26,18 +27,20 @@ describe('toStoredEvent', () => {
 
   it('reads the payload of each type', () => {
     const usage = { inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: 4, totalTokens: 10, costNanoUsd: 5_000_000_000 };
-    const payloads: [string, object][] = [
-      ['CREATED', {}],
-      ['CREATED', { parentId: 'p' }],
-      ['UPDATED', { changed: ['title', 'tags'] }],
-      ['UPDATED', { changed: ['parent'], parentId: 'p' }],
-      ['STATUS_CHANGED', { from: 'WORKING', to: 'FAILED', reason: 'Token limit exceeded', usage, idleMs: 12 }],
-      ['STATUS_CHANGED', { from: 'SPAWNING', to: 'ACTIVE', reason: null, usage, idleMs: 0 }],
-      ['DELETED', { permanent: true }],
-      ['MESSAGE_ADDED', { messageId: 'm', position: 3 }],
-      ['MESSAGE_DELETED', { messageId: 'm', position: 3 }],
-    ];
-    for (const [type, payload] of payloads) expect(toStoredEvent(row(type, payload))).toMatchObject({ type, payload });
+    const payloads: Readonly<Record<EventType, readonly object[]>> = {
+      CREATED: [{}, { parentId: 'p' }],
+      UPDATED: [{ changed: ['title', 'tags'] }, { changed: ['parent'], parentId: 'p' }],
+      STATUS_CHANGED: [
+        { from: 'WORKING', to: 'FAILED', reason: 'Token limit exceeded', usage, idleMs: 12 },
+        { from: 'SPAWNING', to: 'ACTIVE', reason: null, usage, idleMs: 0 },
+      ],
+      DELETED: [{ permanent: true }],
+      RESTORED: [{}],
+      MESSAGE_ADDED: [{ messageId: 'm', position: 3 }],
+      MESSAGE_DELETED: [{ messageId: 'm', position: 3 }],
+    };
+    for (const [type, examples] of Object.entries(payloads))
+      for (const payload of examples) expect(toStoredEvent(row(type, payload))).toMatchObject({ type, payload });
   });
 
   it('fills in the details that another version of the server left out of a payload', () => {
