@@ -10,8 +10,8 @@ export type SessionGroup = (typeof SESSION_GROUPS)[number];
 /**
  * How createSession and updateSession check a value before they store it:
  * - `title` is trimmed, not blank and at most 200 characters, else TITLE_TOO_LONG
- * - `name` is trimmed, not blank and limited in length
- * - `text` is limited in length
+ * - `name` is trimmed, not blank and at most 200 characters unless another limit is given: `name()`, `name(4_096)`
+ * - `text` is kept as it is, up to the given limit: `text(10_000)`
  * - `tags` are at most 50 names of at most 64 characters, without duplicates
  * - `choice` is a value of the column's enum, which GraphQL has checked
  * - `context` is an object with these optional text fields

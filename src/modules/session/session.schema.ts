@@ -165,7 +165,11 @@ export const Session = builder.prismaObject('Session', {
       description: 'When the work began, as the caller says. Default: the time of creation.',
       ...column('startedAt'),
     }),
-    updatedAt: t.field({ type: 'DateTime', description: 'Time of the last write.', ...column('updatedAt') }),
+    updatedAt: t.field({
+      type: 'DateTime',
+      description: 'Time of the last change to the session or its messages.',
+      ...column('updatedAt'),
+    }),
     lastActivityAt: t.field({
       type: 'DateTime',
       description: 'Time of the last message, log entry or progress report. Before the first one: the time of creation.',
