@@ -3,8 +3,9 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { startScratchPostgres } from '../src/embedded/scratch-postgres.ts';
+import { reasonOf } from '../src/errors.ts';
 import { migrationsFolder } from '../src/postgres/migrations.ts';
-import { parseWords, runCommand, UsageError } from './command-line.ts';
+import { CommandError, parseWords, runCommand, UsageError } from './command-line.ts';
 import { diffSchemas } from './schema-diff.ts';
 
 const USAGE = `npm run new-migration -- <name>
@@ -59,7 +60,13 @@ async function run(words: readonly string[]): Promise<void> {
   if (name === undefined || others.length > 0 || !/^[a-z0-9]+([_-][a-z0-9]+)*$/.test(name)) {
     throw new UsageError('Give one name of lower-case letters, digits, "_" and "-".');
   }
-  process.stdout.write(`Wrote ${await writeMigration(name)}\n`);
+  let path: string;
+  try {
+    path = await writeMigration(name);
+  } catch (error) {
+    throw new CommandError(`No migration was written: ${reasonOf(error)}`);
+  }
+  process.stdout.write(`Wrote ${path}\n`);
 }
 
 await runCommand({ name: 'new-migration', usage: USAGE, run });

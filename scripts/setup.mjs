@@ -37,10 +37,13 @@ export class SetupError extends Error {}
 
 /**
  * Runs the steps that are not up to date.
+ * @param options.build false: only installs packages, and neither generates code nor builds
  * @throws {SetupError} naming the step that failed
  */
-export async function setUp() {
+export async function setUp({ build = true } = {}) {
   checkNode();
+  const steps = build ? STEPS : PACKAGE_STEPS;
+  const nextStep = () => steps.find(step => !step.isDone());
   if (nextStep() === undefined) return;
   const release = await lock();
   try {
@@ -62,10 +65,14 @@ function checkNode() {
   throw new SetupError(`Sessiongraph needs Node ${MIN_NODE.join('.')} or newer; this is ${process.versions.node}. Node 24 is recommended.`);
 }
 
-/** In the order in which they depend on each other. */
-const STEPS = [
+const PACKAGE_STEPS = [
   { title: 'Installing packages', isDone: isInstalled, run: install },
   { title: 'Linking the libraries of the embedded Postgres', isDone: () => missingLinks().length === 0, run: createLinks },
+];
+
+/** In the order in which they depend on each other. */
+const STEPS = [
+  ...PACKAGE_STEPS,
   {
     title: 'Generating the database client',
     isDone: () => readStamp('generate') === generateHash() && isGenerated(),
@@ -77,11 +84,6 @@ const STEPS = [
 
 /** The steps that `--again` can repeat: a stamp holds the hash of the content for which they were run. */
 const STAMPED_STEPS = ['generate', 'build', 'pages'];
-
-/** The first step that is not up to date, or undefined. */
-function nextStep() {
-  return STEPS.find(step => !step.isDone());
-}
 
 async function lock() {
   try {
