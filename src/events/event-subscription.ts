@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { DomainError } from '../errors.ts';
-import { sqlStateOf, toDatabaseFailure } from '../postgres/sql-state.ts';
+import { sqlStateOf } from '../postgres/sql-state.ts';
 import { CatchUpReader, type EventBacklog } from './catch-up-reader.ts';
 import { type EventMatch, EventMatcher } from './event-matcher.ts';
 import { EventLogExpiredError } from './event-table.ts';
@@ -28,12 +28,16 @@ export interface EventSubscriptionOptions {
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
 
-/** After this many rejected statements in a row, a database that is reachable is not asked again. */
+/** After this many rejected statements in a row, the stream fails. */
 const MAX_REJECTIONS = 5;
 
-/** Whether the database is reachable but rejected the statement. */
+/** SQLSTATE codes of states that pass: connection exceptions, insufficient resources such as a full disk, and shutdowns. */
+const TEMPORARY_STATE = /^(08|53|57P)/;
+
+/** Whether Postgres rejected the statement, and not because of its own temporary state. */
 function isRejection(error: unknown): boolean {
-  return sqlStateOf(error) !== null && toDatabaseFailure(error)?.code !== 'SERVICE_UNAVAILABLE';
+  const state = sqlStateOf(error);
+  return state !== null && !TEMPORARY_STATE.test(state);
 }
 
 interface Waiter {
@@ -47,7 +51,7 @@ interface Waiter {
  * The subscription is either *live* or *behind*. While it is live, the dispatcher pushes events to it. While it is behind, it is not
  * registered with the dispatcher and buffers little: it reads events from the reader's memory or from the table, as fast as the consumer
  * asks. It starts behind, goes live when it has caught up, and falls behind again when its buffer is full. If the database is unreachable, it
- * waits. If the database is reachable but rejects the statements, it fails with SERVICE_UNAVAILABLE.
+ * waits. If the database is reachable but keeps rejecting the statements, it fails with SERVICE_UNAVAILABLE.
  */
 export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   readonly #options: EventSubscriptionOptions;
