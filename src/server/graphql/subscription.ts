@@ -15,9 +15,8 @@ import {
   withTimeout,
 } from './execution.ts';
 
-/** While the database is unavailable, the execution for an event is retried this long. Then the stream fails; a client that resumes gets the event again. */
-const UNAVAILABLE_MS = 60_000;
-const RETRY_PAUSE = { minTimeout: 150, maxTimeout: 2_000 };
+/** While the database is unavailable, the execution for an event is retried for a minute, with growing pauses. */
+const RETRIES = { retries: Number.POSITIVE_INFINITY, maxRetryTime: 60_000, minTimeout: 150, maxTimeout: 2_000, unref: true };
 
 /** Gives the result of a subscription for one of its events. */
 type ExecuteEvent = (event: unknown) => Promise<ExecutionResult>;
@@ -62,7 +61,7 @@ function findUnavailable({ errors }: ExecutionResult): GraphQLError | undefined 
 /**
  * Retries executions whose result lacks data because the database is unavailable. An event is delivered once, and clients would take the
  * missing data for deleted.
- * @param ended stops the retries; the promise then rejects, but nobody waits for it
+ * @param ended stops the retries; the last result is returned then
  * @throws GraphQLError SERVICE_UNAVAILABLE after a minute
  */
 function retryWhileUnavailable(execute: ExecuteEvent, ended: AbortSignal): ExecuteEvent {
@@ -75,7 +74,12 @@ function retryWhileUnavailable(execute: ExecuteEvent, ended: AbortSignal): Execu
       if (error !== undefined) throw error;
       return result;
     };
-    return pRetry(attempt, { ...RETRY_PAUSE, retries: Number.POSITIVE_INFINITY, maxRetryTime: UNAVAILABLE_MS, signal: ended, unref: true });
+    try {
+      return await pRetry(attempt, { ...RETRIES, signal: ended });
+    } catch (error) {
+      if (ended.aborted) return result;
+      throw error;
+    }
   };
 }
 

@@ -60,10 +60,18 @@ export function startOperationSpan(tracer: Tracer | undefined, headers: TraceHea
     async runEvent(operation, execute) {
       const eventSpan = span.startLinkedSpan();
       if (eventSpan === null) return execute();
-      const result = await eventSpan.run(execute);
-      const codes = [...new Set(result.errors?.map(codeOf) ?? [])];
-      endSpan(eventSpan, 'subscription event', attributesOf(operation, codes), codes);
-      return result;
+      const end = (errors: readonly unknown[]) => {
+        const codes = [...new Set(errors.map(codeOf))];
+        endSpan(eventSpan, 'subscription event', attributesOf(operation, codes), codes);
+      };
+      try {
+        const result = await eventSpan.run(execute);
+        end(result.errors ?? []);
+        return result;
+      } catch (error) {
+        end([error]);
+        throw error;
+      }
     },
     end({ type, name, requestId, codes }) {
       const attributes = { ...attributesOf({ type, name }, codes), 'sessiongraph.request_id': requestId };

@@ -2,11 +2,13 @@ import { buildSchema, type ExecutionResult, GraphQLError, parse } from 'graphql'
 import pLimit, { type LimitFunction } from 'p-limit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../../../src/log.ts';
+import type { Span, Tracer } from '../../../../src/postgres/tracing.ts';
 import { OPEN_ACCESS } from '../../../../src/server/auth/authenticate.ts';
 import { createErrorModel } from '../../../../src/server/graphql/error-model.ts';
 import { subscribeOperation } from '../../../../src/server/graphql/subscription.ts';
 import { resumeCursorOf } from '../../../../src/server/live/event-result.ts';
 import { createSharedExecution } from '../../../../src/server/live/shared-execution.ts';
+import { createOperationWatch, type WatchedOperation } from '../../../../src/server/observe/operation-watch.ts';
 
 const CONNECTION_REFUSED = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' });
 
@@ -14,7 +16,7 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 
 afterEach(() => void vi.useRealTimers());
 
 /** Subscribes to the events 1 and 2. Reading their session fails with the error that the test sets. */
-async function subscribe() {
+async function subscribe(watch?: WatchedOperation) {
   const schema = buildSchema('type Query { a: Int } type Event { seq: Int! session: String } type Subscription { events: Event! }');
   let failure: Error | null = null;
   let reads = 0;
@@ -32,7 +34,7 @@ async function subscribe() {
   const abortController = new AbortController();
   const stream = await subscribeOperation(
     { schema, document: parse('subscription { events { seq session } }') },
-    { requestId: 'r', signal: new AbortController().signal, access: OPEN_ACCESS },
+    { requestId: 'r', signal: new AbortController().signal, access: OPEN_ACCESS, watch },
     { createContext: () => ({}), errors: createErrorModel(createLog('silent')), timeoutMs: 1_000, shared: createSharedExecution() },
     abortController.signal,
   );
@@ -45,6 +47,15 @@ async function subscribe() {
     },
     reads: () => reads,
   };
+}
+
+/** Returns the watch of a traced operation, and the list of the spans of its events that have ended. */
+function createWatch() {
+  const endedSpans: unknown[] = [];
+  const eventSpan: Span = { traceId: 't', run: work => work(), startLinkedSpan: () => null, end: outcome => endedSpans.push(outcome) };
+  const span: Span = { ...eventSpan, startLinkedSpan: () => eventSpan };
+  const tracer: Tracer = { startServerSpan: () => span, isSampled: () => true, startChildSpan: () => eventSpan };
+  return { endedSpans, watch: createOperationWatch([], tracer)({ requestId: 'r', transport: 'ws', headers: {} }) };
 }
 
 /** Returns an object that gets the value or the error of the promise as soon as it settles. */
@@ -103,6 +114,22 @@ describe('an event whose fields cannot be resolved', () => {
     const readsAtEnd = reads();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(reads()).toBe(readsAtEnd);
+  });
+
+  it.each([
+    ['the stream ends', 1_000],
+    ['the retries end', 70_000],
+  ])('has a span that ends with SERVICE_UNAVAILABLE when %s', async (_case, abortAfterMs) => {
+    const { watch, endedSpans } = createWatch();
+    const { stream, abortController, fail } = await subscribe(watch);
+    fail(CONNECTION_REFUSED);
+    trackOutcome(stream.next());
+    await vi.advanceTimersByTimeAsync(abortAfterMs);
+    abortController.abort();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(endedSpans).toEqual([
+      expect.objectContaining({ name: 'subscription event', attributes: expect.objectContaining({ 'error.type': 'SERVICE_UNAVAILABLE' }) }),
+    ]);
   });
 
   it('because of a permanent error is delivered with the error and the other fields, and the next event follows', async () => {
