@@ -31,7 +31,7 @@ function isUrl(text: string, ...protocols: readonly string[]): boolean {
 
 /**
  * A variable of this form.
- * @param parse the value of a text; null if the text is invalid
+ * @param parse returns the value of a text; null if the text is invalid
  * @param form what a valid text is, such as `a whole number from 1 to 9`
  * @param isSecret true if messages must not contain the text
  */
@@ -156,7 +156,7 @@ export interface Config {
     readonly userDataHome: string | null;
   };
   readonly auth: {
-    /** `auto` needs no key until the first API key exists. It is `required` outside loopback addresses and with an identity provider. */
+    /** `auto` needs no key until the first API key exists. With another host than loopback, or with an identity provider, it means `required`. */
     readonly mode: 'auto' | 'required' | 'off';
     /** The identity provider whose tokens are accepted. */
     readonly jwt: {
@@ -207,7 +207,7 @@ export interface Config {
 /** The configuration is invalid. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  /** What is wrong, as `NAME must be …`, all problems at once. */
+  /** All problems, each as `NAME must be …`. */
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {

@@ -37,7 +37,7 @@ export async function stopOrphanedPostgres(folder: string, log: Pick<Logger, 'wa
   }
   await stopBackends(cluster);
   // The number now belongs to another program, after a restart of the machine, or to a dead process that its parent has not reaped.
-  // Postgres would take either for a running server. A number without a process it recognises by itself.
+  // Postgres would take either for a running server. If no process has the number, Postgres ignores the file by itself.
   if (isTaken(pid)) await rm(pidFile, { force: true });
 }
 

@@ -73,7 +73,7 @@ export async function launchPostgres(launch: PostgresLaunch): Promise<PostgresPr
   }
 }
 
-/** Gives the log instead of a process if Postgres ended during its start. */
+/** Returns the log instead of a process if Postgres ended during its start. */
 async function launchOnPort(port: number, launch: PostgresLaunch): Promise<PostgresProcess | { readonly log: string }> {
   const { folder, binaries, account, settings, urlOf } = launch;
   const logPath = join(folder, LOG_FILE);

@@ -12,14 +12,14 @@ export interface EventBacklog extends StreamReading {
 
 /** Events for a subscription that is behind. Some may not match. */
 export interface CatchUpBatch extends EventBatch {
-  /** Deliver at most this many. Then read again from there, when the consumer has taken them. */
+  /** Deliver at most this many. When the consumer has taken them, read again from the last one. */
   readonly maxDelivered: number;
 }
 
 /** The largest range of one statement that finds events session by session. Events of other sessions in between cost nothing. */
 const MAX_RANGE = 1_048_576n;
 
-/** Maximum links read by one statement, and maximum events if the filter is applied here and not by Postgres. */
+/** Maximum links per statement, and maximum events per statement if this process filters them, not Postgres. */
 const FOLLOW_LIMIT = 1_024;
 
 /**
@@ -74,7 +74,7 @@ export class CatchUpReader {
       if (parentId === null || !followed.has(parentId)) continue;
       const mayHaveDescendants = event.type !== 'CREATED' && !followed.has(event.sessionId);
       followed.add(event.sessionId);
-      // Its descendants are looked up when this event is delivered. Until then nobody knows their ids.
+      // Stop here: the ids of its descendants are unknown until they are read, when this event is delivered.
       if (mayHaveDescendants) return { filter: filterOf(followed), through: event.seq };
     }
     return { filter: filterOf(followed), through: reached };

@@ -14,7 +14,7 @@ export function decodeEventCursor(text: string): bigint | null {
   const digits = DECODED_CURSOR.exec(Buffer.from(text, 'base64url').toString('latin1'))?.[1];
   if (digits === undefined) return null;
   const seq = BigInt(digits);
-  // Buffer ignores characters that are not base64url. Only a text that is the same again after encoding is a cursor.
+  // Buffer ignores characters that are not base64url, so accept only a text that encodes back to itself.
   return seq <= MAX_SEQ && encodeEventCursor(seq) === text ? seq : null;
 }
 

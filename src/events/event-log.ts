@@ -65,14 +65,14 @@ export interface EventLogOptions {
   readonly log: Logger;
   /** How processes wake each other. By default with LISTEN and NOTIFY. */
   readonly openBus?: OpenEventBus;
-  /** How often the log is polled, and so how much a lost wake-up can delay an event. */
+  /** How often the log is polled. A lost wake-up delays an event by at most this long. */
   readonly pollMs?: number;
   /** Maximum events buffered for a slow consumer. */
   readonly bufferSize?: number;
 }
 
 /**
- * Opens the event log of a database. It uses three connections outside the pool, and two more while streams are behind.
+ * Opens the event log of a database. It uses three connections outside the pool, and up to two more once a stream was behind.
  * @throws the error of pg if the database is unreachable
  */
 export async function createEventLog(options: EventLogOptions): Promise<EventLog> {

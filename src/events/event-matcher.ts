@@ -13,7 +13,7 @@ export interface EventMatch {
   readonly followChildren: boolean;
 }
 
-/** Decides which events a subscription delivers. Knows which sessions it follows at its position of the log. */
+/** Decides which events a subscription delivers. It tracks which sessions the subscription follows at its position of the log. */
 export class EventMatcher {
   readonly match: EventMatch;
   /** The descendants that are followed. Null if the subscription follows no children. */

@@ -100,8 +100,8 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   }
 
   /**
-   * The position up to which the consumer has received and processed all matching events, so it can resume from here even if no event has come
-   * for a long time. Assumes a consumer that asks for one event at a time. Null while an event is being delivered, and after the end.
+   * The position from which the consumer can resume: it has processed all matching events up to here. The position also advances while no
+   * event matches. Assumes a consumer that asks for one event at a time. Null while an event is being processed, and after the end.
    */
   get settledSeq(): bigint | null {
     if (this.#isConsumerBusy || this.#hasEnded || this.#buffer.length > 0) return null;

@@ -27,7 +27,7 @@ export interface EventBatch {
   readonly reached: bigint;
 }
 
-/** CURSOR_EXPIRED: events after the position where a reader wants to continue have been dropped. */
+/** CURSOR_EXPIRED: the log has dropped events after the position at which a reader wants to continue. */
 export class EventLogExpiredError extends DomainError {
   constructor() {
     super('CURSOR_EXPIRED', 'Events after this cursor have been dropped. Read the current state again and subscribe without a cursor.');
@@ -80,8 +80,8 @@ const SHARED_CONNECTIONS = 2;
 
 const END_OF_LOG = 2n ** 63n - 1n;
 
-// These settings make Postgres use the index on seq of each partition, even if the statistics are wrong. JIT depends on costs, which they
-// make meaningless.
+// These settings make Postgres use the index on seq of each partition, even if the statistics are wrong. JIT is off because it depends on
+// costs, which these settings make meaningless.
 const SETTINGS = { jit: 'off', plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', enable_bitmapscan: 'off', enable_sort: 'off' };
 
 const COLUMNS = `seq, id, (extract(epoch from occurred_at) * 1000)::bigint as "occurredAtMs", session_id as "sessionId", agent_id as "agentId",
@@ -180,7 +180,7 @@ export function createEventTable({ url, log }: { readonly url: string; readonly 
       number += 1;
       last = BigInt(row.seq);
       const event = toStoredEvent(row);
-      if (event === null) log.debug({ seq: row.seq, type: row.type }, 'skipped an event of an unknown type');
+      if (event === null) log.debug({ seq: row.seq, type: row.type }, 'skipped an event of an unknown type or with an invalid payload');
       else events.push(event);
     }
     return { events, reached: number < limit && through !== END_OF_LOG ? through : last };

@@ -30,7 +30,7 @@ interface BuilderTypes {
   };
 }
 
-/** The same types with Pothos' defaults, as the types of Pothos take them. */
+/** The builder's types with Pothos' defaults added, as Pothos' generic types expect them. */
 export type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
 /** The schema builder. Every module's schema file adds its types and fields to it when it is imported. */

@@ -22,7 +22,7 @@ const MAX_NODES = 100;
 
 const findByType = new Map<string, Find>();
 
-/** Relay's Node. A type that implements it is also registered by `registerNode`. */
+/** Relay's Node. Every type that implements it must also be passed to `registerNode`. */
 export const Node = builder.interfaceRef<object>('Node').implement({
   description: 'An object with a global id, as defined by the Relay object identification specification.',
   fields: t => ({ id: t.id({ description: 'Opaque. `node` finds the object by it.' }) }),

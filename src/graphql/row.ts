@@ -9,7 +9,7 @@ export function read<Row, Key extends keyof Row & string>(row: Row, key: Key): E
 }
 
 /**
- * The options of a field that shows a column as it is: the column group to read (look-ahead.ts), and the resolver.
+ * The options of a GraphQL field that returns a column unchanged: the column group to read (look-ahead.ts), and the resolver.
  * @param columns the columns by field, with the group in which each is read; the group `core` is always read
  */
 export function columnOptions<Row>(columns: Readonly<Record<string, { readonly type: string; readonly read?: string }>>) {

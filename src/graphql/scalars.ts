@@ -22,7 +22,7 @@ export function parseInstant(text: string): Date | null {
   return Number(day) <= lastDay ? instant : null;
 }
 
-/** An instant in the form of the API. Accepts Postgres' text in UTC too, which is cheaper than a Date. */
+/** Formats an instant as the API returns it. Also accepts the text that Postgres sends in UTC, which is cheaper than a Date. */
 export function formatInstant(value: Date | string): string {
   if (typeof value !== 'string') return value.toISOString();
   const match = POSTGRES_UTC.exec(value);

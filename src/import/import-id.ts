@@ -14,6 +14,6 @@ export function importedSessionId(system: string, agentId: string, externalId: s
 
 /** The UUID of an imported message, derived from session and entry: entry ids are unique only within their session. */
 export function importedMessageId(sessionId: string, entryId: string): string {
-  // As bytes: a session's id may look like a UUID without being of a known version, which v5 refuses.
+  // As bytes, because v5 rejects a text that looks like a UUID but has no known version.
   return v5(entryId, Buffer.from(sessionId.replaceAll('-', ''), 'hex'));
 }

@@ -24,7 +24,7 @@ export interface SessionOutcome {
 export interface ImportReport {
   readonly source: string;
   readonly dryRun: boolean;
-  /** What the source consists of, by kind, and its records as `lines`. */
+  /** How many items of each kind were read, such as `transcripts`. `lines` counts the records. */
   readonly read: Readonly<Record<string, number>> & { readonly lines: number };
   /** In a dry run: what an import would write. */
   readonly written: {

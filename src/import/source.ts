@@ -12,7 +12,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export interface ImportSource {
   /** Every session, once, in the order in which to write them: parents before their children. */
   sessions(): Iterable<SourceSession> | AsyncIterable<SourceSession>;
-  /** UUIDs of the sessions for which the source states a key, the sessions still to come included. */
+  /** UUIDs of all sessions for which the source states a key, including those that `sessions` has not returned yet. */
   readonly sessionsWithKey: ReadonlySet<string>;
 }
 
@@ -49,8 +49,9 @@ type CopiedFields<Table extends Readonly<Record<keyof Table, SessionColumn>>> = 
 >;
 
 /**
- * What a source says of a session. It has a field for each column that an import copies; the key is in canonical form. A field that is left out is not imported and stays as it is here; null means that it is empty at the
- * source. Texts can be stored, and names are within the limits of the API: a source moves other values into `extra`.
+ * What a source says about a session. It has a field for each column that an import copies. If a field is left out, the import does not change
+ * it; null means that it is empty at the source. The key is in canonical form. Postgres can store all texts, and names are within the limits of
+ * the API: a source moves other values into `extra`.
  */
 export interface SourceFields extends CopiedFields<typeof SESSION_COLUMNS>, CopiedFields<typeof ACTIVITY_COLUMNS> {
   readonly status?: SourceStatus;
@@ -91,7 +92,7 @@ export interface SourceRecords {
   /** Reads from the first record on. */
   read(): RecordReader;
   /**
-   * Reads on from a position that an earlier reader gave.
+   * Continues at a position that an earlier reader returned.
    * @returns null if the records before that position are no longer the same: read them all again
    */
   resume(position: string): Promise<RecordReader | null>;
@@ -103,7 +104,7 @@ export interface SourceRecords {
 export interface RecordReader {
   /** How many of the session's records come before the next one. */
   readonly recordsRead: number;
-  /** Where to read on later, after the records read so far. Only the source understands this text. */
+  /** Where to continue later, after the records read so far. Only the source understands this text. */
   readonly position: string;
   /** After the end: a last record that the source may still be writing. It does not count as read. Null if there is none. */
   readonly unfinished: SourceRecord | null;
@@ -161,5 +162,5 @@ export interface SourceMessage {
   readonly compaction: CompactionStart | null;
 }
 
-/** The first entry that a compaction keeps: its id, or its index among the entries, where the header has index 0. */
+/** The first entry that a compaction keeps: its id, or its index among the entries. The header has index 0. */
 export type CompactionStart = { readonly entryId: string } | { readonly entryIndex: number };

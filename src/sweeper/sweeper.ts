@@ -19,7 +19,7 @@ const PAUSE_MS = 20;
 const STOP_TIMEOUT_MS = 1_500;
 /** A row that failed is left out for this long. */
 const FAILED_ROW_PAUSE_MS = 600_000;
-/** If more rows than this have failed, the task itself does not work, and the sweep ends. */
+/** If more rows than this have failed, the task itself is broken, so the sweep ends. */
 const MAX_FAILED_ROWS = 1_000;
 /** In each sweep, only this many failed rows are logged. */
 const MAX_LOGGED_ROWS = 10;
@@ -79,7 +79,7 @@ interface Schedule {
 export function startSweeper({ url, tasks, observer, log }: SweeperOptions): () => Promise<void> {
   const stopping = new AbortController();
   let connection: DedicatedConnection | null = null;
-  let isAway = false;
+  let isUnreachable = false;
 
   const pause = (milliseconds: number) => delay(milliseconds, undefined, { signal: stopping.signal, ref: false }).catch(() => undefined);
 
@@ -92,12 +92,12 @@ export function startSweeper({ url, tasks, observer, log }: SweeperOptions): () 
           statementTimeoutMs: STATEMENT_TIMEOUT_MS,
           idleTimeoutMs: IDLE_TIMEOUT_MS,
         });
-        if (isAway) log.info('the sweeper reaches the database again');
-        isAway = false;
+        if (isUnreachable) log.info('the sweeper reaches the database again');
+        isUnreachable = false;
         await sweepOn(connection);
       } catch (error) {
-        if (!isAway && !stopping.signal.aborted) log.warn({ reason: reasonOf(error) }, 'the sweeper cannot reach the database');
-        isAway = true;
+        if (!isUnreachable && !stopping.signal.aborted) log.warn({ reason: reasonOf(error) }, 'the sweeper cannot reach the database');
+        isUnreachable = true;
       } finally {
         observer.sweeping(false);
         await connection?.close();
@@ -107,7 +107,7 @@ export function startSweeper({ url, tasks, observer, log }: SweeperOptions): () 
     }
   }
 
-  /** Waits for the lock, then sweeps until the sweeper stops. @throws if the connection is lost */
+  /** Waits for the lock, then sweeps until the sweeper stops. Throws if the connection is lost. */
   async function sweepOn(current: DedicatedConnection): Promise<void> {
     while (!stopping.signal.aborted) {
       // A statement that waits for the lock would keep VACUUM from removing dead rows.
@@ -157,7 +157,7 @@ export function startSweeper({ url, tasks, observer, log }: SweeperOptions): () 
     } catch (error) {
       if (current.lost.aborted) throw error;
       observer.swept({ task: task.name, taken: 0, failed: 1, durationMs: performance.now() - startedAt });
-      log.warn({ task: task.name, err: error }, 'could not be swept; it is tried again');
+      log.warn({ task: task.name, err: error }, 'cannot sweep; will retry');
     }
     if (more) return;
     if (sweep.taken + sweep.failed > 0) {
@@ -170,8 +170,7 @@ export function startSweeper({ url, tasks, observer, log }: SweeperOptions): () 
 
   function logFailedRow(task: SweepTask, sweep: Sweep, { id, error }: FailedRow): void {
     sweep.failed += 1;
-    if (sweep.failed <= MAX_LOGGED_ROWS)
-      log.warn({ task: task.name, id, err: error }, 'a row could not be swept; it is left alone for a while');
+    if (sweep.failed <= MAX_LOGGED_ROWS) log.warn({ task: task.name, id, err: error }, 'cannot sweep a row; will retry later');
   }
 
   const running = run();

@@ -65,7 +65,7 @@ export function createRedisBus({ redisUrl, databaseUrl, log }: RedisBusOptions):
     function connect(name: string): Redis {
       const redis = new Redis(redisUrl, {
         lazyConnect: true,
-        // Protocol 2 is enough, and with it the connection that subscribes differs from the one that sends commands.
+        // RESP2 is enough, and it puts the connection that subscribes into a mode of its own.
         protocol: 2,
         connectionName: name,
         enableOfflineQueue: false,

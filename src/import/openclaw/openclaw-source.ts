@@ -126,7 +126,7 @@ function findTranscript(entry: StoreEntry, unclaimed: ReadonlySet<string>): stri
   return topics.length === 1 ? (topics[0] ?? null) : null;
 }
 
-/** The session id of a transcript without an entry: its file name if that is a UUID, as OpenClaw names transcripts; else the id in its header; else the file name. */
+/** The session id of a transcript without an entry: its file name if that is a UUID, else the id in its header, else its file name. */
 async function orphanId(folder: SessionsFolder, name: string, ids: ReadonlySet<string>, report: SourceReport): Promise<string> {
   const stem = basename(name, '.jsonl');
   const headerId = parseUuid(stem) === null ? await readHeaderId(join(folder.path, name)) : await checkHeader(folder, name, stem, report);

@@ -5,7 +5,7 @@ import type { FieldHashes } from './field-merge.ts';
 
 /** Names among the stored hashes that are not fields of the session. */
 export const RESERVED = {
-  /** Hash of everything the source says about the session, its records aside. */
+  /** Hash of everything the source says about the session, except its records. */
   source: '$source',
   /** The reader's position after the records read so far, and 1 if the records were ever rewritten: `<position>:<0 or 1>`. */
   records: '$transcript',
@@ -23,7 +23,7 @@ export interface LastImport {
   readonly refusal: string | null;
   /** Empty if the session was never imported. */
   readonly hashes: FieldHashes;
-  /** Where to read on; null if no records were read yet. */
+  /** Where to continue reading; null if no records were read yet. */
   readonly position: string | null;
   /** True if the records were ever found rewritten: the stored records are then in another order than the source's. */
   readonly rewritten: boolean;

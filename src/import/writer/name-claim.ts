@@ -7,7 +7,7 @@ import { statusChanged, writeEvents } from './import-events.ts';
 import { RESERVED, readHashes, updateHashes } from './last-import.ts';
 import { type ImportedSession, readSessionRow, updateSessionRow, withUpdatedAt } from './session-row.ts';
 
-/** The source's fields, where a key or label that another session has is moved to `extra`. */
+/** The source's fields. A key or label that another session has is moved to `extra`. */
 export interface ClaimedNames {
   readonly fields: SourceFields;
   /** Names in `extra` that the merge must not remove although the source does not state them. */

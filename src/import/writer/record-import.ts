@@ -12,8 +12,10 @@ import { RecordMatcher } from './record-matcher.ts';
 import type { ImportedSession } from './session-row.ts';
 
 /**
- * What was imported of a session's records before: nothing, everything before the reader's position, or other records than the source
- * has now (the reader then starts at the first record).
+ * What earlier imports read of a session's records.
+ * - `fresh`: nothing
+ * - `grown`: everything before the reader's position
+ * - `rewritten`: records that the source has changed since; the reader starts at the first record
  */
 export type RecordState = 'fresh' | 'grown' | 'rewritten';
 

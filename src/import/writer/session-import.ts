@@ -29,11 +29,11 @@ import {
 
 /** What the session's transaction has to do. */
 interface SessionJob {
-  /** Stands before the first record to import; null if there are no new records. */
+  /** Positioned before the first record to import; null if there are no new records. */
   readonly reader: RecordReader | null;
   readonly state: RecordState;
   readonly last: LastImport;
-  /** Hash of everything the source says about the session, its records aside. */
+  /** Hash of everything the source says about the session, except its records. */
   readonly sourceHash: string;
   /** UUID of the parent that the source names; null if there is none. */
   readonly parentId: string | null;

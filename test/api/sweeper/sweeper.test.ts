@@ -125,7 +125,7 @@ describe('a sweeper task', () => {
     await expect.poll(() => reports.some(({ task: name, taken }) => name === 'broken' && taken === 1)).toBe(true);
     expect(swept.length).toBeGreaterThanOrEqual(2);
     expect(reports.filter(({ task: name, failed }) => name === 'broken' && failed === 1)).toHaveLength(2);
-    expect(lines.filter(({ task: name, msg }) => name === 'broken' && msg === 'could not be swept; it is tried again')).toHaveLength(2);
+    expect(lines.filter(({ task: name, msg }) => name === 'broken' && msg === 'cannot sweep; will retry')).toHaveLength(2);
     expect(lines).toContainEqual(expect.objectContaining({ task: 'broken', msg: 'swept', taken: 1 }));
   });
 
