@@ -105,6 +105,9 @@ export class ApiKeyLoader {
   }
 }
 
+/** Later than any key. */
+const LAST_INSTANT = new Date(Date.UTC(10_000, 0) - 1);
+
 type Place = Pick<ApiKey, 'createdAt' | 'id'>;
 
 /** The keys older than a place, or newer ones: a range of the index, its ties included. */
@@ -124,5 +127,6 @@ export function toCursorInstant(instant: Date): string {
 }
 
 function toPlace([instant = '', id = '']: readonly string[]): Place {
-  return { createdAt: new Date(instant.replace(' ', 'T').replace('+00', 'Z')), id };
+  // Only a forged cursor holds `infinity`, which Postgres accepts and Prisma does not.
+  return { createdAt: instant === 'infinity' ? LAST_INSTANT : new Date(instant.replace(' ', 'T').replace('+00', 'Z')), id };
 }

@@ -107,6 +107,18 @@ describe('apiKeys', () => {
     expect(walked.at(-1)).toBe(admin.id);
   });
 
+  it.each([
+    ['infinity', 'all'],
+    ['9999-12-31 23:59:59.999+00', 'all'],
+    ['0001-01-01 00:00:00+00', 'none'],
+  ])('accepts a forged cursor with the time %s and returns %s of the keys', async (instant, expected) => {
+    const { totalCount, pageInfo } = (await list({ first: 1 })).expectOk().apiKeys;
+    const [version, fingerprint, , id]: unknown[] = JSON.parse(Buffer.from(pageInfo.endCursor, 'base64url').toString());
+    const after = Buffer.from(JSON.stringify([version, fingerprint, instant, id])).toString('base64url');
+    const { nodes } = (await list({ first: 100, after })).expectOk().apiKeys;
+    expect(nodes).toHaveLength(expected === 'all' ? totalCount : 0);
+  });
+
   it('returns only keys bound to the agents of a caller who is bound to agents', async () => {
     const { totalCount, nodes } = (await list({ first: 100 }, bound)).expectOk().apiKeys;
     expect(totalCount).toBe(nodes.length);
