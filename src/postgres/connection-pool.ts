@@ -77,7 +77,10 @@ export function createConnectionPool(options: PoolOptions): ConnectionPool {
           const meter = received.get(client);
           const refusal = meter?.begin(budget);
           try {
-            return await client.query({ ...config, types: TYPE_PARSERS });
+            const result = await client.query({ ...config, types: TYPE_PARSERS });
+            // The last chunk may exceed the budget, and pg then still resolves.
+            if (refusal?.reason != null) throw refusal.reason;
+            return result;
           } catch (error) {
             isBroken ||= !(error instanceof pg.DatabaseError && error.severity === 'ERROR');
             throw refusal?.reason ?? error;

@@ -21,8 +21,10 @@ export interface MemoryBudget {
   addResponse(bytes: number): void;
   /** The bytes added since the last release. */
   usedBytes(): number;
-  /** Gives all of it back; the budget can be used again. */
+  /** Gives all of it back. Bytes added later count again, until the next release. */
   release(): void;
+  /** Whether `release` has been called. */
+  isReleased(): boolean;
 }
 
 /** Limits the memory of responses: each one, so that its caller gets a clear error, and all together, so that the server survives. */
@@ -55,6 +57,7 @@ export function createResponseMemory(maxBytes: number): ResponseMemory {
     openBudget() {
       let read = 0;
       let response = 0;
+      let isReleased = false;
       return {
         addRead(bytes) {
           read += bytes;
@@ -71,7 +74,9 @@ export function createResponseMemory(maxBytes: number): ResponseMemory {
           used -= read + response;
           read = 0;
           response = 0;
+          isReleased = true;
         },
+        isReleased: () => isReleased,
       };
     },
   };
