@@ -105,7 +105,8 @@ export async function openDedicatedConnection(options: DedicatedConnectionOption
       await send({ text: 'commit' });
       return result;
     } catch (error) {
-      if (!lost.signal.aborted) await send({ text: 'rollback' });
+      // If the rollback fails, the connection is cut, which rolls back too.
+      if (!lost.signal.aborted) await send({ text: 'rollback' }).catch(() => undefined);
       throw error;
     }
   }

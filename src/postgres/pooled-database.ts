@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { PrismaPg } from '@prisma/adapter-pg';
-import { LRUCache } from 'lru-cache';
 import pLimit, { type LimitFunction } from 'p-limit';
+import { DomainError } from '../errors.ts';
 import { PrismaClient } from '../generated/prisma/client.ts';
 import { createConnectionPool, type PooledConnection, type PoolOptions } from './connection-pool.ts';
 import { parseConnectionUrl } from './connection-url.ts';
@@ -21,7 +21,7 @@ const MAX_STATEMENTS = 3;
 
 const PROBE_TIMEOUT_MS = 2_000;
 
-/** The least recently used text above this number loses its name, so that a mistake of ours cannot fill every connection with names. */
+/** Further texts get no name. Postgres keeps each prepared statement on each connection, so their number must stay bounded. */
 const MAX_PREPARED = 500;
 
 /** Opens the database. It connects when a connection is first needed. */
@@ -70,19 +70,34 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   async function runTransaction<Result>(work: (transaction: Executor) => Promise<Result>): Promise<Result> {
     return withConnection(async connection => {
+      const expiresAt = performance.now() + options.statementTimeoutMs;
+      let hasEnded = false;
+      const assertOpen = () => {
+        // Work that failed may have other work running. Its statements must not run after the rollback, outside the transaction.
+        if (hasEnded) throw new Error('The transaction has ended.');
+        if (performance.now() > expiresAt) throw new DomainError('SERVICE_UNAVAILABLE', 'The transaction took too long. Try again.');
+      };
+      const sendInTransaction = async <Row>(statement: Sql) => {
+        assertOpen();
+        return send<Row>(connection, statement);
+      };
       await connection.query({ text: 'begin' });
       try {
         const result = await work({
           rows: <Row>(statement: Sql) =>
             trace(
-              () => send<Row>(connection, statement),
+              () => sendInTransaction<Row>(statement),
               () => ({ kind: 'client', name: summarizeStatement(statement.text) }),
             ),
         });
+        assertOpen();
+        hasEnded = true;
         await connection.query({ text: 'commit' });
         return result;
       } catch (error) {
-        if (!connection.isBroken()) await connection.query({ text: 'rollback' });
+        hasEnded = true;
+        // If the rollback fails, the connection is closed, which rolls back too.
+        if (!connection.isBroken()) await connection.query({ text: 'rollback' }).catch(() => undefined);
         throw error;
       }
     });
@@ -115,10 +130,15 @@ export function createDatabase(options: DatabaseOptions): Database {
       let limit: LimitFunction | undefined;
       function limited<Result>(read: () => Promise<Result>): Promise<Result> {
         limit ??= pLimit(MAX_STATEMENTS);
-        return limit(() => {
-          // Throws if the budget has refused meanwhile.
+        return limit(async () => {
+          // Throws if the budget was exceeded in the meantime.
           budget.addRead(0);
-          return read();
+          try {
+            return await read();
+          } finally {
+            // The operation may have ended, with an error, before this statement. Nobody else releases the bytes that came afterwards.
+            if (budget.isReleased()) budget.release();
+          }
         });
       }
       return { budget, limited, rows: statement => limited(() => rows(statement, budget)) };
@@ -132,11 +152,11 @@ export function createDatabase(options: DatabaseOptions): Database {
 
 /** Returns the function that names prepared statements: a name for a marked text, the same on every connection; undefined for any other. */
 function createStatementNames(): (text: string) => string | undefined {
-  const names = new LRUCache<string, string>({ max: MAX_PREPARED });
+  const names = new Map<string, string>();
   return text => {
     if (!text.startsWith(PREPARED)) return undefined;
     const known = names.get(text);
-    if (known !== undefined) return known;
+    if (known !== undefined || names.size >= MAX_PREPARED) return known;
     const name = `sg_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
     names.set(text, name);
     return name;
