@@ -1,6 +1,6 @@
 // A lock between processes, so that only one set-up runs at a time in a clone.
 import { randomUUID } from 'node:crypto';
-import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -11,12 +11,11 @@ const POLL_MS = 200;
  *
  * Lock files have numbers as names and hold a process id. The highest number is the current lock. To take the lock, a process
  * creates the next number with `link`, which fails if another process was faster, and removes it again if a higher number exists.
- * @param folder of the lock files; its parent must exist
+ * @param folder of the lock files; it must exist
  * @param onWait receives the id of the process that holds the lock, once
  * @returns the function that releases the lock
  */
 export async function takeLock(folder, onWait) {
-  mkdirSync(folder, { recursive: true });
   let waited = false;
   for (;;) {
     const last = Math.max(0, ...lockNumbers(folder));

@@ -47,7 +47,7 @@ export async function setUp({ build = true } = {}) {
   if (nextStep() === undefined) return;
   const release = await lock();
   try {
-    // Asks again: while this process waited, another one may have run the steps.
+    // Another process may have run the steps while this one waited for the lock.
     for (let step = nextStep(); step !== undefined; step = nextStep()) {
       print(step.title);
       step.run();

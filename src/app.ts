@@ -26,7 +26,7 @@ export interface App {
   /**
    * Starts to accept connections on the configured host and port.
    * @returns the server's address, without a path
-   * @throws the error of node, such as EADDRINUSE
+   * @throws Node's error, such as EADDRINUSE
    */
   listen(): Promise<{ readonly url: string }>;
   /** Makes `/readyz` answer 503 while requests are still served. Call `close` afterwards. */

@@ -18,10 +18,10 @@ import type { Page } from './postgres/keyset.ts';
 import type { MemoryBudget, ResponseMemory } from './postgres/response-memory.ts';
 import { SharedReads } from './postgres/shared-reads.ts';
 
-/** What resolvers work with: one for each operation, and a fresh one for each event of a subscription. */
+/** What resolvers get: one context for each operation, and a new one for each event of a subscription. */
 export interface Context {
   readonly requestId: string;
-  /** Aborted when the caller has gone. */
+  /** Aborts when the client disconnects or unsubscribes. */
   readonly signal: AbortSignal;
   /** Whether the caller got REQUEST_TIMEOUT: no further mutation field may start. */
   readonly isTimedOut: () => boolean;
@@ -76,7 +76,7 @@ export interface ContextOrigin {
 
 /** Statements that operations may share: reads by key, which many operations send at the same time. */
 function createSharedReads(database: Database, memory: ResponseMemory) {
-  // This many rows of the largest size are about as large as one response may be.
+  // `maxKeys` rows of the largest size use about as much memory as one response may.
   const sessionById = new SharedReads<string, SessionRow | null>({ database, memory, maxKeys: 32 });
   const messageByPlace = new SharedReads<MessagePlace, MessageRow | null>({ database, memory, maxKeys: 32 });
   const messagesOfSession = new SharedReads<string, Page<MessageRow>>({ database, memory, maxKeys: 8 });

@@ -14,7 +14,7 @@ export interface TokenVerifier {
   verify(token: string): Promise<Access>;
 }
 
-/** Algorithms with a public key only. Key sets are public, so they cannot hold a shared secret. */
+/** Only algorithms with public keys. Algorithms with a shared secret are rejected: a key set is public, so it cannot contain one. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 
 const CLOCK_TOLERANCE_S = 5;
@@ -23,7 +23,7 @@ const JWKS_TIMEOUT_MS = 5_000;
 /** The longest delay of a timer in Node. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** In the agents claim: all agents. */
+/** This word in the agents claim stands for all agents. */
 const ALL_AGENTS = '*';
 
 /** The words of a claim: an array of strings, or one string separated by spaces, as in OAuth's `scope`. */
@@ -56,7 +56,7 @@ function toViewer(payload: JWTPayload, { scopesClaim, agentsClaim }: TokenIssuer
   };
 }
 
-/** Calls the listener at a time, which may be more than the longest delay away. Gives a function that cancels it. */
+/** Calls the listener at a time. If that is further away than the longest delay, it waits in several steps. Gives a function that cancels it. */
 function callAt(instantMs: number, listener: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const wait = () => {

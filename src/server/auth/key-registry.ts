@@ -28,7 +28,7 @@ export interface KeyRegistry {
   /** How many active keys there were when the registry was opened. */
   readonly activeAtStart: number;
   /**
-   * The access of the key with this secret; null if the key is unknown, revoked or expired. Keys in use need no statement.
+   * The access of the key with this secret; null if the key is unknown, revoked or expired. Finding a key that is in use sends no statement.
    * @throws the error of pg if the database is needed but unavailable
    */
   find(secret: string): Promise<Access | null>;
@@ -49,7 +49,7 @@ from (select) one left join aria_engine.api_keys k on k.prefix = any ($1::text[]
 const COUNT_ACTIVE = `
 select count(*)::int as active from aria_engine.api_keys where revoked_at is null and (expires_at is null or expires_at > now())`;
 
-// Another server may have written a later use, or one less than a minute ago.
+// Skips keys for which another server has written a later use, or a use within the last minute.
 const WRITE_USES = `
 update aria_engine.api_keys k set last_used_at = used.at
 from unnest($1::uuid[], $2::timestamptz[]) used(id, at)

@@ -56,7 +56,7 @@ export interface ExecutionOptions {
 /** What graphql-js executes, without a context: each execution makes its own. */
 export type Operation = Omit<ExecutionArgs, 'contextValue'>;
 
-/** graphql-js reports invalid variables by messages only. A result without `data` is about the request, so look for the cause there. */
+/** Replaces errors about invalid variables, for which graphql-js gives only a message, by errors with codes. Other results stay as they are. */
 export function explainVariableErrors(result: ExecutionResult, operation: Operation): ExecutionResult {
   if ('data' in result || result.errors === undefined) return result;
   const errors = findVariableErrors(operation);
@@ -78,7 +78,7 @@ export function withTimeout<Value>(work: Promise<Value>, timeoutMs: number, onTi
   });
 }
 
-/** Names the operation in log lines. */
+/** Fields that identify the operation in log lines. */
 export function logFieldsOf(operation: Operation, origin: OperationOrigin) {
   return { requestId: origin.requestId, operation: operation.operationName ?? undefined };
 }

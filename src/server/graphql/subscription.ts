@@ -18,7 +18,7 @@ import {
 /** While the database is unavailable, the execution for an event is retried for a minute, with growing pauses. */
 const RETRIES = { retries: Number.POSITIVE_INFINITY, maxRetryTime: 60_000, minTimeout: 150, maxTimeout: 2_000, unref: true };
 
-/** Gives the result of a subscription for one of its events. */
+/** Gives the result of a subscription for an event. */
 type ExecuteEvent = (event: unknown) => Promise<ExecutionResult>;
 
 /** A shared execution goes on when the subscriber that started it leaves. */

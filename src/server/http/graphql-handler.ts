@@ -46,7 +46,7 @@ interface GraphQLHandlerOptions {
   readonly draining: AbortSignal;
 }
 
-/** Serves GraphQL over HTTP and SSE. A POST reaches Yoga with its body read and parsed, except from callers without access. */
+/** Serves GraphQL over HTTP and SSE. It parses the body of a POST before Yoga gets the request. Bodies of callers without access are dropped. */
 export function createGraphQLHandler({ yoga, errors, watch, authenticator, draining }: GraphQLHandlerOptions): RequestHandler {
   async function authenticate({ headers }: IncomingMessage): Promise<Authentication> {
     try {
@@ -56,7 +56,10 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
     }
   }
 
-  /** Authenticates the caller and reads the body of a POST into `request.body`, where Yoga finds it. @throws DomainError of the body */
+  /**
+   * Authenticates the caller, and puts the parsed body of a POST into `request.body`, where Yoga expects it.
+   * @throws DomainError if the body is invalid, Node's error if the client disconnects
+   */
   async function receive(request: IncomingMessage): Promise<Authentication> {
     const authentication = await authenticate(request);
     if (request.method !== 'POST') return authentication;

@@ -1,6 +1,6 @@
 /** Whether this server should receive requests. */
 export interface Health {
-  /** Resolves within the timeout. */
+  /** The current state. Resolves within the timeout, even if the database does not answer. */
   state(): Promise<'ready' | 'draining' | 'database away'>;
   /** Sets the state to `draining` for good. */
   drain(): void;
@@ -14,12 +14,12 @@ export interface HealthOptions {
   readonly timeoutMs?: number;
 }
 
-/** Every call of `state` asks the database; concurrent calls share one question. */
+/** Every call of `state` checks the database; concurrent calls share one check. */
 export function createHealth({ isReachable, timeoutMs = 2_000 }: HealthOptions): Health {
   let isDraining = false;
   let pending: Promise<boolean> | null = null;
 
-  async function askDatabase(): Promise<boolean> {
+  async function checkDatabase(): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<boolean>(resolve => {
       timer = setTimeout(resolve, timeoutMs, false);
@@ -37,7 +37,7 @@ export function createHealth({ isReachable, timeoutMs = 2_000 }: HealthOptions):
   return {
     async state() {
       if (isDraining) return 'draining';
-      pending ??= askDatabase();
+      pending ??= checkDatabase();
       const isUp = await pending;
       if (isDraining) return 'draining';
       return isUp ? 'ready' : 'database away';

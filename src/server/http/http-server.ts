@@ -139,13 +139,27 @@ export function createHttpServer({
   const parsed = createDocumentCache<DocumentNode>();
   const rates = rateLimiter && createRateGate(rateLimiter, parsed);
   const yoga = createGraphQLYoga({
-    ...{ schema, errors, execution, originCheck, documents, rates, parsed, eventStreams },
+    schema,
+    errors,
+    execution,
+    originCheck,
+    documents,
+    rates,
+    parsed,
+    eventStreams,
     limits: config.limits,
     introspection: config.introspection,
   });
   const webSockets = createWebSocketTransport({
     ...webSocketTimeouts,
-    ...{ authenticator, yoga, errors, log, watch, documents, rates, limits: metrics },
+    authenticator,
+    yoga,
+    errors,
+    log,
+    watch,
+    documents,
+    rates,
+    limits: metrics,
   });
 
   const readiness = createReadinessHandler(health);

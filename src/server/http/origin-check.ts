@@ -36,7 +36,7 @@ export function createOriginCheck({ isLoopback, isAuthenticated, origins }: Orig
     if (allowedOrigins.has(origin)) return true;
     const url = parseUrl(origin);
     if (url === null) return false;
-    return isLoopback && LOOPBACK_HOST.test(url.hostname) ? true : isAuthenticated() && url.host === host;
+    return (isLoopback && LOOPBACK_HOST.test(url.hostname)) || (isAuthenticated() && url.host === host);
   }
 
   return {

@@ -11,7 +11,7 @@ export function sendText(response: ServerResponse, status: number, text: string)
 
 /**
  * Sends a GraphQL response with one error, for requests that are rejected before they reach GraphQL.
- * @param status by default the status of the error's code, for every media type
+ * @param status by default the status of the error's code. The media type does not change it.
  */
 export function sendError(request: IncomingMessage, response: ServerResponse, error: DomainError, status = statusOf(error.code)): void {
   const type = request.headers.accept?.includes(GRAPHQL_RESPONSE) ? GRAPHQL_RESPONSE : 'application/json';

@@ -15,8 +15,8 @@ const jsonTexts = new WeakMap<ExecutionResult, string>();
 const INVALID_IN_LINE = /[\0\r\n]/;
 
 /**
- * The cursor from which a subscriber resumes after this event: from its position in the event log (`seq`), or else the `cursor` that the
- * event carries. Null if it has neither.
+ * The cursor with which a subscriber resumes after this event. It encodes the event's position in the event log (`seq`); other events have a
+ * `cursor` of their own. Null if the event has neither.
  */
 function cursorOfEvent(event: unknown): string | null {
   if (typeof event !== 'object' || event === null) return null;
@@ -31,7 +31,7 @@ export function setResumeCursor(result: ExecutionResult, event: unknown): void {
   if (cursor !== null) cursors.set(result, cursor);
 }
 
-/** The cursor from which a client resumes after this result; null if the result belongs to no event, such as a rejection. */
+/** The cursor with which a client resumes after this result; null if the result belongs to no event, such as a rejection. */
 export function resumeCursorOf(result: ExecutionResult): string | null {
   return cursors.get(result) ?? null;
 }
@@ -42,8 +42,8 @@ export function setEventSource(origin: OperationOrigin, source: object): void {
 }
 
 /**
- * The cursor from which a client resumes that has received all results so far, also if the subscription has had none yet or none for a long
- * time. Null while a result is being made, and if the subscription cannot be resumed.
+ * The cursor with which a client that has received all results so far can resume, even if there has been no result yet, or none for a long
+ * time. Null while a result is being made, or if the subscription cannot be resumed.
  */
 export function settledCursorOf(origin: OperationOrigin): string | null {
   const source = sources.get(origin);

@@ -25,7 +25,7 @@ interface EventStreamOptions extends EventStreamTimeouts {
   /** Aborts when the server drains. The stream then ends without completing the subscription. */
   readonly ending?: AbortSignal;
   readonly client: StreamClient;
-  /** The cursor from which a client resumes that has received all results so far; null while a result is being made, and if it cannot resume. */
+  /** The cursor with which a client that has received all results so far can resume. Null while a result is being made, or if it cannot resume. */
   readonly settledCursor: () => string | null;
 }
 

@@ -6,8 +6,8 @@ const MAX_TURN_MS = 20;
 let turnStartedAt: number | null = null;
 
 /**
- * Lets other work run between the iterations of a loop that may never wait for I/O: wait for the result in every iteration. Resolves
- * immediately if the current turn of the event loop is young, and otherwise in the next turn. All callers share the turn.
+ * Lets other work run during a loop that may never wait for I/O: await it in every iteration. It resolves immediately until streams have run
+ * for 20 ms in this turn of the event loop, and then in the next turn.
  */
 export function yieldTurn(): Promise<void> | undefined {
   if (turnStartedAt !== null) return performance.now() - turnStartedAt > MAX_TURN_MS ? nextTurn() : undefined;

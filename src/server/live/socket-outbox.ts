@@ -16,7 +16,8 @@ export interface SocketOutbox {
 const MAX_WAITING_BYTES = 32 * 1024;
 
 /**
- * Above the limit of waiting bytes, the outbox also stops reading from the client: the responses to further requests would only wait, too.
+ * Makes the outbox of a WebSocket. While too many bytes wait for the client, it also stops reading the client's messages: further responses
+ * would only wait, too.
  * @param connection the stream that the socket writes to
  * @param onProgress called when a slow client has read something
  */

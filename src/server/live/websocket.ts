@@ -50,7 +50,7 @@ export interface WebSocketOptions {
   readonly limits?: LimitCounter;
   /** A connection that sends no `connection_init` within this time is closed with 4408. */
   readonly initTimeoutMs?: number;
-  /** Interval of pings. A connection is cut if, between two pings, it neither answers nor reads data that waits for it. */
+  /** Interval of pings. A connection is cut if its client neither answers a ping nor reads waiting data before the next ping. */
   readonly pingMs?: number;
 }
 

@@ -13,7 +13,7 @@ export interface OperationReport {
   readonly transport: 'http' | 'ws';
   /** Null if the request was rejected before its document was validated. */
   readonly type: `${OperationTypeNode}` | null;
-  /** The operation's name in the document; null if it has none, or if the request was rejected before. */
+  /** The operation's name in the document; null if it has none, or if the request was rejected before its document was validated. */
   readonly name: string | null;
   /** The caller's name; null if the request was rejected before its document was validated. */
   readonly viewer: string | null;
@@ -86,7 +86,11 @@ export function createOperationWatch(observers: readonly OperationObserver[], tr
 
     function report(moment: 'answered' | 'ended'): void {
       const current: OperationReport = {
-        ...{ requestId, traceId: span.traceId, transport, ...operation, events },
+        ...operation,
+        requestId,
+        traceId: span.traceId,
+        transport,
+        events,
         codes: [...codes],
         limits: [...limits],
         errorIds: [...errorIds],

@@ -41,7 +41,7 @@ const CEILING = 1e15;
 const sum = (a: number, b: number) => Math.min(a + b, CEILING);
 const times = (a: number, b: number) => Math.min(a * b, CEILING);
 
-/** The cost of a selection set inside a page: per item of the page, and once. */
+/** The cost of a selection set: what each item of the surrounding page costs, and what is paid once. */
 interface Cost {
   readonly perItem: number;
   readonly once: number;

@@ -23,7 +23,7 @@ export interface VariableBounds {
   readonly maxJsonValues: number;
 }
 
-/** More than 100 messages with all their fields, and more than a million characters of real JSON contain. */
+/** A request with 100 complete messages or with a million characters of typical JSON stays below these limits. */
 const VARIABLE_BOUNDS: VariableBounds = { maxDepth: MAX_VALUE_DEPTH, maxInputs: 10_000, maxJsonValues: 500_000 };
 
 interface Pending {

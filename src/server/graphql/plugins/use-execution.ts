@@ -24,7 +24,11 @@ interface UseExecutionOptions {
 /** Executes operations with graphql-js. Each execution, also for an event of a subscription, has a context of its own. */
 export function useExecution(options: ExecutionOptions, { hideSuggestions }: UseExecutionOptions): Plugin<TransportContext> {
   const toOperation = ({ schema, document, rootValue, variableValues, operationName }: ExecutionArgs): Operation => ({
-    ...{ schema, document, rootValue, variableValues, operationName },
+    schema,
+    document,
+    rootValue,
+    variableValues,
+    operationName,
     hideSuggestions,
   });
   return {

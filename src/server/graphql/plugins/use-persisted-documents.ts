@@ -3,9 +3,9 @@ import type { GraphQLParams, Plugin } from 'graphql-yoga';
 import { documentRequired, type PersistedDocuments } from '../persisted-documents.ts';
 
 /**
- * Replaces the id of a trusted document by its text, over HTTP and SSE; the WebSocket transport does that itself, because it does not run this
- * hook. If only trusted documents may run, rejects all others with PERSISTED_QUERY_REQUIRED before they are parsed, over every transport. It
- * must come after plugins that set a parser.
+ * Replaces the id of a trusted document by its text, over HTTP and SSE. The WebSocket transport does that itself, because it does not run
+ * `onParams`. If only trusted documents may run, rejects all others with PERSISTED_QUERY_REQUIRED before they are parsed, over every
+ * transport. It must come after plugins that set a parser.
  */
 export function usePersistedDocuments(documents: PersistedDocuments): Plugin {
   return {

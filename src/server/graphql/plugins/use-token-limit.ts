@@ -22,7 +22,7 @@ function tooManyTokens(error: GraphQLError, { maxTokens }: ParseOptions): GraphQ
   return new GraphQLError(message, { source, positions, originalError: new DomainError('GRAPHQL_PARSE_FAILED', message, { maxTokens }) });
 }
 
-/** Rejects documents with more tokens with GRAPHQL_PARSE_FAILED, and documents that exceed the parser's stack with QUERY_TOO_DEEP. */
+/** Rejects documents with more than `maxTokens` tokens (GRAPHQL_PARSE_FAILED) and documents that exceed the parser's stack (QUERY_TOO_DEEP). */
 export function useTokenLimit({ maxTokens = 10_000 }: { maxTokens?: number } = {}): Plugin {
   return {
     onParse({ setParseFn }) {

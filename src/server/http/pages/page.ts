@@ -24,7 +24,7 @@ export interface WebPage {
 /** Compressed codings, the smallest first. */
 const COMPRESSED: readonly ContentCoding[] = ['br', 'gzip'];
 
-/** A coding with quality zero, which the client rejects. */
+/** Matches an entry of `Accept-Encoding` with quality zero, which means that the client rejects this coding. */
 const REJECTED = /;\s*q=0(\.0*)?\s*$/;
 
 function chooseCoding(acceptEncoding: string | string[] | undefined): ContentCoding {
