@@ -5,10 +5,9 @@ import type { SweepObserver } from '../../sweeper/sweeper.ts';
 import type { OperationObserver } from './operation-watch.ts';
 import { createSweepMetrics } from './sweep-metrics.ts';
 
-/** Counts rejections by limit. */
+/** Counts rejections that happen outside operations. */
 export interface LimitCounter {
-  /** @param limit the limit's name, one of a small fixed set */
-  limitHit(limit: string): void;
+  limitHit(limit: 'sockets' | 'socket_message_size'): void;
 }
 
 /** The metrics of this process. As an observer of operations, it also counts their rejections by limits. */
@@ -29,8 +28,8 @@ export interface MetricsSources {
 const MAX_NAMES = 100;
 const MAX_NAME_LENGTH = 64;
 
-/** Gives a function that maps names to label values, and bounds their number. */
-function createLabelLimit(): (name: string) => string {
+/** Gives a function that maps operation names to a bounded number of label values. */
+function createOperationLabels(): (name: string) => string {
   const known = new Set<string>();
   return name => {
     if (known.has(name)) return name;
@@ -85,8 +84,7 @@ export function createMetrics({ pool, events }: MetricsSources): Metrics {
   gauge('events_buffered', 'Events buffered for consumers.', () => events().buffered);
   gauge('event_lag', 'Events in the log that this process has not dispatched yet.', () => events().lag);
 
-  const operationLabelOf = createLabelLimit();
-  const limitLabelOf = createLabelLimit();
+  const operationLabelOf = createOperationLabels();
   let collectsProcessMetrics = false;
   return {
     answered({ type, name, codes, limits: exceeded, durationMs }) {
@@ -96,7 +94,7 @@ export function createMetrics({ pool, events }: MetricsSources): Metrics {
       for (const limit of exceeded) limits.inc({ limit });
     },
     sweeps: createSweepMetrics(registry),
-    limitHit: limit => limits.inc({ limit: limitLabelOf(limit) }),
+    limitHit: limit => limits.inc({ limit }),
     async render() {
       // Process metrics need timers and observers, so they start with the first scrape.
       if (!collectsProcessMetrics) collectDefaultMetrics({ register: registry });
