@@ -1,6 +1,6 @@
 import type { RandomSource } from '../../../scripts/seed/random-source.ts';
 import { type FilterInput, TEXT_FIELDS, TIME_FIELDS } from './reference-filter.ts';
-import { type StoredSession, storedSession } from './stored-session.ts';
+import { NULLABLE_TEXTS, type StoredSession, storedSession } from './stored-session.ts';
 
 /** A few texts, so that values repeat. They contain special characters of LIKE patterns, SQL and JSON, and letters with special case rules. */
 const TEXTS = [
@@ -109,8 +109,8 @@ export function randomSessions(random: RandomSource, count: number): StoredSessi
     const earlier = sessions[random.integer(0, sessions.length)];
     sessions.push(
       storedSession({
+        ...Object.fromEntries(NULLABLE_TEXTS.map(field => [field, maybe(random, 0.5, () => random.pick(TEXTS))])),
         id: randomUuid(random),
-        externalId: maybe(random, 0.3, () => random.pick(TEXTS)),
         agentId,
         key: maybe(random, 0.6, () => `agent:${agentId}:${random.pick(TEXTS)}:${index}`),
         kind: random.pick(KINDS),
@@ -120,14 +120,9 @@ export function randomSessions(random: RandomSource, count: number): StoredSessi
         label: uniqueLabel,
         displayName: maybe(random, 0.2, () => random.pick(TEXTS)),
         subject: maybe(random, 0.2, () => random.pick(TEXTS)),
-        category: maybe(random, 0.5, () => random.pick(TEXTS)),
         tags: randomList(random, TAGS, 3),
-        channel: maybe(random, 0.5, () => random.pick(TEXTS)),
-        nodeId: maybe(random, 0.5, () => random.pick(TEXTS)),
-        workspace: maybe(random, 0.5, () => random.pick(TEXTS)),
         priority: random.pick(PRIORITIES),
         task: maybe(random, 0.2, () => random.pick(TEXTS)),
-        model: maybe(random, 0.5, () => random.pick(TEXTS)),
         parentId: maybe(random, 0.3, () => earlier?.id ?? null),
         metadata: random.pick(METADATA),
         createdAt: randomInstant(random),

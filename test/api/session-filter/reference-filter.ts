@@ -1,4 +1,4 @@
-import type { StoredSession } from './stored-session.ts';
+import { NULLABLE_TEXTS, type StoredSession } from './stored-session.ts';
 
 interface SetInput {
   readonly eq?: string | null;
@@ -17,26 +17,20 @@ interface RangeInput {
   readonly before?: string | null;
 }
 
+/** The names of the text fields. */
+export const TEXT_FIELDS = ['agentId', 'type', 'title', ...NULLABLE_TEXTS] as const satisfies readonly (keyof StoredSession)[];
+
+type TextFilters = { readonly [Field in (typeof TEXT_FIELDS)[number]]?: StringInput | null };
+
 /** The input type SessionFilter. */
-export interface FilterInput {
+export interface FilterInput extends TextFilters {
   readonly and?: readonly FilterInput[] | null;
   readonly or?: readonly FilterInput[] | null;
   readonly not?: FilterInput | null;
   readonly id?: SetInput | null;
-  readonly key?: StringInput | null;
   readonly kind?: SetInput | null;
-  readonly agentId?: StringInput | null;
-  readonly type?: StringInput | null;
   readonly status?: SetInput | null;
-  readonly label?: StringInput | null;
-  readonly title?: StringInput | null;
-  readonly externalId?: StringInput | null;
-  readonly category?: StringInput | null;
-  readonly channel?: StringInput | null;
-  readonly nodeId?: StringInput | null;
-  readonly workspace?: StringInput | null;
   readonly priority?: SetInput | null;
-  readonly model?: StringInput | null;
   readonly tags?: readonly string[] | null;
   readonly parentId?: string | null;
   readonly root?: boolean | null;
@@ -54,21 +48,6 @@ export interface FilterInput {
   readonly trashed?: boolean | null;
   readonly empty?: boolean | null;
 }
-
-/** The names of the text fields. */
-export const TEXT_FIELDS = [
-  'key',
-  'agentId',
-  'type',
-  'label',
-  'title',
-  'externalId',
-  'category',
-  'channel',
-  'nodeId',
-  'workspace',
-  'model',
-] as const satisfies readonly (keyof FilterInput & keyof StoredSession)[];
 
 /** The names of the time fields. */
 export const TIME_FIELDS = [
@@ -99,7 +78,7 @@ function matches(session: StoredSession, filter: FilterInput, now: Date): boolea
     matchesSet(session.kind, filter.kind) &&
     matchesSet(session.status, filter.status) &&
     matchesSet(session.priority, filter.priority) &&
-    TEXT_FIELDS.every(field => matchesText(session[field], filter[field])) &&
+    TEXT_FIELDS.every(field => matchesText(session[field] ?? null, filter[field])) &&
     TIME_FIELDS.every(field => matchesRange(session[field], filter[field])) &&
     (filter.tags == null || filter.tags.every(tag => session.tags.includes(tag))) &&
     (filter.parentId == null || (session.parentId !== null && bareId(filter.parentId) === session.parentId)) &&
@@ -156,7 +135,7 @@ function containsText(value: string | null, term: string): boolean {
 
 function isFound(session: StoredSession, term: string): boolean {
   const { title, label, displayName, subject, key, agentId, task, messages } = session;
-  return [title, label, displayName, subject, key, agentId, task, ...messages].some(text => containsText(text, term));
+  return [title, label, displayName, subject, key, agentId, task, ...messages].some(text => containsText(text ?? null, term));
 }
 
 /** The operator `@>` of Postgres for JSON objects. */

@@ -1,38 +1,33 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import type { SessionPriority, SessionStatus } from '../../../src/modules/session/session.rules.ts';
-import type { SessionKind } from '../../../src/modules/session-key/session-key.rules.ts';
+import { SESSION_COLUMNS } from '../../../src/modules/session/session.columns.ts';
+import { type FieldsWith, fieldsWith, type RowOf } from '../../../src/postgres/columns/columns.ts';
 import { runSql } from '../../support/sql.ts';
 
-/** A session row with the columns that lists filter and order by. */
-export interface StoredSession {
+type Table = typeof SESSION_COLUMNS;
+type FilteredField = FieldsWith<Table, { readonly filter: true }>;
+
+/** A text column of a session by which SessionFilter filters, and that may be null. */
+type NullableText = FieldsWith<Table, { readonly type: 'text'; readonly nullable: true; readonly filter: true }>;
+
+const isNullableText = (field: FilteredField): field is NullableText =>
+  SESSION_COLUMNS[field].type === 'text' && 'nullable' in SESSION_COLUMNS[field];
+
+/** The nullable text columns of a session by which SessionFilter filters. */
+export const NULLABLE_TEXTS: readonly NullableText[] = fieldsWith(SESSION_COLUMNS, 'filter', true).filter(isNullableText);
+
+/** A session row with the columns that lists filter and order by. `title` is stored as the given title, which messages do not change. */
+export interface StoredSession extends RowOf<Table, Date, Exclude<FilteredField, NullableText>>, Partial<RowOf<Table, Date, NullableText>> {
   readonly id: string;
-  readonly externalId: string | null;
   readonly agentId: string;
-  readonly key: string | null;
-  readonly kind: SessionKind;
-  readonly type: string;
-  readonly status: SessionStatus;
-  /** Stored as the given title, which messages do not change. */
-  readonly title: string;
-  readonly label: string | null;
   readonly displayName: string | null;
   readonly subject: string | null;
-  readonly category: string | null;
   readonly tags: readonly string[];
-  readonly channel: string | null;
-  readonly nodeId: string | null;
-  readonly workspace: string | null;
-  readonly priority: SessionPriority;
   readonly task: string | null;
-  readonly model: string | null;
   readonly parentId: string | null;
   readonly metadata: Readonly<Record<string, unknown>>;
-  readonly createdAt: Date;
-  readonly startedAt: Date;
   readonly updatedAt: Date;
   readonly lastActivityAt: Date;
-  readonly endedAt: Date | null;
   readonly archivedAt: Date | null;
   readonly pinnedAt: Date | null;
   readonly supersededAt: Date | null;
@@ -46,25 +41,18 @@ export interface StoredSession {
 export function storedSession(changes: Partial<StoredSession> = {}): StoredSession {
   const at = changes.createdAt ?? new Date('2026-01-01T00:00:00.000Z');
   return {
+    ...nullTexts(),
     id: randomUUID(),
-    externalId: null,
     agentId: 'main',
-    key: null,
     kind: 'OTHER',
     type: 'chat',
     status: 'ACTIVE',
     title: 'Untitled',
-    label: null,
     displayName: null,
     subject: null,
-    category: null,
     tags: [],
-    channel: null,
-    nodeId: null,
-    workspace: null,
     priority: 'NORMAL',
     task: null,
-    model: null,
     parentId: null,
     metadata: {},
     createdAt: at,
@@ -80,6 +68,10 @@ export function storedSession(changes: Partial<StoredSession> = {}): StoredSessi
     messages: [],
     ...changes,
   };
+}
+
+function nullTexts(): Partial<Record<NullableText, null>> {
+  return Object.fromEntries(NULLABLE_TEXTS.map(field => [field, null]));
 }
 
 /** Inserts sessions with their activity and messages directly into the database, in one transaction. Parents must precede their children. */
