@@ -80,13 +80,13 @@ export class ReconnectingConnection {
     const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = this.#options;
     const connection = await openDedicatedConnection({ url, name, settings, connectTimeoutMs, statementTimeoutMs });
     if (onNotification !== undefined) connection.client.on('notification', onNotification);
-    if (setup !== undefined) {
-      try {
-        await connection.client.query(setup);
-      } catch (error) {
-        connection.cut();
-        throw error;
-      }
+    try {
+      if (setup !== undefined) await connection.client.query(setup);
+      // Postgres may end the connection together with its response. The listener below would then never be called.
+      connection.lost.throwIfAborted();
+    } catch (error) {
+      connection.cut();
+      throw error;
     }
     this.#established = connection;
     connection.lost.addEventListener('abort', () => {

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { Client } from 'pg';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
-import type { Database } from '../../src/postgres/database.ts';
 import { createDatabase } from '../../src/postgres/pooled-database.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { ReconnectingConnection } from '../../src/postgres/reconnecting-connection.ts';
+import { createTestDatabase } from '../support/database.ts';
 
 const LOCK = 42;
 const LAST_RESULT = 'last result';
@@ -42,27 +42,30 @@ async function startTerminatingProxy(upstream: URL): Promise<Server> {
   return server;
 }
 
-let testDatabase: TestDatabase;
-let proxy: Server;
-let database: Database;
-let lockHolder: Client;
-afterEach(async () => {
-  await database.close();
-  await lockHolder.end();
-  proxy.close();
-  await testDatabase.close();
-});
-
-it('a waiting caller gets a new connection if Postgres ends the old one together with the previous result', async () => {
-  testDatabase = await createTestDatabase();
-  const url = new URL(testDatabase.url);
-  proxy = await startTerminatingProxy(new URL(testDatabase.url));
-  lockHolder = new Client({ connectionString: testDatabase.url });
-  await lockHolder.connect();
-  await lockHolder.query('select pg_advisory_lock($1)', [LOCK]);
+/** A database, and the URL that reaches it through the terminating proxy. */
+async function setUp(): Promise<{ directUrl: string; url: string }> {
+  const { url: directUrl, close } = await createTestDatabase();
+  const proxy = await startTerminatingProxy(new URL(directUrl));
+  onTestFinished(async () => {
+    proxy.close();
+    await close();
+  });
+  const url = new URL(directUrl);
   url.hostname = '127.0.0.1';
   url.port = String((proxy.address() as AddressInfo).port);
-  database = createDatabase({ url: url.href, poolSize: 1, statementTimeoutMs: 60_000, onConnectionError: () => undefined });
+  return { directUrl, url: url.href };
+}
+
+it('a waiting caller gets a new connection if Postgres ends the old one together with the previous result', async () => {
+  const { directUrl, url } = await setUp();
+  const lockHolder = new Client({ connectionString: directUrl });
+  await lockHolder.connect();
+  await lockHolder.query('select pg_advisory_lock($1)', [LOCK]);
+  const database = createDatabase({ url, poolSize: 1, statementTimeoutMs: 60_000, onConnectionError: () => undefined });
+  onTestFinished(async () => {
+    await database.close();
+    await lockHolder.end();
+  });
   const first = database.rows(Prisma.sql`select pg_advisory_lock(${LOCK})::text, ${LAST_RESULT} as result`);
   await expect.poll(() => database.gauges().total).toBe(1);
   const second = database
@@ -76,4 +79,15 @@ it('a waiting caller gets a new connection if Postgres ends the old one together
   expect(await first).toMatchObject([{ result: LAST_RESULT }]);
   expect(await second).toBe('done');
   expect(await database.rows(Prisma.sql`select 2 as two`)).toEqual([{ two: 2 }]);
+});
+
+it('a reconnecting connection connects again if Postgres ends the connection together with the result of its setup', async () => {
+  const { url } = await setUp();
+  const onConnected = vi.fn();
+  const setup = `select '${LAST_RESULT}'`;
+  const connection = new ReconnectingConnection({ url, name: 'test', log: { warn: () => undefined }, setup, onConnected });
+  onTestFinished(() => connection.close());
+  // The proxy ends every connection in this way.
+  for (let i = 0; i < 2; i += 1) await expect(connection.query('select 1')).rejects.toThrow('terminating connection');
+  expect(onConnected).not.toHaveBeenCalled();
 });
