@@ -21,7 +21,7 @@ export interface PoolOptions {
 export interface PooledConnection {
   /**
    * Sends a statement.
-   * @param budget pays for the bytes that Postgres sends; the statement's own budget if left out
+   * @param budget the budget that the received bytes count towards; by default each connection has its own
    * @throws the error of pg; DomainError if the budget is exceeded, which also closes the connection
    */
   query(config: pg.QueryConfig, budget?: MemoryBudget): Promise<pg.QueryResult>;
@@ -46,7 +46,7 @@ const SILENCE_GRACE_MS = 3_000;
 /** JIT compilation costs more than any of our statements; hashing a set of ids needs some memory. */
 const DEFAULT_SETTINGS = { jit: 'off', work_mem: '32MB' };
 
-/** Values as Prisma reads them: bigint columns as BigInt. */
+/** Reads a bigint as a BigInt; the driver alone reads it as a string. */
 export const TYPE_PARSERS: pg.CustomTypesConfig = {
   getTypeParser: (oid, format) => (oid === pg.types.builtins.INT8 ? BigInt : pg.types.getTypeParser(oid, format)),
 };
@@ -112,9 +112,9 @@ function closeSilentConnections(pool: pg.Pool, silenceMs: number): void {
   pool.on('release', (_error, client) => setTimeoutOf(client, 0));
 }
 
-/** Charges the bytes that a connection receives to the budget of its current statement. */
+/** Counts the bytes that a connection receives towards the budget of its current statement. */
 interface ReceivedBytes {
-  /** @returns where the refusal of the budget will stand, if it refuses */
+  /** Starts a statement. @returns an object whose `reason` becomes the budget's error if the statement exceeds it */
   begin(budget: MemoryBudget | undefined): { readonly reason: Error | null };
   end(): void;
 }

@@ -12,7 +12,8 @@ export const PREPARED = '/*prepared*/';
 export interface Executor {
   /**
    * Sends one statement and returns its rows.
-   * Values are as Prisma reads them: bigint as BigInt, timestamptz as Date, json parsed, enums and uuids as strings.
+   * Types of values: bigint is a BigInt, timestamptz a Date, json is parsed, bytea a Buffer; numeric, enums and uuids are strings.
+   * Cast arrays of bigint or enums, which the driver does not convert: `scopes::text[]`.
    */
   rows<Row>(statement: Sql): Promise<Row[]>;
 }
@@ -21,6 +22,7 @@ export interface Executor {
 export interface Transactor extends Executor {
   /**
    * Runs work in one READ COMMITTED transaction: committed when it resolves, rolled back when it throws.
+   * A transaction of the pool fails with SERVICE_UNAVAILABLE if it takes longer than the statement timeout.
    * If Postgres breaks a deadlock with it, it runs again, up to five times: work must have no effect but its statements.
    */
   transaction<Result>(work: (transaction: Executor) => Promise<Result>): Promise<Result>;
@@ -57,7 +59,7 @@ export interface Database extends Transactor {
   readonly models: Models;
   /** Calls the listener with every statement sent from now on, except BEGIN, COMMIT and ROLLBACK. @returns the function that removes it */
   onStatement(listener: (statement: RecordedStatement) => void): () => void;
-  /** Whether Postgres answers now. Asked on a connection outside the pool, because a busy pool does not mean that Postgres is away. */
+  /** Whether Postgres responds now. Uses a connection outside the pool: a busy pool does not mean that Postgres is unreachable. */
   isReachable(): Promise<boolean>;
   gauges(): PoolGauges;
   readonly trace: TraceDatabaseWork;
@@ -73,7 +75,7 @@ export interface Database extends Transactor {
 export interface OperationReads extends Executor {
   readonly budget: MemoryBudget;
   /**
-   * Runs other reads as one of the three; not to be nested.
+   * Runs another read as one of the three statements. Do not nest calls: they could wait for each other.
    * @throws as the budget
    */
   limited<Result>(read: () => Promise<Result>): Promise<Result>;

@@ -58,7 +58,7 @@ const recordsTable = (records: string) => `
 /**
  * Applies the migrations that a database lacks. They are recorded as `prisma migrate deploy` records them, so either program can continue
  * after the other. Processes that start at the same time wait for each other.
- * @param url a connection URL; its `?schema=` names the schema of the records, `public` where it is absent
+ * @param url a connection URL; its `?schema=` names the schema of the records, `public` by default
  * @throws StartError if the records and the files disagree, a migration fails, or another program owns tables with our names
  */
 export async function migrate(url: string, options: MigrationOptions = {}): Promise<MigrationResult> {

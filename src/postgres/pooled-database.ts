@@ -39,6 +39,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   const nameOf = createStatementNames();
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool.pg), log: [{ emit: 'event', level: 'query' }] });
   prisma.$on('query', ({ query, params }) => {
+    if (listeners.size === 0) return;
     const parameters: unknown = JSON.parse(params);
     for (const listener of listeners) listener({ sql: query, parameters: Array.isArray(parameters) ? parameters : [] });
   });

@@ -34,7 +34,7 @@ const MAX_RUNNING = 2;
 /** The longest wait for those statements: a lock may block them. */
 const MAX_WAIT_MS = 100;
 
-/** An operation that asks for more keys than this sends its own statement: it is worth its cost. */
+/** An operation that asks for more keys than this sends its own statement: the cost of the statement is then small per key. */
 const MAX_KEYS_OF_OPERATION = 4;
 
 interface WaitingRead<Key, Value> {
@@ -78,7 +78,7 @@ export class SharedReads<Key, Value> {
           return values;
         });
       } catch (error) {
-        // Too large together; each operation by itself may not be.
+        // The rows of all operations together were too large. Those of this operation may not be.
         if (error instanceof SharedReadRefusedError) return read(reads, keys);
         throw error;
       }

@@ -7,13 +7,13 @@ import { RATE_CLASSES, type RateClass, type RateLimits } from '../rate-limit/rat
 import type { ApiScope, Viewer } from '../viewer/viewer.rules.ts';
 import { mayManageKey } from './api-key.rules.ts';
 
-/** An API key as read. Its hash stays in the database. */
+/** An API key without its hash, which only authentication reads. */
 export interface ApiKeyRow {
   readonly id: string;
   readonly name: string;
   readonly prefix: string;
   readonly scopes: readonly ApiScope[];
-  /** The agents whose sessions exist for the key; null for all. */
+  /** The key sees only sessions of these agents; null for all agents. */
   readonly agentIds: readonly string[] | null;
   readonly createdAt: Date;
   readonly expiresAt: Date | null;
@@ -42,7 +42,7 @@ const LIMIT_COLUMNS = {
   management: 'rateLimitManagement',
 } as const satisfies Record<RateClass, keyof ApiKey>;
 
-/** The row of a record of Prisma. */
+/** Converts a record of Prisma. */
 export function toApiKeyRow(record: ApiKey): ApiKeyRow {
   const { id, name, prefix, scopes, agentIds, createdAt, expiresAt, lastUsedAt, revokedAt } = record;
   const limits = RATE_CLASSES.map(each => [each, record[LIMIT_COLUMNS[each]]] as const).filter(([, limit]) => limit !== null);
@@ -54,7 +54,7 @@ export function toApiKeyRow(record: ApiKey): ApiKeyRow {
   };
 }
 
-/** Reads API keys for one request; loads of the same id share a query. Keys that the viewer may not manage do not exist for it. */
+/** Reads API keys for one operation. Loads of several ids share a query. Keys that the viewer may not manage are left out. */
 export class ApiKeyLoader {
   readonly #models: Models;
   readonly #viewer: Viewer;
@@ -110,7 +110,7 @@ const LAST_INSTANT = new Date(Date.UTC(10_000, 0) - 1);
 
 type Place = Pick<ApiKey, 'createdAt' | 'id'>;
 
-/** The keys older than a place, or newer ones: a range of the index, its ties included. */
+/** The condition for keys older than a place, or newer. The first part is a range of the index; the OR decides between equal times. */
 function beyond({ createdAt, id }: Place, isNewer: boolean): Prisma.ApiKeyWhereInput {
   return isNewer
     ? { createdAt: { gte: createdAt }, OR: [{ createdAt: { gt: createdAt } }, { id: { gt: id } }] }

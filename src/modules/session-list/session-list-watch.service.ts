@@ -247,7 +247,7 @@ export class SessionListWatch {
     this.#setState({ cursor, total, rows, entries: isSame && this.#state !== null ? this.#state.entries : entries });
     this.#setClockTimer(changesInMs);
     for (const waiter of this.#waiters) {
-      // A waiter that this read came too early for has made the list stale.
+      // A waiter for a later position has already marked the list as stale, so another read follows.
       if (waiter.cursor > cursor) continue;
       this.#waiters.delete(waiter);
       waiter.resolve();
