@@ -10,6 +10,7 @@ import { createSession } from '../../../src/modules/session-mutation/session-cre
 import { LOCAL_VIEWER, type Viewer } from '../../../src/modules/viewer/viewer.rules.ts';
 import type { TestApp } from '../../support/app.ts';
 import type { GqlResponse } from '../../support/graphql-response.ts';
+import { mutationsWithInputField } from '../../support/schema-inputs.ts';
 import { MESSAGE, type MutationName, outcomesOf, SESSION, type SessionView, typesOf, useMutationApi } from '../session/mutation-api.ts';
 
 const api = useMutationApi();
@@ -41,6 +42,19 @@ const EVENTS: Readonly<Record<(typeof MUTATIONS)[number], readonly string[]>> = 
   appendMessage: ['CREATED', 'MESSAGE_ADDED'],
   appendMessages: ['CREATED', 'MESSAGE_ADDED', 'MESSAGE_ADDED'],
 };
+
+/** The number of SQL statements of the mutation without an idempotency key. */
+const STATEMENTS: Readonly<Record<(typeof MUTATIONS)[number], number>> = {
+  createSession: 1,
+  updateSession: 2,
+  endSession: 2,
+  appendMessage: 1,
+  appendMessages: 1,
+};
+
+it('tests every mutation of the schema whose input has an idempotencyKey', async () => {
+  expect(await mutationsWithInputField(api.app, 'idempotencyKey')).toEqual([...MUTATIONS].sort());
+});
 
 /** Builds an input for the mutation, on a new session if none is given. Inputs of different variants differ. */
 async function inputOf(name: (typeof MUTATIONS)[number], variant: string, session?: SessionView): Promise<Input> {
@@ -169,7 +183,7 @@ describe.each(MUTATIONS)('%s with an idempotencyKey', name => {
     const answer = await sendTo(api.app, name, { ...input, idempotencyKey: null });
     answer.expectOk();
     expect(answer.sql.map(({ sql }) => sql).join()).not.toContain('idempotency_keys');
-    expect(answer.sql).toHaveLength(name === 'updateSession' || name === 'endSession' ? 2 : 1);
+    expect(answer.sql).toHaveLength(STATEMENTS[name]);
   });
 
   it('accepts keys of 1 to 200 characters and rejects NUL and lone surrogates', async () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { TestApp } from '../../support/app.ts';
+import { mutationsWithInputField } from '../../support/schema-inputs.ts';
 import { useMutationApi } from '../session/mutation-api.ts';
 
 const api = useMutationApi();
@@ -16,6 +17,10 @@ const MUTATIONS = {
   endSession: (index: number) => ({ reason: `reason ${index}` }),
   deleteSession: () => ({}),
 } as const;
+
+it('tests every mutation of the schema whose input has an expectedVersion', async () => {
+  expect(await mutationsWithInputField(api.app, 'expectedVersion')).toEqual(Object.keys(MUTATIONS).sort());
+});
 
 describe.each(['updateSession', 'endSession', 'deleteSession'] as const)('expectedVersion of %s', name => {
   const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}Input`;
