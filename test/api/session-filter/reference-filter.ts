@@ -129,7 +129,7 @@ function matchesRange(value: Date | null, range: RangeInput | null | undefined):
   return (range.from == null || value >= new Date(range.from)) && (range.before == null || value < new Date(range.before));
 }
 
-function containsText(value: string | null, term: string): boolean {
+function containsText(value: string | null | undefined, term: string): boolean {
   return value?.toLowerCase().includes(term.toLowerCase()) === true;
 }
 
