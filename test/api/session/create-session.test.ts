@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { outcomesOf, SESSION, type SessionView, typesOf, useMutationApi } from './mutation-api.ts';
+import { GIVEN_TEXTS, NULL_TEXTS, STORED_TEXTS, TEXT_FIELDS, TEXT_LIMITS, TRIMMED_FIELDS } from './text-fields.ts';
 
 const api = useMutationApi({ env: { DEFAULT_AGENT: 'aria', MAIN_KEY: 'home', MAX_TOKEN_LIMIT: '5000' } });
 const { create, expectError } = api;
@@ -22,23 +23,12 @@ describe('createSession', () => {
       agentId: 'aria',
       type: 'chat',
       status: 'ACTIVE',
+      ...NULL_TEXTS,
       title: `Session ${sessionId.slice(0, 8)}`,
       givenTitle: null,
-      label: null,
-      displayName: null,
-      subject: null,
-      category: null,
       tags: [],
-      channel: null,
-      nodeId: null,
-      outputPath: null,
-      workspace: null,
       priority: 'NORMAL',
-      task: null,
-      prompt: null,
       tokenLimit: null,
-      model: null,
-      modelProvider: null,
       statusReason: null,
       messageCount: 0,
       compactionCount: 0,
@@ -66,36 +56,9 @@ describe('createSession', () => {
   });
 
   it('treats null like an absent field', async () => {
-    const names = [
-      'agentId',
-      'type',
-      'key',
-      'ifExists',
-      'status',
-      'title',
-      'label',
-      'displayName',
-      'subject',
-      'category',
-      'tags',
-      'channel',
-    ];
-    const others = [
-      'nodeId',
-      'outputPath',
-      'workspace',
-      'priority',
-      'task',
-      'prompt',
-      'tokenLimit',
-      'expectedDurationMs',
-      'parentId',
-      'model',
-      'modelProvider',
-    ];
-    const session = await create(
-      Object.fromEntries([...names, ...others, 'origin', 'delivery', 'metadata', 'startedAt'].map(name => [name, null])),
-    );
+    const others = ['agentId', 'type', 'key', 'ifExists', 'status', 'tags', 'priority', 'tokenLimit', 'expectedDurationMs', 'parentId'];
+    const objects = ['origin', 'delivery', 'metadata', 'startedAt'];
+    const session = await create({ ...NULL_TEXTS, ...Object.fromEntries([...others, ...objects].map(name => [name, null])) });
     expect(session).toMatchObject({
       agentId: 'aria',
       type: 'chat',
@@ -110,56 +73,32 @@ describe('createSession', () => {
   it('stores every field; names are trimmed, task and prompt are not', async () => {
     const parent = await create();
     const session = await create({
+      ...GIVEN_TEXTS,
       agentId: ' Work Bot ',
       type: ' CRON ',
       key: ' tui-1 ',
       status: 'SPAWNING',
-      title: ' A title ',
-      label: ' label ',
-      displayName: ' Name ',
-      subject: ' Subject ',
-      category: ' c ',
       tags: [' b ', 'a', 'b'],
-      channel: 'telegram',
-      nodeId: 'n1',
-      outputPath: '/out/put',
-      workspace: '/src/app',
       priority: 'CRITICAL',
-      task: ' task\n',
-      prompt: '  prompt  ',
       tokenLimit: 5000,
       expectedDurationMs: 60_000,
       parentId: parent.id,
-      model: 'm',
-      modelProvider: 'p',
       metadata: { a: { b: [1, null, 'c'] }, d: null },
       origin: { label: 'l', provider: 'telegram', surface: 's', chatType: 'group', from: 'f', to: 't', accountId: 'a', threadId: null },
       delivery: { channel: 'telegram', to: '7' },
       startedAt: '2026-02-12T21:25:00.5+01:00',
     });
     expect(session).toMatchObject({
+      ...STORED_TEXTS,
       agentId: 'work-bot',
       type: 'cron',
       key: 'agent:work-bot:tui-1',
       kind: 'GROUP',
       status: 'SPAWNING',
-      title: 'A title',
-      givenTitle: 'A title',
-      label: 'label',
-      displayName: 'Name',
-      subject: 'Subject',
-      category: 'c',
+      givenTitle: 'title',
       tags: ['b', 'a'],
-      channel: 'telegram',
-      nodeId: 'n1',
-      outputPath: '/out/put',
-      workspace: '/src/app',
       priority: 'CRITICAL',
-      task: ' task\n',
-      prompt: '  prompt  ',
       tokenLimit: 5000,
-      model: 'm',
-      modelProvider: 'p',
       parent: { sessionId: parent.sessionId },
       depth: 1,
       metadata: { a: { b: [1, null, 'c'] }, d: null },
@@ -328,42 +267,17 @@ describe('createSession with a parentId', () => {
 });
 
 describe('the input limits of createSession', () => {
-  it.each([
-    ['agentId', 200, 'BAD_USER_INPUT'],
-    ['type', 200, 'BAD_USER_INPUT'],
-    ['title', 200, 'TITLE_TOO_LONG'],
-    ['label', 64, 'BAD_USER_INPUT'],
-    ['displayName', 200, 'BAD_USER_INPUT'],
-    ['subject', 200, 'BAD_USER_INPUT'],
-    ['category', 200, 'BAD_USER_INPUT'],
-    ['channel', 200, 'BAD_USER_INPUT'],
-    ['nodeId', 200, 'BAD_USER_INPUT'],
-    ['outputPath', 4_096, 'BAD_USER_INPUT'],
-    ['workspace', 4_096, 'BAD_USER_INPUT'],
-    ['task', 10_000, 'BAD_USER_INPUT'],
-    ['model', 200, 'BAD_USER_INPUT'],
-    ['modelProvider', 200, 'BAD_USER_INPUT'],
-  ] as const)('allow %s to have %i code points', async (field, length, code) => {
-    await create({ [field]: ASTRAL.repeat(length) });
-    const error = await expectError('createSession', { [field]: ASTRAL.repeat(length + 1) }, code);
-    expect(error.extensions.details).toMatchObject({ field: `input.${field}`, maxLength: length });
-  });
+  it.each([['agentId', 200], ['type', 200], ...Object.entries(TEXT_LIMITS)] as const)(
+    'allow %s to have %i code points',
+    async (field, length) => {
+      const code = field === 'title' ? 'TITLE_TOO_LONG' : 'BAD_USER_INPUT';
+      await create({ [field]: ASTRAL.repeat(length) });
+      const error = await expectError('createSession', { [field]: ASTRAL.repeat(length + 1) }, code);
+      expect(error.extensions.details).toMatchObject({ field: `input.${field}`, maxLength: length });
+    },
+  );
 
-  it.each([
-    'agentId',
-    'type',
-    'key',
-    'title',
-    'label',
-    'displayName',
-    'subject',
-    'category',
-    'channel',
-    'nodeId',
-    'outputPath',
-    'workspace',
-    'model',
-  ])('reject a blank %s with BAD_USER_INPUT', async field => {
+  it.each(['agentId', 'type', 'key', ...TRIMMED_FIELDS])('reject a blank %s with BAD_USER_INPUT', async field => {
     for (const blank of ['', ' \n']) {
       const error = await expectError('createSession', { [field]: blank }, 'BAD_USER_INPUT');
       expect(error.extensions.details).toMatchObject({ field: `input.${field}` });
@@ -414,21 +328,7 @@ describe('the input limits of createSession', () => {
 
   it('return BAD_USER_INPUT for NUL and lone surrogates in any text, including JSON values and keys', async () => {
     const places: [string, (text: string) => object][] = [
-      ...[
-        'agentId',
-        'type',
-        'key',
-        'title',
-        'label',
-        'displayName',
-        'subject',
-        'category',
-        'channel',
-        'nodeId',
-        'outputPath',
-        'workspace',
-      ].map((field): [string, (text: string) => object] => [`input.${field}`, text => ({ [field]: text })]),
-      ...['task', 'prompt', 'model', 'modelProvider'].map((field): [string, (text: string) => object] => [
+      ...['agentId', 'type', 'key', ...TEXT_FIELDS].map((field): [string, (text: string) => object] => [
         `input.${field}`,
         text => ({ [field]: text }),
       ]),

@@ -4,11 +4,11 @@ import type { ErrorCode } from '../../../src/errors.ts';
 import { startTestApp, type TestApp, type TestAppOptions } from '../../support/app.ts';
 import type { GqlResponse } from '../../support/graphql-response.ts';
 import type { GraphQLResponseError } from '../../support/http-client.ts';
+import { TEXT_FIELDS } from './text-fields.ts';
 
 /** The fields of a session that the mutation tests compare. */
 export const SESSION = /* GraphQL */ `
-  id sessionId externalId key kind agentId type status title givenTitle label displayName subject category tags channel nodeId outputPath workspace priority
-  task prompt tokenLimit model modelProvider statusReason messageCount compactionCount version metadata depth
+  id sessionId externalId key kind agentId type status givenTitle ${TEXT_FIELDS.join(' ')} tags priority tokenLimit statusReason messageCount compactionCount version metadata depth
   origin { label provider surface chatType from to accountId threadId } delivery { channel to accountId threadId }
   usage { inputTokens outputTokens cacheReadTokens cacheWriteTokens totalTokens costUsd }
   progress { percent } parent { sessionId }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { outcomesOf, type SessionView, typesOf, useMutationApi, type WrittenEvent } from './mutation-api.ts';
+import { GIVEN_TEXTS, STORED_TEXTS, TEXT_FIELDS } from './text-fields.ts';
 
 const api = useMutationApi({ env: { MAX_TOKEN_LIMIT: '5000' } });
 const { create, expectError, update } = api;
@@ -21,23 +22,11 @@ const TRANSITIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The fields that null clears: a value, the field that shows it, the shown value and the value after clearing. */
-const FIELDS: readonly [field: string, value: unknown, shownAs: string, shown: unknown, cleared: unknown][] = [
-  ['title', ' given ', 'givenTitle', 'given', null],
-  ['label', ' label ', 'label', 'label', null],
-  ['displayName', 'name', 'displayName', 'name', null],
-  ['subject', 'subject', 'subject', 'subject', null],
-  ['category', 'category', 'category', 'category', null],
+const FIELDS: readonly (readonly [field: string, value: unknown, shownAs: string, shown: unknown, cleared: unknown])[] = [
+  ...TEXT_FIELDS.map(field => [field, GIVEN_TEXTS[field], field === 'title' ? 'givenTitle' : field, STORED_TEXTS[field], null] as const),
   ['tags', ['b', 'a', 'b'], 'tags', ['b', 'a'], []],
-  ['channel', 'telegram', 'channel', 'telegram', null],
-  ['nodeId', 'node', 'nodeId', 'node', null],
-  ['outputPath', '/out', 'outputPath', '/out', null],
-  ['workspace', ' https://git.example/app ', 'workspace', 'https://git.example/app', null],
-  ['task', ' task ', 'task', ' task ', null],
-  ['prompt', 'prompt', 'prompt', 'prompt', null],
   ['tokenLimit', 4_000, 'tokenLimit', 4_000, null],
   ['expectedCompletionAt', '2030-01-01T00:00:00.001Z', 'expectedCompletionAt', '2030-01-01T00:00:00.001Z', null],
-  ['model', 'model', 'model', 'model', null],
-  ['modelProvider', 'provider', 'modelProvider', 'provider', null],
   [
     'origin',
     { label: 'l', from: null },
@@ -507,22 +496,8 @@ describe('updateSession with a parentId', () => {
 describe('the input limits of updateSession', () => {
   it('return BAD_USER_INPUT for NUL and lone surrogates in any text, including JSON values and keys', async () => {
     const { id } = await create();
-    const texts = [
-      'statusReason',
-      'title',
-      'label',
-      'displayName',
-      'subject',
-      'category',
-      'channel',
-      'nodeId',
-      'outputPath',
-      'workspace',
-      'task',
-      'prompt',
-    ];
     const places: [string, (text: string) => object][] = [
-      ...[...texts, 'model', 'modelProvider'].map((field): [string, (text: string) => object] => [
+      ...['statusReason', ...TEXT_FIELDS].map((field): [string, (text: string) => object] => [
         `input.${field}`,
         text => ({ [field]: text }),
       ]),
