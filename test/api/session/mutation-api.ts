@@ -58,16 +58,20 @@ export interface WrittenEvent {
   readonly payload: Readonly<Record<string, unknown>>;
 }
 
-/** The mutations under test. */
-export type MutationName =
-  | 'createSession'
-  | 'updateSession'
-  | 'endSession'
-  | 'deleteSession'
-  | 'restoreSession'
-  | 'appendMessage'
-  | 'appendMessages'
-  | 'deleteMessage';
+/** The mutations under test, with the types of their inputs. */
+const INPUT_TYPES = {
+  createSession: 'CreateSessionInput',
+  updateSession: 'UpdateSessionInput',
+  endSession: 'EndSessionInput',
+  deleteSession: 'DeleteSessionInput',
+  restoreSession: 'RestoreSessionInput',
+  appendMessage: 'AppendMessageInput',
+  appendMessages: 'AppendMessagesInput',
+  deleteMessage: 'DeleteMessageInput',
+} as const;
+
+/** The name of a mutation under test. */
+export type MutationName = keyof typeof INPUT_TYPES;
 
 type Input = Readonly<Record<string, unknown>>;
 
@@ -98,17 +102,6 @@ export interface MutationApi {
   /** Runs one SQL statement directly on the database. */
   rows<Row extends pg.QueryResultRow>(sql: string, parameters?: readonly unknown[]): Promise<readonly Row[]>;
 }
-
-const INPUT_TYPES: Readonly<Record<MutationName, string>> = {
-  createSession: 'CreateSessionInput',
-  updateSession: 'UpdateSessionInput',
-  endSession: 'EndSessionInput',
-  deleteSession: 'DeleteSessionInput',
-  restoreSession: 'RestoreSessionInput',
-  appendMessage: 'AppendMessageInput',
-  appendMessages: 'AppendMessagesInput',
-  deleteMessage: 'DeleteMessageInput',
-};
 
 /** Starts a server before the tests of a file. Call it at the file's top level. */
 export function useMutationApi(options: TestAppOptions = {}): MutationApi {

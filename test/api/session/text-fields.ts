@@ -29,9 +29,7 @@ export const TEXT_FIELDS: readonly string[] = Object.keys(TEXT_LIMITS);
 const isUntrimmed = (column: SessionColumn) => column.input?.kind === 'text';
 
 /** The texts that are stored with their white space. All others are trimmed and must not be blank. */
-export const UNTRIMMED_FIELDS: readonly string[] = fieldsWith(SESSION_COLUMNS, 'input').filter(field =>
-  isUntrimmed(SESSION_COLUMNS[field]),
-);
+const UNTRIMMED_FIELDS: readonly string[] = fieldsWith(SESSION_COLUMNS, 'input').filter(field => isUntrimmed(SESSION_COLUMNS[field]));
 
 /** The texts that are trimmed and must not be blank. */
 export const TRIMMED_FIELDS: readonly string[] = TEXT_FIELDS.filter(field => !UNTRIMMED_FIELDS.includes(field));
