@@ -56,7 +56,10 @@ it('tests every mutation of the schema whose input has an idempotencyKey', async
   expect(await mutationsWithInputField(api.app, 'idempotencyKey')).toEqual([...MUTATIONS].sort());
 });
 
-/** Builds an input for the mutation, on a new session if none is given. Inputs of different variants differ. */
+/**
+ * Builds an input for the mutation, on a new session if none is given. Inputs of different variants differ; if they have only an id, one is the
+ * global id and the other the UUID.
+ */
 async function inputOf(name: (typeof MUTATIONS)[number], variant: string, session?: SessionView): Promise<Input> {
   const target = session ?? (await create());
   const message = { role: 'USER', content: variant, usage: { inputTokens: 3 } };
