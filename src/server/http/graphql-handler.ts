@@ -8,6 +8,7 @@ import type { TransportContext } from '../graphql/plugins/use-execution.ts';
 import type { GraphQLYoga } from '../graphql/yoga.ts';
 import type { WatchedOperation, WatchOperation } from '../observe/operation-watch.ts';
 import { traceHeadersOf } from '../observe/trace-headers.ts';
+import type { JsonOperationHandler } from './json-operation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { discardBody, isGraphQLContent, readRequestBody } from './request-body.ts';
 import { sendError, sendText } from './responses.ts';
@@ -39,6 +40,7 @@ interface Authentication {
 /** What the handler needs. */
 interface GraphQLHandlerOptions {
   readonly yoga: GraphQLYoga;
+  readonly serveJson: JsonOperationHandler;
   readonly errors: ErrorModel;
   readonly watch: WatchOperation;
   readonly authenticator: Authenticator;
@@ -47,7 +49,7 @@ interface GraphQLHandlerOptions {
 }
 
 /** Serves GraphQL over HTTP and SSE. It parses the body of a POST before Yoga gets the request. Bodies of callers without access are dropped. */
-export function createGraphQLHandler({ yoga, errors, watch, authenticator, draining }: GraphQLHandlerOptions): RequestHandler {
+export function createGraphQLHandler({ yoga, serveJson, errors, watch, authenticator, draining }: GraphQLHandlerOptions): RequestHandler {
   async function authenticate({ headers }: IncomingMessage): Promise<Authentication> {
     try {
       return { access: await authenticator.authenticate(headers.authorization ?? null) };
@@ -93,6 +95,8 @@ export function createGraphQLHandler({ yoga, errors, watch, authenticator, drain
 
   async function execute(request: IncomingMessage, response: ServerResponse, context: TransportContext, watched: WatchedOperation) {
     try {
+      const isPlain = request.method === 'POST' && context.authenticationError === undefined;
+      if (isPlain && (await serveJson(request, response, context))) return;
       await watched.run(() => yoga(request, response, context));
     } catch (error) {
       const failure = errors.present(error, { requestId: context.origin.requestId });

@@ -14,6 +14,7 @@ import type { RateLimiter } from '../auth/rate-limiter.ts';
 import { createDocumentCache } from '../graphql/document-cache.ts';
 import { createErrorModel } from '../graphql/error-model.ts';
 import type { ContextFactory, ExecutionOptions } from '../graphql/execution.ts';
+import { createOperationPreparer } from '../graphql/operation-preparer.ts';
 import { createPersistedDocuments, type PersistedDocuments } from '../graphql/persisted-documents.ts';
 import { createGraphQLYoga, GRAPHQL_PATH } from '../graphql/yoga.ts';
 import type { EventStreamTimeouts } from '../live/event-stream.ts';
@@ -24,6 +25,7 @@ import { createOperationWatch } from '../observe/operation-watch.ts';
 import { createRequestLog } from '../observe/request-log.ts';
 import { createGraphQLHandler } from './graphql-handler.ts';
 import { createHealth, type Health } from './health.ts';
+import { createJsonOperationHandler } from './json-operation.ts';
 import { createListener } from './listener.ts';
 import { createMetricsHandler } from './metrics-handler.ts';
 import { createOriginCheck } from './origin-check.ts';
@@ -150,15 +152,16 @@ export function createHttpServer({
     limits: config.limits,
     introspection: config.introspection,
   });
+  const preparer = createOperationPreparer({ yoga, documents, rates, errors });
+  const serveJson = createJsonOperationHandler({ yoga, preparer, errors });
   const webSockets = createWebSocketTransport({
     ...webSocketTimeouts,
     authenticator,
     yoga,
+    preparer,
     errors,
     log,
     watch,
-    documents,
-    rates,
     limits: metrics,
   });
 
@@ -171,7 +174,11 @@ export function createHttpServer({
     { method: '*', path: '/health', isPublic: true, handler: readiness },
     ...(metrics === undefined ? [] : [{ method: '*', path: '/metrics', handler: createMetricsHandler(metrics, authenticator) } as const]),
     ...(config.graphiql ? graphiql : []),
-    { method: '*', path: GRAPHQL_PATH, handler: createGraphQLHandler({ yoga, errors, watch, authenticator, draining: draining.signal }) },
+    {
+      method: '*',
+      path: GRAPHQL_PATH,
+      handler: createGraphQLHandler({ yoga, serveJson, errors, watch, authenticator, draining: draining.signal }),
+    },
     { method: 'GET', path: '/', handler: redirectToGraphQL },
   ];
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type ExecutionArgs, type ExecutionResult, type GraphQLError, getOperationAST } from 'graphql';
+import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql';
 import { CloseCode, type Context as ConnectionContext, handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { wrapAsyncIterator } from '../../async-iterator.ts';
@@ -10,10 +10,9 @@ import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { LOCAL_VIEWER } from '../../modules/viewer/viewer.rules.ts';
 import { type Access, type Authenticator, DENIED_ACCESS } from '../auth/authenticate.ts';
-import type { RateGate } from '../auth/rate-gate.ts';
 import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
-import type { PersistedDocuments } from '../graphql/persisted-documents.ts';
+import type { OperationPreparer } from '../graphql/operation-preparer.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
 import type { GraphQLYoga } from '../graphql/yoga.ts';
 import { MAX_BODY_BYTES } from '../http/request-body.ts';
@@ -43,9 +42,7 @@ export interface WebSocketOptions {
   readonly log: Logger;
   readonly watch: WatchOperation;
   readonly authenticator: Authenticator;
-  readonly documents: PersistedDocuments;
-  /** By default there are no rate limits. */
-  readonly rates?: RateGate;
+  readonly preparer: OperationPreparer;
   /** Counts what is rejected outside operations. */
   readonly limits?: LimitCounter;
   /** A connection that sends no `connection_init` within this time is closed with 4408. */
@@ -128,8 +125,7 @@ export function createWebSocketTransport({
   errors,
   log,
   watch,
-  documents,
-  rates,
+  preparer,
   limits,
   authenticator,
   initTimeoutMs = 3_000,
@@ -171,7 +167,11 @@ export function createWebSocketTransport({
   }
 
   /** Parses and validates an operation. */
-  function prepareOperation(context: ProtocolContext, id: string, payload: SubscribePayload): ExecutionArgs | Promise<GraphQLError[]> {
+  function prepareOperation(
+    context: ProtocolContext,
+    id: string,
+    payload: SubscribePayload,
+  ): ExecutionArgs | Promise<readonly GraphQLError[]> {
     const { operations } = context.extra;
     const controller = new AbortController();
     const requestId = randomUUID();
@@ -182,14 +182,7 @@ export function createWebSocketTransport({
       else signal.addEventListener('abort', release, { once: true });
     };
     const origin: OperationOrigin = { requestId, signal, access: context.extra.access, watch: watched, whenSent };
-    const reject = async (...problems: readonly unknown[]): Promise<GraphQLError[]> => {
-      const rejection = (await rates?.takeFault(origin)) ?? null;
-      const rejections = (rejection === null ? problems : [rejection]).map(problem =>
-        errors.present(problem, { requestId, operation: payload.operationName ?? undefined }),
-      );
-      watched.end(rejections);
-      return rejections;
-    };
+    const contextValue: TransportContext = { origin };
     try {
       if (operations.size >= MAX_OPERATIONS) {
         throw new DomainError('QUERY_TOO_COMPLEX', `A connection may run at most ${MAX_OPERATIONS} operations at the same time.`, {
@@ -197,20 +190,11 @@ export function createWebSocketTransport({
           running: operations.size,
         });
       }
-      const contextValue: TransportContext = { origin };
-      const { schema, parse, validate } = yoga.getEnveloped(contextValue);
-      const text = documents.textFor(payload) ?? payload.query;
-      const rejection = rates?.checkBeforeParsing(origin, text) ?? null;
-      if (rejection !== null) return reject(rejection);
-      const document = parse(text);
-      const problems: readonly GraphQLError[] = validate(schema, document);
-      if (problems.length > 0) return reject(...problems);
-      const operation = getOperationAST(document, payload.operationName);
-      if (!operation) throw new DomainError('BAD_USER_INPUT', 'Could not determine what operation to execute.', { field: 'operationName' });
+      const { args, operation } = preparer.prepare(contextValue, payload);
       operations.set(id, { isSubscription: operation.operation === 'subscription', controller });
-      return { schema, document, contextValue, variableValues: payload.variables ?? undefined, operationName: payload.operationName };
+      return args;
     } catch (error) {
-      return reject(error);
+      return preparer.reject(contextValue, error, payload.operationName);
     }
   }
 

@@ -1,0 +1,106 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type ExecutionResult, OperationTypeNode } from 'graphql';
+import type { ErrorModel } from '../graphql/error-model.ts';
+import type { OperationParameters, OperationPreparer, PreparedOperation } from '../graphql/operation-preparer.ts';
+import type { TransportContext } from '../graphql/plugins/use-execution.ts';
+import type { GraphQLYoga } from '../graphql/yoga.ts';
+import { toJson } from '../live/event-result.ts';
+import { corsHeadersOf } from './cors.ts';
+
+type JsonMediaType = 'application/json' | 'application/graphql-response+json';
+
+const PARAMETERS = new Set(['query', 'variables', 'operationName', 'extensions']);
+
+/** The media type of the response, for the Accept headers that clients send most; null for any other, which Yoga negotiates. */
+function jsonMediaTypeOf(accept: string | undefined): JsonMediaType | null {
+  if (accept === undefined || accept === '*/*' || accept === 'application/json') return 'application/json';
+  return accept === 'application/graphql-response+json' ? accept : null;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The parameters of a body; null if it has other ones, or values of other types, which Yoga explains. */
+function parametersOf(body: Readonly<Record<string, unknown>>): OperationParameters | null {
+  for (const name of Object.keys(body)) if (!PARAMETERS.has(name)) return null;
+  const { query, variables, operationName, extensions } = body;
+  if (typeof query !== 'string' || query === '') return null;
+  if (variables !== undefined && variables !== null && !isObject(variables)) return null;
+  if (operationName !== undefined && operationName !== null && typeof operationName !== 'string') return null;
+  if (extensions !== undefined && extensions !== null && !isObject(extensions)) return null;
+  return { query, variables, operationName, extensions };
+}
+
+interface HttpExtension {
+  readonly status?: number;
+  readonly spec?: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The HTTP status and headers of a result: the highest status of its errors. `application/json` keeps 200, as GraphQL over HTTP requires. */
+function httpOf(result: ExecutionResult, mediaType: JsonMediaType): { status: number; headers: Record<string, string> } {
+  let status = 0;
+  const headers: Record<string, string> = {};
+  for (const { extensions } of result.errors ?? []) {
+    const http = extensions.http as HttpExtension | undefined;
+    if (http === undefined) continue;
+    Object.assign(headers, http.headers);
+    if (http.status !== undefined && http.status > status && !(mediaType === 'application/json' && http.spec)) status = http.status;
+  }
+  return { status: status === 0 ? 200 : status, headers };
+}
+
+/** What the handler needs. */
+export interface JsonOperationOptions {
+  readonly yoga: GraphQLYoga;
+  readonly preparer: OperationPreparer;
+  readonly errors: ErrorModel;
+}
+
+/** Serves a query or mutation that a client sends as a plain JSON POST. Returns false if Yoga must serve the request. */
+export type JsonOperationHandler = (request: IncomingMessage, response: ServerResponse, context: TransportContext) => Promise<boolean>;
+
+/**
+ * Serves the common request without Yoga's HTTP layer, which builds a Fetch Request and Response for each and costs more than a small
+ * query. Parsing, validation and execution are Yoga's, with all plugins.
+ */
+export function createJsonOperationHandler({ yoga, preparer, errors }: JsonOperationOptions): JsonOperationHandler {
+  function respond(request: IncomingMessage, response: ServerResponse, mediaType: JsonMediaType, result: ExecutionResult): void {
+    const { status, headers } = httpOf(result, mediaType);
+    const body = toJson(result);
+    response.writeHead(status, {
+      'content-type': `${mediaType}; charset=utf-8`,
+      'content-length': Buffer.byteLength(body),
+      ...corsHeadersOf(request),
+      ...headers,
+    });
+    response.end(body);
+  }
+
+  async function run(context: TransportContext, { args }: PreparedOperation): Promise<ExecutionResult> {
+    const { origin } = context;
+    const result: ExecutionResult = await yoga.getEnveloped(context).execute(args);
+    return errors.presentResult(result, { requestId: origin.requestId });
+  }
+
+  return async (request, response, context) => {
+    const mediaType = jsonMediaTypeOf(request.headers.accept);
+    const body: unknown = 'body' in request ? request.body : undefined;
+    const parameters = mediaType !== null && isObject(body) ? parametersOf(body) : null;
+    if (mediaType === null || parameters === null) return false;
+    let prepared: PreparedOperation;
+    try {
+      prepared = preparer.prepare(context, parameters);
+    } catch (error) {
+      respond(request, response, mediaType, { errors: await preparer.reject(context, error, parameters.operationName) });
+      return true;
+    }
+    if (prepared.operation.operation === OperationTypeNode.SUBSCRIPTION) return false;
+    const { watch } = context.origin;
+    const result = await (watch === undefined ? run(context, prepared) : watch.run(() => run(context, prepared)));
+    watch?.end(result.errors);
+    respond(request, response, mediaType, result);
+    return true;
+  };
+}
