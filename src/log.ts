@@ -2,10 +2,18 @@ import pino, { type Logger } from 'pino';
 
 export type { Logger } from 'pino';
 
+/** Lines wait in memory until they are this long together, in characters, or for this time, in milliseconds. */
+const BUFFER_LENGTH = 8_192;
+const FLUSH_MS = 100;
+
 /**
- * Creates a logger that writes JSON lines to standard error; standard output has text for people. It writes synchronously, so a crash
- * loses no line.
+ * Creates a logger that writes JSON lines to standard error; standard output has text for people. Lines are written in batches, because a
+ * write for each request costs about a tenth of a small one. The rest is written when the process exits, also after an error that ends it;
+ * only a process that is killed loses its last lines.
  */
 export function createLog(level: string): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+  const destination = pino.destination({ dest: 2, sync: false, minLength: BUFFER_LENGTH });
+  setInterval(() => destination.flush(), FLUSH_MS).unref();
+  process.on('exit', () => destination.flushSync());
+  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
 }
