@@ -86,7 +86,7 @@ export class ApiKeyLoader {
         orderBy: [{ createdAt: direction }, { id: direction }],
         take: BATCH,
       });
-      for (const row of this.#visible(records)) rows.push({ ...row, cursor: [toCursorInstant(row.createdAt), row.id] });
+      for (const row of this.#visible(records)) rows.push({ ...row, cursor: JSON.stringify([toCursorInstant(row.createdAt), row.id]) });
       const last = records.at(-1);
       if (records.length < BATCH || last === undefined || rows.length >= rowsToRead(window)) break;
       bounds = [...bounds, beyond(last, window.inverted)];

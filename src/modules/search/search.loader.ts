@@ -91,7 +91,7 @@ export class SearchLoader {
     const found = search.orderBy === 'NEWEST' ? this.#newest(search, window, ordering) : this.#best(search, window, ordering);
     const relevance = search.orderBy === 'NEWEST' ? Prisma.sql`null::float8` : Prisma.sql`found.score`;
     const snippet = groups.includes('snippet') ? Prisma.sql`, ${snippetColumns(search)}` : Prisma.empty;
-    const rows = await this.#database.rows<SearchHit & { readonly cursor: readonly string[] }>(Prisma.sql`
+    const rows = await this.#database.rows<SearchHit & { readonly cursor: string }>(Prisma.sql`
       with ${found}
       select ${messageColumns(groups)}, found.cursor, ${relevance} as score, ${search.query} as term${snippet}
       from found join aria_engine.chat_messages m on m.session_id = found.session_id and m.position = found.position

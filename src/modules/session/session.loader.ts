@@ -12,6 +12,7 @@ import {
   type Page,
   type PageWindow,
   pageColumns,
+  pageLimit,
   rowsToRead,
   toPage,
   type WithCursor,
@@ -85,6 +86,14 @@ const PARENTS = {
 
 type ReadSession = SessionRow & WithCursor;
 
+/**
+ * Marks the statement of a list as prepared if no filter of the caller is part of it. The best plan of a filtered list depends on the
+ * filter's values, which a prepared statement is planned without.
+ */
+function preparedUnlessFiltered({ conditions }: SessionList): Sql {
+  return conditions.every(({ values }) => values.length === 0) ? Prisma.raw(PREPARED) : Prisma.empty;
+}
+
 /** Reads sessions for one operation. Equal loads of the operation share a statement. */
 export class SessionLoader {
   readonly #database: Executor;
@@ -122,7 +131,10 @@ export class SessionLoader {
     if (window.limit === 0) return emptyPage(window);
     const columns = pageColumns(this.#columns(groups), list.ordering, groups);
     const { search } = list;
-    const statement = search == null ? this.#part(columns, list.conditions, list, window) : this.#searched(columns, search, list, window);
+    const statement =
+      search == null
+        ? Prisma.sql`${preparedUnlessFiltered(list)} ${this.#part(columns, list.conditions, list, window)}`
+        : this.#searched(columns, search, list, window);
     return toPage(await this.#database.rows<ReadSession>(statement), window, list.ordering);
   }
 
@@ -130,7 +142,7 @@ export class SessionLoader {
   #part(columns: Sql, conditions: readonly Sql[], { ordering }: SessionList, window: PageWindow): Sql {
     return Prisma.sql`select ${columns} from ${SESSIONS}
       where ${allOf([this.#visible, ...conditions, ...keysetConditions(ordering, window)])}
-      order by ${orderList(ordering, window)} limit ${rowsToRead(window)}`;
+      order by ${orderList(ordering, window)} limit ${pageLimit(window)}`;
   }
 
   /**
@@ -201,10 +213,10 @@ export class SessionLoader {
       ...list.conditions,
       ...keysetConditions(list.ordering, window),
     ]);
-    const rows = await this.#database.rows<ReadSession & OfParent>(Prisma.sql`
+    const rows = await this.#database.rows<ReadSession & OfParent>(Prisma.sql`${preparedUnlessFiltered(list)}
       select session.*, parent.id as "listParent" from unnest(${[...parents]}::${type}[]) parent(id) cross join lateral (
         select ${pageColumns(this.#columns(groups), list.ordering, groups)} from ${SESSIONS}
-        where ${conditions} order by ${orderList(list.ordering, window)} limit ${rowsToRead(window)}
+        where ${conditions} order by ${orderList(list.ordering, window)} limit ${pageLimit(window)}
       ) session`);
     return pagesByParent(parents, rows, window, list.ordering);
   }

@@ -8,7 +8,7 @@ const BY_ID: Ordering = { terms: [{ expression: Prisma.raw('id'), type: 'integer
 
 describe('pagesByParent', () => {
   it('returns one page per parent, empty for a parent without rows', () => {
-    const read = ['a', 'b', 'a'].map((listParent, index) => ({ listParent, id: index, cursor: [`${index}`] }));
+    const read = ['a', 'b', 'a'].map((listParent, index) => ({ listParent, id: index, cursor: JSON.stringify([`${index}`]) }));
     const pages = pagesByParent(['b', 'a', 'c'], read, WINDOW, BY_ID);
     expect(pages.map(page => page.rows.map(row => row.id))).toEqual([[1], [0, 2], []]);
   });
