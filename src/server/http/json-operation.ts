@@ -4,7 +4,7 @@ import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationParameters, OperationPreparer, PreparedOperation } from '../graphql/operation-preparer.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
 import type { GraphQLYoga } from '../graphql/yoga.ts';
-import { toJson } from '../live/event-result.ts';
+import { serializeResult } from '../live/event-result.ts';
 import { corsHeadersOf } from './cors.ts';
 
 type JsonMediaType = 'application/json' | 'application/graphql-response+json';
@@ -68,7 +68,7 @@ export type JsonOperationHandler = (request: IncomingMessage, response: ServerRe
 export function createJsonOperationHandler({ yoga, preparer, errors }: JsonOperationOptions): JsonOperationHandler {
   function respond(request: IncomingMessage, response: ServerResponse, mediaType: JsonMediaType, result: ExecutionResult): void {
     const { status, headers } = httpOf(result, mediaType);
-    const body = toJson(result);
+    const body = serializeResult(result);
     response.writeHead(status, {
       'content-type': `${mediaType}; charset=utf-8`,
       'content-length': Buffer.byteLength(body),

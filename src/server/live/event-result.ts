@@ -57,15 +57,17 @@ export function formatError(error: GraphQLError): GraphQLFormattedError {
   return { ...error.toJSON(), extensions };
 }
 
-function format(result: ExecutionResult): FormattedExecutionResult {
-  return result.errors === undefined ? result : { ...result, errors: result.errors.map(formatError) };
+/** The JSON of a result whose errors are in their public form. */
+export function serializeResult(result: ExecutionResult): string {
+  const formatted: FormattedExecutionResult = result.errors === undefined ? result : { ...result, errors: result.errors.map(formatError) };
+  return JSON.stringify(formatted);
 }
 
-/** The JSON of a result whose errors are in their public form. Serialised once, however many subscribers get it. */
+/** The same, for the result of a subscription: serialised once, however many subscribers get it. */
 export function toJson(result: ExecutionResult): string {
   const known = jsonTexts.get(result);
   if (known !== undefined) return known;
-  const text = JSON.stringify(format(result));
+  const text = serializeResult(result);
   jsonTexts.set(result, text);
   return text;
 }
