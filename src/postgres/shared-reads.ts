@@ -142,10 +142,10 @@ export class SharedReads<Key, Value> {
     };
     try {
       const values = await first.read(executor, [...keyByName.values()]);
-      const indexByName = new Map([...keyByName.keys()].map((name, index) => [name, index]));
-      for (const { keys, resolve } of batch) {
-        resolve(keys.flatMap(key => values.slice(indexByName.get(nameOf(key)), (indexByName.get(nameOf(key)) ?? 0) + 1)));
-      }
+      const names = [...keyByName.keys()];
+      const valueByName = new Map(values.map((value, index) => [names[index], [value]]));
+      // Each value is in a list of its own, because it may be null, or a list itself.
+      for (const { keys, resolve } of batch) resolve(keys.flatMap(key => valueByName.get(nameOf(key)) ?? []));
     } catch (error) {
       const isRefused = error instanceof DomainError && keyByName.size > 1;
       for (const { reject } of batch) reject(isRefused ? new SharedReadRefusedError() : error);
