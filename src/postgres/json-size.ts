@@ -2,7 +2,7 @@
 const PLAIN_BYTES = 8;
 
 /** Quotes, commas, colons and braces. */
-const PUNCTUATION_BYTES = 4;
+export const PUNCTUATION_BYTES = 4;
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;

@@ -7,6 +7,7 @@ import type { Access } from '../auth/authenticate.ts';
 import type { SharedExecution } from '../live/shared-execution.ts';
 import type { WatchedOperation } from '../observe/operation-watch.ts';
 import type { ErrorModel } from './error-model.ts';
+import { compiledOperationOf, type MeasuredResult } from './executor/compiled-operation.ts';
 import { chargeResponse, UNCOUNTED_BYTES } from './response-size.ts';
 import { findVariableErrors } from './variable-errors.ts';
 
@@ -37,7 +38,7 @@ interface ExecutionOrigin extends OperationOrigin {
 }
 
 /** Makes the context of one execution. A subscription gets a new context for every event: its loaders must not cache across events. */
-export type ContextFactory = (origin: ExecutionOrigin) => object | Promise<object>;
+export type ContextFactory = (origin: ExecutionOrigin) => object;
 
 /** How operations are run. */
 export interface ExecutionOptions {
@@ -83,6 +84,14 @@ export function logFieldsOf(operation: Operation, origin: OperationOrigin) {
   return { requestId: origin.requestId, operation: operation.operationName ?? undefined };
 }
 
+/** Executes an operation, compiled if possible. The size of its data is null if it was not measured. */
+function run(operation: Operation, contextValue: object): MeasuredResult | Promise<MeasuredResult> {
+  const execution = compiledOperationOf(operation.schema, operation.document, operation.operationName);
+  if (execution !== null) return execution({ ...operation, contextValue });
+  const result = execute({ ...operation, contextValue });
+  return result instanceof Promise ? result.then(settled => ({ result: settled, dataSize: null })) : { result, dataSize: null };
+}
+
 /**
  * Executes a query, a mutation, or a subscription for one event (its `rootValue`), in a context of its own.
  * Never rejects: errors are in the result, in their public form. If the response is too large, the result is QUERY_TOO_COMPLEX instead; the
@@ -93,21 +102,21 @@ export async function executeOperation(operation: Operation, origin: OperationOr
   let hasTimedOut = false;
   const budget = options.memory?.openBudget();
   const release = () => budget?.release();
-  const executionOrigin = { ...origin, isTimedOut: () => hasTimedOut, budget };
-  const run = async () => execute({ ...operation, contextValue: await options.createContext(executionOrigin) });
-  const running = run();
+  let running: MeasuredResult | Promise<MeasuredResult> | undefined;
   try {
-    const executed = await withTimeout(running, options.timeoutMs, () => {
+    running = run(operation, options.createContext({ ...origin, isTimedOut: () => hasTimedOut, budget }));
+    const timedOut = () => {
       hasTimedOut = true;
-    });
+    };
+    const { result: executed, dataSize } = running instanceof Promise ? await withTimeout(running, options.timeoutMs, timedOut) : running;
     const result = options.errors.presentResult(explainVariableErrors(executed, operation), logFields);
-    if (budget !== undefined && options.memory !== undefined) chargeResponse(result, budget, options.memory.maxBytes);
+    if (budget !== undefined && options.memory !== undefined) chargeResponse(result, dataSize, budget, options.memory.maxBytes);
     if (budget !== undefined && budget.usedBytes() > UNCOUNTED_BYTES && origin.whenSent !== undefined) origin.whenSent(release);
     else release();
     return result;
   } catch (error) {
     // After a timeout the execution may still be reading.
-    void running.then(release, release);
+    void Promise.resolve(running).then(release, release);
     return { errors: [options.errors.present(error, logFields)] };
   }
 }

@@ -119,7 +119,7 @@ export async function subscribeOperation(
   };
   for (const cause of causes) onAbort(cause, end);
   const streamOrigin: OperationOrigin = { ...origin, signal: ended.signal };
-  const start = async () => createSourceEventStream({ ...operation, contextValue: await options.createContext(streamOrigin) });
+  const start = async () => createSourceEventStream({ ...operation, contextValue: options.createContext(streamOrigin) });
   const starting = start();
   try {
     const source = await withTimeout(starting, options.timeoutMs);
