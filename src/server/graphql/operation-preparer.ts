@@ -1,6 +1,8 @@
-import { type ExecutionArgs, GraphQLError, getOperationAST, type OperationDefinitionNode } from 'graphql';
+import { type DocumentNode, type ExecutionArgs, GraphQLError, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
 import type { RateGate } from '../auth/rate-gate.ts';
+import { createDocumentCache } from './document-cache.ts';
 import type { ErrorModel } from './error-model.ts';
+import { factsOf } from './operation-facts.ts';
 import type { PersistedDocuments } from './persisted-documents.ts';
 import type { TransportContext } from './plugins/use-execution.ts';
 import type { GraphQLYoga } from './yoga.ts';
@@ -21,6 +23,7 @@ export interface PreparedOperation {
 
 export interface OperationPreparerOptions {
   readonly yoga: GraphQLYoga;
+  readonly schema: GraphQLSchema;
   readonly documents: PersistedDocuments;
   /** By default there are no rate limits. */
   readonly rates?: RateGate;
@@ -57,20 +60,32 @@ function unknownOperation(): GraphQLError {
 }
 
 /** Returns the preparer that plain JSON requests and WebSockets share. */
-export function createOperationPreparer({ yoga, documents, rates, errors }: OperationPreparerOptions): OperationPreparer {
+export function createOperationPreparer({ yoga, schema, documents, rates, errors }: OperationPreparerOptions): OperationPreparer {
+  /** Documents that may run: a known text needs no plugin any more. */
+  const valid = createDocumentCache<DocumentNode>();
+
+  function readDocument(context: TransportContext, text: string): DocumentNode {
+    const { parse, validate } = yoga.getEnveloped(context);
+    const document: DocumentNode = parse(text);
+    const problems: readonly GraphQLError[] = validate(schema, document);
+    if (problems.length > 0) throw new Rejections(problems);
+    valid.set(text, document);
+    return document;
+  }
+
   return {
     prepare(context, parameters) {
-      const { schema, parse, validate } = yoga.getEnveloped(context);
       const text = documents.textFor(parameters) ?? parameters.query;
       const rejection = rates?.checkBeforeParsing(context.origin, text) ?? null;
       if (rejection !== null) throw rejection;
-      const document = parse(text);
-      const problems: readonly GraphQLError[] = validate(schema, document);
-      if (problems.length > 0) throw new Rejections(problems);
+      const document = valid.get(text) ?? readDocument(context, text);
       const { operationName, variables } = parameters;
-      const operation = getOperationAST(document, operationName);
-      if (!operation) throw unknownOperation();
-      return { args: { schema, document, contextValue: context, variableValues: variables ?? undefined, operationName }, operation };
+      const facts = factsOf(schema, document, operationName);
+      if (facts === null) throw unknownOperation();
+      return {
+        args: { schema, document, contextValue: context, variableValues: variables ?? undefined, operationName },
+        operation: facts.node,
+      };
     },
     async reject({ origin }, error, operationName) {
       const rejection = (await rates?.takeFault(origin)) ?? null;

@@ -7,7 +7,7 @@ import type { OriginCheck } from '../http/origin-check.ts';
 import type { EventStreamTimeouts } from '../live/event-stream.ts';
 import { createDocumentCache, type DocumentCache } from './document-cache.ts';
 import type { ErrorModel } from './error-model.ts';
-import type { ExecutionOptions } from './execution.ts';
+import type { OperationRunner } from './operation-runner.ts';
 import type { PersistedDocuments } from './persisted-documents.ts';
 import { useAuthentication } from './plugins/use-authentication.ts';
 import { useErrorModel } from './plugins/use-error-model.ts';
@@ -15,14 +15,12 @@ import { useEventStream } from './plugins/use-event-stream.ts';
 import { type TransportContext, useExecution } from './plugins/use-execution.ts';
 import { useOperationWatch } from './plugins/use-operation-watch.ts';
 import { usePersistedDocuments } from './plugins/use-persisted-documents.ts';
-import { useQueryCost } from './plugins/use-query-cost.ts';
 import { useQueryShape } from './plugins/use-query-shape.ts';
 import { useFaultLimit, useRateLimit } from './plugins/use-rate-limit.ts';
 import { useStreamLimit } from './plugins/use-stream-limit.ts';
 import { useStreamOnlyAsEvents } from './plugins/use-stream-only-as-events.ts';
 import { useTokenLimit } from './plugins/use-token-limit.ts';
 import { useValidation } from './plugins/use-validation.ts';
-import { useVariableBounds } from './plugins/use-variable-bounds.ts';
 
 /** GraphQL over HTTP and SSE. The WebSocket transport uses the same plugins through `getEnveloped`. */
 export type GraphQLYoga = YogaServerInstance<TransportContext, object>;
@@ -32,7 +30,7 @@ export interface YogaOptions {
   readonly schema: GraphQLSchema;
   readonly limits: Config['limits'];
   readonly errors: ErrorModel;
-  readonly execution: ExecutionOptions;
+  readonly runner: OperationRunner;
   readonly originCheck: OriginCheck;
   readonly documents: PersistedDocuments;
   /** By default there are no rate limits. */
@@ -52,7 +50,7 @@ export function createGraphQLYoga({
   schema,
   limits,
   errors,
-  execution,
+  runner,
   originCheck,
   documents,
   introspection,
@@ -85,13 +83,11 @@ export function createGraphQLYoga({
       useValidation({ introspection }),
       useQueryShape({ maxDepth: limits.maxQueryDepth }),
       ...(rates === undefined ? [] : [useRateLimit(rates)]),
-      useVariableBounds(),
-      useQueryCost({ maxCost: limits.maxQueryCost }),
+      useExecution(runner),
       useStreamOnlyAsEvents(),
       useStreamLimit(),
       useEventStream(eventStreams),
       useAuthentication(errors),
-      useExecution(execution, { hideSuggestions: !introspection }),
     ],
   });
 }

@@ -15,6 +15,7 @@ import { createDocumentCache } from '../graphql/document-cache.ts';
 import { createErrorModel } from '../graphql/error-model.ts';
 import type { ContextFactory, ExecutionOptions } from '../graphql/execution.ts';
 import { createOperationPreparer } from '../graphql/operation-preparer.ts';
+import { createOperationRunner } from '../graphql/operation-runner.ts';
 import { createPersistedDocuments, type PersistedDocuments } from '../graphql/persisted-documents.ts';
 import { createGraphQLYoga, GRAPHQL_PATH } from '../graphql/yoga.ts';
 import type { EventStreamTimeouts } from '../live/event-stream.ts';
@@ -140,10 +141,16 @@ export function createHttpServer({
   });
   const parsed = createDocumentCache<DocumentNode>();
   const rates = rateLimiter && createRateGate(rateLimiter, parsed);
+  const runner = createOperationRunner({
+    execution,
+    rates,
+    maxCost: config.limits.maxQueryCost,
+    hideSuggestions: !config.introspection,
+  });
   const yoga = createGraphQLYoga({
     schema,
     errors,
-    execution,
+    runner,
     originCheck,
     documents,
     rates,
@@ -152,11 +159,12 @@ export function createHttpServer({
     limits: config.limits,
     introspection: config.introspection,
   });
-  const preparer = createOperationPreparer({ yoga, documents, rates, errors });
-  const serveJson = createJsonOperationHandler({ yoga, preparer, errors });
+  const preparer = createOperationPreparer({ yoga, schema, documents, rates, errors });
+  const serveJson = createJsonOperationHandler({ runner, preparer });
   const webSockets = createWebSocketTransport({
     ...webSocketTimeouts,
     authenticator,
+    runner,
     yoga,
     preparer,
     errors,

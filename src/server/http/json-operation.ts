@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ExecutionResult, OperationTypeNode } from 'graphql';
-import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationParameters, OperationPreparer, PreparedOperation } from '../graphql/operation-preparer.ts';
+import type { OperationRunner } from '../graphql/operation-runner.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
-import type { GraphQLYoga } from '../graphql/yoga.ts';
 import { serializeResult } from '../live/event-result.ts';
 import { corsHeadersOf } from './cors.ts';
 
@@ -53,9 +52,8 @@ function httpOf(result: ExecutionResult, mediaType: JsonMediaType): { status: nu
 
 /** What the handler needs. */
 export interface JsonOperationOptions {
-  readonly yoga: GraphQLYoga;
+  readonly runner: Pick<OperationRunner, 'run'>;
   readonly preparer: OperationPreparer;
-  readonly errors: ErrorModel;
 }
 
 /** Serves a query or mutation that a client sends as a plain JSON POST. Returns false if Yoga must serve the request. */
@@ -63,9 +61,9 @@ export type JsonOperationHandler = (request: IncomingMessage, response: ServerRe
 
 /**
  * Serves the common request without Yoga's HTTP layer, which builds a Fetch Request and Response for each and costs more than a small
- * query. Parsing, validation and execution are Yoga's, with all plugins.
+ * query.
  */
-export function createJsonOperationHandler({ yoga, preparer, errors }: JsonOperationOptions): JsonOperationHandler {
+export function createJsonOperationHandler({ runner, preparer }: JsonOperationOptions): JsonOperationHandler {
   function respond(request: IncomingMessage, response: ServerResponse, mediaType: JsonMediaType, result: ExecutionResult): void {
     const { status, headers } = httpOf(result, mediaType);
     const body = serializeResult(result);
@@ -76,12 +74,6 @@ export function createJsonOperationHandler({ yoga, preparer, errors }: JsonOpera
       ...headers,
     });
     response.end(body);
-  }
-
-  async function run(context: TransportContext, { args }: PreparedOperation): Promise<ExecutionResult> {
-    const { origin } = context;
-    const result: ExecutionResult = await yoga.getEnveloped(context).execute(args);
-    return errors.presentResult(result, { requestId: origin.requestId });
   }
 
   return async (request, response, context) => {
@@ -98,8 +90,8 @@ export function createJsonOperationHandler({ yoga, preparer, errors }: JsonOpera
     }
     if (prepared.operation.operation === OperationTypeNode.SUBSCRIPTION) return false;
     const { watch } = context.origin;
-    const result = await (watch === undefined ? run(context, prepared) : watch.run(() => run(context, prepared)));
-    watch?.end(result.errors);
+    const { args } = prepared;
+    const result = await (watch === undefined ? runner.run(args) : watch.run(() => runner.run(args)));
     respond(request, response, mediaType, result);
     return true;
   };

@@ -13,6 +13,7 @@ import { type Access, type Authenticator, DENIED_ACCESS } from '../auth/authenti
 import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
 import type { OperationPreparer } from '../graphql/operation-preparer.ts';
+import type { OperationRunner } from '../graphql/operation-runner.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
 import type { GraphQLYoga } from '../graphql/yoga.ts';
 import { MAX_BODY_BYTES } from '../http/request-body.ts';
@@ -37,6 +38,7 @@ const MAX_SOCKETS = 100;
 
 /** What the WebSocket transport needs. */
 export interface WebSocketOptions {
+  readonly runner: OperationRunner;
   readonly yoga: GraphQLYoga;
   readonly errors: ErrorModel;
   readonly log: Logger;
@@ -121,6 +123,7 @@ function runTraced<Result>(args: ExecutionArgs, work: () => Result): Result {
 
 /** Connects graphql-ws to `ws`. Its own binding is not used because it prints client errors to the console. */
 export function createWebSocketTransport({
+  runner,
   yoga,
   errors,
   log,
@@ -202,7 +205,7 @@ export function createWebSocketTransport({
     connectionInitWaitTimeout: initTimeoutMs,
     onConnect: authenticate,
     onSubscribe: prepareOperation,
-    execute: args => runTraced(args, () => yoga.getEnveloped(transportContextOf(args)).execute(args)),
+    execute: args => runTraced(args, () => runner.run(args)),
     subscribe: args => runTraced(args, () => yoga.getEnveloped(transportContextOf(args)).subscribe(args)),
     async onOperation({ extra }, id, _payload, _args, outcome) {
       const result = await outcome;

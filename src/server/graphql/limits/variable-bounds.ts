@@ -1,15 +1,4 @@
-import {
-  type GraphQLInputFieldMap,
-  type GraphQLInputType,
-  type GraphQLSchema,
-  getNamedType,
-  getNullableType,
-  isInputObjectType,
-  isInputType,
-  isListType,
-  type OperationDefinitionNode,
-  typeFromAST,
-} from 'graphql';
+import { type GraphQLInputFieldMap, type GraphQLInputType, getNamedType, getNullableType, isInputObjectType, isListType } from 'graphql';
 import { DomainError } from '../../../errors.ts';
 import { MAX_VALUE_DEPTH } from './query-shape.ts';
 
@@ -33,15 +22,6 @@ interface Pending {
   readonly depth: number;
 }
 
-function typesOfVariables(schema: GraphQLSchema, operation: OperationDefinitionNode): Map<string, GraphQLInputType> {
-  const types = new Map<string, GraphQLInputType>();
-  for (const { variable, type: node } of operation.variableDefinitions ?? []) {
-    const type = typeFromAST(schema, node);
-    if (isInputType(type)) types.set(variable.name.value, type);
-  }
-  return types;
-}
-
 /** The type of a list's items; null inside JSON. */
 function itemTypeOf(type: GraphQLInputType | null): GraphQLInputType | null {
   const list = type && getNullableType(type);
@@ -59,16 +39,15 @@ function excessError(code: 'QUERY_TOO_DEEP' | 'QUERY_TOO_COMPLEX', problem: stri
 }
 
 /**
- * QUERY_TOO_DEEP or QUERY_TOO_COMPLEX if the variables exceed a limit, otherwise null. It checks the variables before they are coerced. It
- * does not recurse, and it stops at the limit.
+ * QUERY_TOO_DEEP or QUERY_TOO_COMPLEX if the variables exceed a limit, otherwise null. It checks the variables before they are coerced,
+ * which is expensive. It does not recurse, and it stops at the limit.
+ * @param types of the variables that the operation declares; others are never used
  */
 export function findVariableExcess(
-  schema: GraphQLSchema,
-  operation: OperationDefinitionNode,
+  types: ReadonlyMap<string, GraphQLInputType>,
   variables: Readonly<Record<string, unknown>>,
   bounds: VariableBounds = VARIABLE_BOUNDS,
 ): DomainError | null {
-  const types = typesOfVariables(schema, operation);
   const pending: Pending[] = [];
   let inputs = 0;
   let jsonValues = 0;
@@ -79,7 +58,6 @@ export function findVariableExcess(
     if (typeof value === 'object' && value !== null) pending.push({ value, type, depth });
   }
 
-  // Variables that the operation does not declare are never used.
   for (const [name, type] of types) if (Object.hasOwn(variables, name)) count(variables[name], type, 1);
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const { value, type, depth } = next;

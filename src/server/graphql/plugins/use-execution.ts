@@ -1,8 +1,7 @@
-import type { ExecutionArgs } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { StreamClient } from '../../live/event-stream.ts';
-import { type ExecutionOptions, executeOperation, type Operation, type OperationOrigin } from '../execution.ts';
-import { subscribeOperation } from '../subscription.ts';
+import type { OperationOrigin } from '../execution.ts';
+import type { OperationRunner } from '../operation-runner.ts';
 
 /** The context that a transport passes with each operation. Resolvers get the context that is made from it. */
 export interface TransportContext extends Record<string, unknown> {
@@ -15,29 +14,16 @@ export interface TransportContext extends Record<string, unknown> {
   readonly client?: StreamClient;
 }
 
-/** Options of the plugin. */
-interface UseExecutionOptions {
-  /** Whether error messages about variables suggest no names from the schema. */
-  readonly hideSuggestions: boolean;
-}
-
-/** Executes operations with graphql-js. Each execution, also for an event of a subscription, has a context of its own. */
-export function useExecution(options: ExecutionOptions, { hideSuggestions }: UseExecutionOptions): Plugin<TransportContext> {
-  const toOperation = ({ schema, document, rootValue, variableValues, operationName }: ExecutionArgs): Operation => ({
-    schema,
-    document,
-    rootValue,
-    variableValues,
-    operationName,
-    hideSuggestions,
-  });
+/** Checks and executes operations by the runner that all transports share. It must come before plugins that reject subscriptions. */
+export function useExecution(runner: OperationRunner): Plugin<TransportContext> {
   return {
     onExecute({ args, setExecuteFn }) {
-      setExecuteFn(() => executeOperation(toOperation(args), args.contextValue.origin, options));
+      setExecuteFn(() => runner.run(args));
     },
-    onSubscribe({ args, setSubscribeFn }) {
-      const { origin, ending } = args.contextValue;
-      setSubscribeFn(() => subscribeOperation(toOperation(args), origin, options, ending));
+    async onSubscribe({ args, setSubscribeFn, setResultAndStopExecution }) {
+      const rejection = await runner.admit(args);
+      if (rejection === null) setSubscribeFn(() => runner.subscribe(args));
+      else setResultAndStopExecution(rejection);
     },
   };
 }

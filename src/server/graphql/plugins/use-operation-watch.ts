@@ -1,15 +1,9 @@
-import { type ExecutionArgs, type ExecutionResult, getOperationAST } from 'graphql';
+import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { wrapAsyncIterator } from '../../../async-iterator.ts';
 import type { WatchedOperation } from '../../observe/operation-watch.ts';
+import type { OperationOrigin } from '../execution.ts';
 import type { TransportContext } from './use-execution.ts';
-
-function identify({ document, operationName, contextValue }: ExecutionArgs): WatchedOperation | undefined {
-  const { watch, access } = (contextValue as TransportContext).origin;
-  const operation = getOperationAST(document, operationName);
-  watch?.setOperation({ type: operation?.operation ?? null, name: operation?.name?.value ?? null, viewer: access.viewer.name });
-  return watch;
-}
 
 /** The same stream. It reports each result and its end to the watch. */
 function watchStream(
@@ -26,19 +20,14 @@ function watchStream(
   });
 }
 
-/** Reports the operation and its outcome to the watch, for every transport. It must be the first plugin. */
+/**
+ * Reports the results of subscriptions to the watch, and over HTTP the outcome of requests that are not executed. The runner of operations
+ * reports queries and mutations. It must be the first plugin.
+ */
 export function useOperationWatch(): Plugin<TransportContext, TransportContext> {
   return {
-    onExecute({ args }) {
-      const watch = identify(args);
-      return {
-        onExecuteDone({ result }) {
-          if (!(Symbol.asyncIterator in result)) watch?.end(result.errors);
-        },
-      };
-    },
     onSubscribe({ args }) {
-      const watch = identify(args);
+      const { watch }: OperationOrigin = args.contextValue.origin;
       return {
         onSubscribeResult({ result, setResult }) {
           if (watch === undefined) return;
@@ -48,7 +37,7 @@ export function useOperationWatch(): Plugin<TransportContext, TransportContext> 
         },
       };
     },
-    // Over HTTP this includes requests that were not executed. The WebSocket transport reports those itself.
+    // The WebSocket transport and plain JSON requests do that themselves.
     onResultProcess({ result, serverContext }) {
       if (!Array.isArray(result) && !(Symbol.asyncIterator in result)) serverContext.origin.watch?.end(result.errors);
     },

@@ -1,12 +1,9 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { buildSchema, execute, getOperationAST, parse } from 'graphql';
-import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { OPEN_ACCESS } from '../../../../src/server/auth/authenticate.ts';
-import { createErrorModel } from '../../../../src/server/graphql/error-model.ts';
 import type { OperationPreparer } from '../../../../src/server/graphql/operation-preparer.ts';
-import type { GraphQLYoga } from '../../../../src/server/graphql/yoga.ts';
 import { createJsonOperationHandler } from '../../../../src/server/http/json-operation.ts';
 
 const schema = buildSchema('type Query { hello: String } type Subscription { ticks: Int }');
@@ -23,8 +20,7 @@ const preparer: OperationPreparer = {
 
 /** Serves a body, and returns whether the handler did, and with which status and headers. */
 async function serve(body: unknown, accept?: string) {
-  const yoga = { getEnveloped: () => ({ execute }) } as unknown as GraphQLYoga;
-  const handler = createJsonOperationHandler({ yoga, preparer, errors: createErrorModel(pino({ level: 'silent' })) });
+  const handler = createJsonOperationHandler({ runner: { run: async args => execute(args) }, preparer });
   const request = Object.assign(new IncomingMessage(new Socket()), { body });
   if (accept !== undefined) request.headers.accept = accept;
   const response = new ServerResponse(request);
