@@ -13,7 +13,7 @@ import { SessionLoader, type SessionRow } from './modules/session/session.loader
 import { SessionLists } from './modules/session-list/session-list.service.ts';
 import { UsageLoader } from './modules/usage/usage.loader.ts';
 import type { Viewer } from './modules/viewer/viewer.rules.ts';
-import type { Database, OperationReads } from './postgres/database.ts';
+import type { Database, Executor, OperationReads } from './postgres/database.ts';
 import type { Page } from './postgres/keyset.ts';
 import type { MemoryBudget, ResponseMemory } from './postgres/response-memory.ts';
 import { SharedReads } from './postgres/shared-reads.ts';
@@ -21,8 +21,6 @@ import { SharedReads } from './postgres/shared-reads.ts';
 /** What resolvers get: one context for each operation, and a new one for each event of a subscription. */
 export interface Context {
   readonly requestId: string;
-  /** Aborts when the client disconnects or unsubscribes. */
-  readonly signal: AbortSignal;
   /** Whether the caller got REQUEST_TIMEOUT: no further mutation field may start. */
   readonly isTimedOut: () => boolean;
   readonly viewer: Viewer;
@@ -64,7 +62,6 @@ export interface ContextSources {
 /** The operation that a context is made for. */
 export interface ContextOrigin {
   readonly requestId: string;
-  readonly signal: AbortSignal;
   readonly access: { readonly viewer: Viewer };
   /** The cursor of the client's last event, such as the `Last-Event-ID` of a request for an event stream. */
   readonly resumeAfter?: string;
@@ -86,18 +83,81 @@ function createSharedReads(database: Database, memory: ResponseMemory) {
   });
 }
 
+/** What the loaders of one operation read from. */
+interface LoaderSources {
+  readonly executor: Executor;
+  readonly models: Database['models'];
+  readonly viewer: Viewer;
+  readonly events: EventLog;
+  /** Without it, nothing is read together with other operations. */
+  readonly shared: ReturnType<ReturnType<typeof createSharedReads>> | undefined;
+}
+
+/** Makes each loader when it is first used: most operations use one or two. */
+class OperationLoaders implements Loaders {
+  readonly #sources: LoaderSources;
+  #sessions?: SessionLoader;
+  #messages?: MessageLoader;
+  #events?: EventLoader;
+  #agents?: AgentLoader;
+  #usage?: UsageLoader;
+  #search?: SearchLoader;
+  #apiKeys?: ApiKeyLoader;
+
+  constructor(sources: LoaderSources) {
+    this.#sources = sources;
+  }
+
+  get sessions(): SessionLoader {
+    const { executor, viewer, shared } = this.#sources;
+    this.#sessions ??= new SessionLoader(executor, viewer, shared?.sessions);
+    return this.#sessions;
+  }
+
+  get messages(): MessageLoader {
+    const { executor, viewer, shared } = this.#sources;
+    this.#messages ??= new MessageLoader(executor, viewer, shared?.messages);
+    return this.#messages;
+  }
+
+  get events(): EventLoader {
+    const { executor, viewer, events } = this.#sources;
+    this.#events ??= new EventLoader(executor, viewer, events);
+    return this.#events;
+  }
+
+  get agents(): AgentLoader {
+    this.#agents ??= new AgentLoader(this.#sources.executor, this.#sources.viewer);
+    return this.#agents;
+  }
+
+  get usage(): UsageLoader {
+    this.#usage ??= new UsageLoader(this.#sources.executor, this.#sources.viewer);
+    return this.#usage;
+  }
+
+  get search(): SearchLoader {
+    this.#search ??= new SearchLoader(this.#sources.executor, this.#sources.viewer);
+    return this.#search;
+  }
+
+  get apiKeys(): ApiKeyLoader {
+    this.#apiKeys ??= new ApiKeyLoader(this.#sources.models, this.#sources.viewer);
+    return this.#apiKeys;
+  }
+}
+
 /** Returns the function that makes the context of an operation. */
 export function createContextFactory({ config, database, events, rateLimiter, log, memory }: ContextSources) {
   const callsInFlight = new CallsInFlight();
   const sessionLists = new SessionLists({ database, events, log });
   const shareReads = memory && createSharedReads(database, memory);
-  return ({ requestId, signal, access: { viewer }, resumeAfter, isTimedOut = () => false, budget }: ContextOrigin): Context => {
+  return ({ requestId, access: { viewer }, resumeAfter, isTimedOut = () => false, budget }: ContextOrigin): Context => {
     const reads = budget && database.forOperation(budget);
     const executor = reads ?? database;
-    const shared = reads && shareReads?.(reads);
+    const sources = { executor, models: database.models, viewer, events, shared: reads && shareReads?.(reads) };
     return {
       requestId,
-      signal,
       isTimedOut,
       viewer,
       caller: { viewer, database, models: database.models, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
@@ -106,15 +166,7 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       resumeAfter,
       sessionLists,
       rateLimits: () => rateLimiter.states(viewer),
-      load: {
-        sessions: new SessionLoader(executor, viewer, shared?.sessions),
-        messages: new MessageLoader(executor, viewer, shared?.messages),
-        events: new EventLoader(executor, viewer, events),
-        agents: new AgentLoader(executor, viewer),
-        usage: new UsageLoader(executor, viewer),
-        search: new SearchLoader(executor, viewer),
-        apiKeys: new ApiKeyLoader(database.models, viewer),
-      },
+      load: new OperationLoaders(sources),
     };
   };
 }

@@ -15,5 +15,17 @@ export function createLog(level: string): Logger {
   const destination = pino.destination({ dest: 2, sync: false, minLength: BUFFER_LENGTH });
   setInterval(() => destination.flush(), FLUSH_MS).unref();
   process.on('exit', () => destination.flushSync());
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  return pino({ level, base: null, timestamp: createTimestamps() }, destination);
+}
+
+/** The field `time` of a line, in ISO 8601. Lines of one millisecond share its text, which takes longer to make than most of a line. */
+function createTimestamps(): () => string {
+  let lastTime = Number.NaN;
+  let text = '';
+  return () => {
+    const now = Date.now();
+    if (now !== lastTime) text = `,"time":"${new Date(now).toISOString()}"`;
+    lastTime = now;
+    return text;
+  };
 }

@@ -42,7 +42,6 @@ beforeAll(async () => {
     log,
   })({
     requestId: 'test',
-    signal: new AbortController().signal,
     access: OPEN_ACCESS,
   }).caller;
 });

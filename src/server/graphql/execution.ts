@@ -30,7 +30,7 @@ export interface OperationOrigin {
 }
 
 /** The request behind one execution. */
-interface ExecutionOrigin extends OperationOrigin {
+interface ExecutionOrigin extends Pick<OperationOrigin, 'requestId' | 'access' | 'resumeAfter'> {
   /** Whether the execution has timed out: the client has got REQUEST_TIMEOUT. */
   readonly isTimedOut?: () => boolean;
   /** Pays for the rows and the response of the execution. */
@@ -75,7 +75,16 @@ export function withTimeout<Value>(work: Promise<Value>, timeoutMs: number, onTi
       onTimeout();
       reject(requestTimeout());
     }, timeoutMs);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
+    work.then(
+      value => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      error => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
 }
 
@@ -99,12 +108,13 @@ function run(operation: Operation, contextValue: object): MeasuredResult | Promi
  */
 export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
   const logFields = logFieldsOf(operation, origin);
+  const { requestId, access, resumeAfter } = origin;
   let hasTimedOut = false;
   const budget = options.memory?.openBudget();
   const release = () => budget?.release();
   let running: MeasuredResult | Promise<MeasuredResult> | undefined;
   try {
-    running = run(operation, options.createContext({ ...origin, isTimedOut: () => hasTimedOut, budget }));
+    running = run(operation, options.createContext({ requestId, access, resumeAfter, isTimedOut: () => hasTimedOut, budget }));
     const timedOut = () => {
       hasTimedOut = true;
     };

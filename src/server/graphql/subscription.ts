@@ -118,7 +118,8 @@ export async function subscribeOperation(
     end();
   };
   for (const cause of causes) onAbort(cause, end);
-  const streamOrigin: OperationOrigin = { ...origin, signal: ended.signal };
+  const { requestId, access, resumeAfter, watch } = origin;
+  const streamOrigin: OperationOrigin = { requestId, access, resumeAfter, watch, signal: ended.signal };
   const start = async () => createSourceEventStream({ ...operation, contextValue: options.createContext(streamOrigin) });
   const starting = start();
   try {
@@ -129,7 +130,7 @@ export async function subscribeOperation(
     }
     setEventSource(origin, source);
     const events = source[Symbol.asyncIterator]();
-    const execute = withTracing(retryWhileUnavailable(createEventExecution(operation, streamOrigin, options), ended.signal), origin.watch);
+    const execute = withTracing(retryWhileUnavailable(createEventExecution(operation, streamOrigin, options), ended.signal), watch);
     const stream = wrapAsyncIterator<ExecutionResult>(events, {
       async next() {
         try {
@@ -143,7 +144,7 @@ export async function subscribeOperation(
       onEnd: release,
     });
     onAbort(ended.signal, () => stream.end());
-    const stopListening = origin.access.onEnd(reason => stream.end({ errors: [options.errors.present(reason, logFields)] }));
+    const stopListening = access.onEnd(reason => stream.end({ errors: [options.errors.present(reason, logFields)] }));
     onAbort(ended.signal, stopListening);
     return stream;
   } catch (error) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { DomainError } from '../../errors.ts';
+import type { RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
 import { type Access, type Authenticator, DENIED_ACCESS } from '../auth/authenticate.ts';
 import type { ErrorModel } from '../graphql/error-model.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
@@ -13,6 +14,7 @@ import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { discardBody, isGraphQLContent, readRequestBody } from './request-body.ts';
 import { sendError, sendText } from './responses.ts';
 import type { RequestHandler } from './routes.ts';
+import { setSecurityHeaders } from './security-headers.ts';
 
 /** If reading the body takes longer, the caller is authenticated again: its key may have been revoked in the meantime. */
 const REAUTHENTICATE_AFTER_MS = 500;
@@ -31,10 +33,66 @@ function lastEventIdOf({ headers }: IncomingMessage): string | undefined {
   return typeof id === 'string' && id !== '' ? id : undefined;
 }
 
+/** Sets the headers of every response that is not written by the handler of plain JSON requests. */
+function setHeaders(response: ServerResponse, requestId: string): void {
+  setSecurityHeaders(response);
+  response.setHeader('x-request-id', requestId);
+}
+
 /** The caller's access, or why the caller has none. */
 interface Authentication {
   readonly access: Access;
   readonly authenticationError?: unknown;
+}
+
+/** The HTTP request behind an operation. */
+class HttpOrigin implements OperationOrigin {
+  readonly requestId: string;
+  readonly access: Access;
+  readonly watch: WatchedOperation;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  #disconnected: AbortController | null = null;
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { requestId, access, watch }: { readonly requestId: string; readonly access: Access; readonly watch: WatchedOperation },
+  ) {
+    this.#request = request;
+    this.#response = response;
+    this.requestId = requestId;
+    this.access = access;
+    this.watch = watch;
+  }
+
+  get resumeAfter(): string | undefined {
+    return lastEventIdOf(this.#request);
+  }
+
+  /** Made when it is first asked for: only subscriptions ask. */
+  get signal(): AbortSignal {
+    if (this.#disconnected === null) {
+      const controller = new AbortController();
+      const response = this.#response;
+      const disconnect = () => {
+        if (!response.writableFinished) controller.abort();
+      };
+      if (response.closed) disconnect();
+      else response.once('close', disconnect);
+      this.#disconnected = controller;
+    }
+    return this.#disconnected.signal;
+  }
+
+  onRateLimits(states: readonly RateLimitState[], isRejected: boolean): void {
+    setRateLimitHeaders(this.#response, states, isRejected);
+  }
+
+  whenSent(release: () => void): void {
+    if (this.#response.closed) release();
+    else this.#response.once('close', release);
+  }
 }
 
 /** What the handler needs. */
@@ -72,46 +130,27 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
     return performance.now() - startedAt > REAUTHENTICATE_AFTER_MS ? authenticate(request) : authentication;
   }
 
-  function originOf(
-    request: IncomingMessage,
-    response: ServerResponse,
-    fields: Pick<OperationOrigin, 'requestId' | 'access' | 'watch'>,
-  ): OperationOrigin {
-    const disconnected = new AbortController();
-    response.once('close', () => {
-      if (!response.writableFinished) disconnected.abort();
-    });
-    return {
-      ...fields,
-      signal: disconnected.signal,
-      resumeAfter: lastEventIdOf(request),
-      onRateLimits: (states, isRejected) => setRateLimitHeaders(response, states, isRejected),
-      whenSent(release) {
-        if (response.closed) release();
-        else response.once('close', release);
-      },
-    };
-  }
-
   async function execute(request: IncomingMessage, response: ServerResponse, context: TransportContext, watched: WatchedOperation) {
     try {
       const isPlain = request.method === 'POST' && context.authenticationError === undefined;
       if (isPlain && (await serveJson(request, response, context))) return;
+      setHeaders(response, context.origin.requestId);
       await watched.run(() => yoga(request, response, context));
     } catch (error) {
       const failure = errors.present(error, { requestId: context.origin.requestId });
       watched.end([failure]);
-      if (response.headersSent) response.destroy();
-      else sendText(response, 500, `${failure.message} ${String(failure.extensions.errorId)}`);
+      if (response.headersSent) return void response.destroy();
+      setHeaders(response, context.origin.requestId);
+      sendText(response, 500, `${failure.message} ${String(failure.extensions.errorId)}`);
     }
   }
 
   return async (request, response) => {
     const requestId = requestIdOf(request);
-    response.setHeader('x-request-id', requestId);
     const watched = watch({ requestId, transport: 'http', headers: traceHeadersOf(request.headers) });
     const reject = (error: DomainError, status?: number) => {
       watched.end([error]);
+      setHeaders(response, requestId);
       sendError(request, response, error, status);
     };
     if (request.method === 'POST' && !isGraphQLContent(request)) {
@@ -128,7 +167,7 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
       return undefined;
     }
     const { access, authenticationError } = authentication;
-    const origin = originOf(request, response, { requestId, access, watch: watched });
+    const origin = new HttpOrigin(request, response, { requestId, access, watch: watched });
     const client = { isFull: () => response.writableNeedDrain, cut: () => response.destroy() };
     return execute(request, response, { origin, authenticationError, ending: draining, client }, watched);
   };

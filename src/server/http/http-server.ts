@@ -185,16 +185,17 @@ export function createHttpServer({
     {
       method: '*',
       path: GRAPHQL_PATH,
+      setsSecurityHeaders: true,
       handler: createGraphQLHandler({ yoga, serveJson, errors, watch, authenticator, draining: draining.signal }),
     },
     { method: 'GET', path: '/', handler: redirectToGraphQL },
   ];
 
   function handleRequest(request: IncomingMessage, response: ServerResponse): void | Promise<void> {
-    setSecurityHeaders(response);
     dropTrailingSlash(request);
     const route = findRoute(routes, request);
     const problem = route?.isPublic === true ? null : originCheck.findProblem(request);
+    if (problem !== null || route?.setsSecurityHeaders !== true) setSecurityHeaders(response);
     if (problem === null && route !== undefined) return route.handler(request, response);
     request.resume();
     if (problem !== null) sendError(request, response, new DomainError('FORBIDDEN', problem));

@@ -5,6 +5,7 @@ import type { OperationRunner } from '../graphql/operation-runner.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
 import { serializeResult } from '../live/event-result.ts';
 import { corsHeadersOf } from './cors.ts';
+import { SECURITY_HEADERS } from './security-headers.ts';
 
 type JsonMediaType = 'application/json' | 'application/graphql-response+json';
 
@@ -50,6 +51,13 @@ function httpOf(result: ExecutionResult, mediaType: JsonMediaType): { status: nu
   return { status: status === 0 ? 200 : status, headers };
 }
 
+/** A request and its response. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly requestId: string;
+}
+
 /** What the handler needs. */
 export interface JsonOperationOptions {
   readonly runner: Pick<OperationRunner, 'run'>;
@@ -64,16 +72,28 @@ export type JsonOperationHandler = (request: IncomingMessage, response: ServerRe
  * query.
  */
 export function createJsonOperationHandler({ runner, preparer }: JsonOperationOptions): JsonOperationHandler {
-  function respond(request: IncomingMessage, response: ServerResponse, mediaType: JsonMediaType, result: ExecutionResult): void {
-    const { status, headers } = httpOf(result, mediaType);
+  function respond({ request, response, requestId }: Exchange, mediaType: JsonMediaType, result: ExecutionResult): void {
     const body = serializeResult(result);
-    response.writeHead(status, {
-      'content-type': `${mediaType}; charset=utf-8`,
-      'content-length': Buffer.byteLength(body),
-      ...corsHeadersOf(request),
-      ...headers,
-    });
-    response.end(body);
+    const length = Buffer.byteLength(body);
+    const headers = [
+      ...SECURITY_HEADERS,
+      'x-request-id',
+      requestId,
+      'content-type',
+      `${mediaType}; charset=utf-8`,
+      'content-length',
+      String(length),
+    ];
+    let status = 200;
+    if (result.errors !== undefined) {
+      const http = httpOf(result, mediaType);
+      status = http.status;
+      headers.push(...Object.entries(http.headers).flat());
+    }
+    if (request.headers.origin !== undefined) headers.push(...Object.entries(corsHeadersOf(request)).flat());
+    response.writeHead(status, headers);
+    // A text of one byte a character is written without being encoded.
+    response.end(body, length === body.length ? 'latin1' : 'utf8');
   }
 
   return async (request, response, context) => {
@@ -85,14 +105,16 @@ export function createJsonOperationHandler({ runner, preparer }: JsonOperationOp
     try {
       prepared = preparer.prepare(context, parameters);
     } catch (error) {
-      respond(request, response, mediaType, { errors: await preparer.reject(context, error, parameters.operationName) });
+      respond({ request, response, requestId: context.origin.requestId }, mediaType, {
+        errors: await preparer.reject(context, error, parameters.operationName),
+      });
       return true;
     }
     if (prepared.operation.operation === OperationTypeNode.SUBSCRIPTION) return false;
     const { watch } = context.origin;
     const { args } = prepared;
     const result = await (watch === undefined ? runner.run(args) : watch.run(() => runner.run(args)));
-    respond(request, response, mediaType, result);
+    respond({ request, response, requestId: context.origin.requestId }, mediaType, result);
     return true;
   };
 }

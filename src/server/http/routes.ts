@@ -13,6 +13,8 @@ export interface Route {
   readonly accept?: string;
   /** If true, the route serves everybody: the check of origin and host is skipped. */
   readonly isPublic?: boolean;
+  /** If true, the handler sets the security headers itself. */
+  readonly setsSecurityHeaders?: boolean;
   readonly handler: RequestHandler;
 }
 

@@ -39,6 +39,22 @@ function createOperationLabels(): (name: string) => string {
   };
 }
 
+/** The code of an operation without errors. */
+const SUCCESS = ['OK'];
+
+/** Neither GraphQL names nor codes contain it. */
+const SEPARATOR = ' ';
+
+/** Gives a function that makes each value once. Its keys must be a bounded set. */
+function remembered<Value>(make: (key: string) => Value): (key: string) => Value {
+  const known = new Map<string, Value>();
+  return key => {
+    const found = known.get(key) ?? make(key);
+    known.set(key, found);
+    return found;
+  };
+}
+
 /** Makes the metrics, in a registry of their own. */
 export function createMetrics({ pool, events }: MetricsSources): Metrics {
   const registry = new Registry();
@@ -85,12 +101,19 @@ export function createMetrics({ pool, events }: MetricsSources): Metrics {
   gauge('event_lag', 'Events in the log that this process has not dispatched yet.', () => events().lag);
 
   const operationLabelOf = createOperationLabels();
+  /** prom-client hashes the labels at each call; a child found once need not. */
+  const durationOf = remembered((type: string) => durations.labels({ type }));
+  const countOf = remembered((key: string) => {
+    const [type = '', operation = '', code = ''] = key.split(SEPARATOR);
+    return operations.labels({ type, operation, code });
+  });
   let collectsProcessMetrics = false;
   return {
     answered({ type, name, codes, limits: exceeded, durationMs }) {
-      const labels = { type: type ?? 'unknown', operation: name === null ? '' : operationLabelOf(name) };
-      durations.observe({ type: labels.type }, durationMs / 1_000);
-      for (const code of codes.length === 0 ? ['OK'] : codes) operations.inc({ ...labels, code });
+      const label = type ?? 'unknown';
+      const operation = name === null ? '' : operationLabelOf(name);
+      durationOf(label).observe(durationMs / 1_000);
+      for (const code of codes.length === 0 ? SUCCESS : codes) countOf(`${label}${SEPARATOR}${operation}${SEPARATOR}${code}`).inc();
       for (const limit of exceeded) limits.inc({ limit });
     },
     sweeps: createSweepMetrics(registry),

@@ -58,6 +58,15 @@ export type WatchOperation = (
   request: Pick<OperationReport, 'requestId' | 'transport'> & { readonly headers: TraceHeaders },
 ) => WatchedOperation;
 
+/** The errors of one operation, each kind once. */
+interface Failures {
+  readonly codes: Set<ErrorCode>;
+  readonly limits: Set<string>;
+  readonly errorIds: Set<string>;
+}
+
+const NONE: readonly never[] = [];
+
 /**
  * Reports operations to the observers, the same for every transport, and traces them.
  * @param tracer without it, nothing is traced
@@ -66,44 +75,46 @@ export function createOperationWatch(observers: readonly OperationObserver[], tr
   return ({ requestId, transport, headers }) => {
     const span = startOperationSpan(tracer, headers);
     const startedAt = performance.now();
-    const codes = new Set<ErrorCode>();
-    const limits = new Set<string>();
-    const errorIds = new Set<string>();
+    /** Null until there is an error. */
+    let failures: Failures | null = null;
     let operation: Pick<OperationReport, 'type' | 'name' | 'viewer'> = { type: null, name: null, viewer: null };
     let events = 0;
     let isAnswered = false;
     let isOver = false;
 
-    function collect(errors: readonly unknown[] = []): void {
+    function collect(errors: readonly unknown[] | undefined): void {
+      if (errors === undefined || errors.length === 0) return;
+      failures ??= { codes: new Set(), limits: new Set(), errorIds: new Set() };
       for (const error of errors) {
-        codes.add(codeOf(error));
+        failures.codes.add(codeOf(error));
         const limit = limitOf(toDomainError(error));
-        if (limit !== null) limits.add(limit);
+        if (limit !== null) failures.limits.add(limit);
         const errorId = errorIdOf(error);
-        if (errorId !== null) errorIds.add(errorId);
+        if (errorId !== null) failures.errorIds.add(errorId);
       }
     }
 
-    function report(moment: 'answered' | 'ended'): void {
-      const current: OperationReport = {
-        ...operation,
+    function report(): OperationReport {
+      return {
+        type: operation.type,
+        name: operation.name,
+        viewer: operation.viewer,
         requestId,
         traceId: span.traceId,
         transport,
         events,
-        codes: [...codes],
-        limits: [...limits],
-        errorIds: [...errorIds],
+        codes: failures === null ? NONE : [...failures.codes],
+        limits: failures === null ? NONE : [...failures.limits],
+        errorIds: failures === null ? NONE : [...failures.errorIds],
         durationMs: performance.now() - startedAt,
       };
-      for (const observer of observers) observer[moment]?.(current);
     }
 
-    function answer(): void {
+    function answer(current: OperationReport): void {
       if (isAnswered) return;
       isAnswered = true;
-      span.end({ ...operation, requestId, codes: [...codes] });
-      report('answered');
+      span.end(current);
+      for (const observer of observers) observer.answered?.(current);
     }
 
     return {
@@ -112,7 +123,7 @@ export function createOperationWatch(observers: readonly OperationObserver[], tr
       },
       run: work => span.run(work),
       runEvent: execute => span.runEvent(operation, execute),
-      streamStarted: answer,
+      streamStarted: () => answer(report()),
       addResult(errors) {
         events += 1;
         collect(errors);
@@ -121,8 +132,9 @@ export function createOperationWatch(observers: readonly OperationObserver[], tr
         if (isOver) return;
         isOver = true;
         collect(errors);
-        answer();
-        report('ended');
+        const current = report();
+        answer(current);
+        for (const observer of observers) observer.ended?.(current);
       },
     };
   };
