@@ -30,7 +30,7 @@ export interface OperationOrigin {
 }
 
 /** The request behind one execution. */
-interface ExecutionOrigin extends Pick<OperationOrigin, 'requestId' | 'access' | 'resumeAfter'> {
+interface ExecutionOrigin extends Pick<OperationOrigin, 'requestId' | 'signal' | 'access' | 'resumeAfter'> {
   /** Whether the execution has timed out: the client has got REQUEST_TIMEOUT. */
   readonly isTimedOut?: () => boolean;
   /** Pays for the rows and the response of the execution. */
@@ -112,9 +112,20 @@ export async function executeOperation(operation: Operation, origin: OperationOr
   let hasTimedOut = false;
   const budget = options.memory?.openBudget();
   const release = () => budget?.release();
+  const executionOrigin: ExecutionOrigin = {
+    requestId,
+    access,
+    resumeAfter,
+    budget,
+    isTimedOut: () => hasTimedOut,
+    // An HTTP request makes its signal when it is first asked for.
+    get signal() {
+      return origin.signal;
+    },
+  };
   let running: MeasuredResult | Promise<MeasuredResult> | undefined;
   try {
-    running = run(operation, options.createContext({ requestId, access, resumeAfter, isTimedOut: () => hasTimedOut, budget }));
+    running = run(operation, options.createContext(executionOrigin));
     const timedOut = () => {
       hasTimedOut = true;
     };
