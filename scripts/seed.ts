@@ -167,7 +167,15 @@ Ctrl-C ends these sessions and stops.`);
     const { sessions: settings } = config;
     const eventsWritten = () => events.wake();
     const { models } = database;
-    const caller = { viewer: LOCAL_VIEWER, database, models, settings, eventsWritten, callsInFlight: new CallsInFlight() };
+    const caller = {
+      viewer: LOCAL_VIEWER,
+      database,
+      models,
+      settings,
+      eventsWritten,
+      callsInFlight: new CallsInFlight(),
+      appendQueue: null,
+    };
     const random = createRandomSource(seed, randomInt(2 ** 31));
     const changes = await runLiveSeed({ caller, random, changesPerSecond: pace, signal });
     print(`Stopped after ${changes} changes.`);

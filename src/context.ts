@@ -6,6 +6,7 @@ import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
 import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
+import { createAppendQueue } from './modules/message/append-queue.service.ts';
 import { MessageLoader, type MessagePlace, type MessageRow } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
@@ -150,6 +151,7 @@ class OperationLoaders implements Loaders {
 /** Returns the function that makes the context of an operation. */
 export function createContextFactory({ config, database, events, rateLimiter, log, memory }: ContextSources) {
   const callsInFlight = new CallsInFlight();
+  const appendQueue = createAppendQueue(database);
   const sessionLists = new SessionLists({ database, events, log });
   const shareReads = memory && createSharedReads(database, memory);
   return ({ requestId, access: { viewer }, resumeAfter, isTimedOut = () => false, budget }: ContextOrigin): Context => {
@@ -160,7 +162,15 @@ export function createContextFactory({ config, database, events, rateLimiter, lo
       requestId,
       isTimedOut,
       viewer,
-      caller: { viewer, database, models: database.models, settings: config.sessions, eventsWritten: () => events.wake(), callsInFlight },
+      caller: {
+        viewer,
+        database,
+        models: database.models,
+        settings: config.sessions,
+        eventsWritten: () => events.wake(),
+        callsInFlight,
+        appendQueue,
+      },
       config,
       events,
       resumeAfter,

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Models, Transactor } from '../postgres/database.ts';
 import type { CallsInFlight } from './idempotency/calls-in-flight.service.ts';
+import type { AppendQueue } from './message/append-queue.service.ts';
 import type { Viewer } from './viewer/viewer.rules.ts';
 
 /** What a service needs to know about the call: who calls, and the database and settings to use. */
@@ -14,4 +15,6 @@ export interface Caller {
   readonly eventsWritten: () => void;
   /** One for the whole process. */
   readonly callsInFlight: CallsInFlight;
+  /** One for the whole process; null if the call is part of a transaction. */
+  readonly appendQueue: AppendQueue | null;
 }

@@ -50,7 +50,7 @@ async function execute<Input extends KeyedInput, Result, Stored extends object>(
   };
   const outcome = await caller.database.transaction(async transaction => {
     if (!(await claimKey(transaction, call, waitMs))) return { stored: await readStored<Stored>(transaction, call), executed: null };
-    const result = await mutation.run({ ...caller, database: joinTransaction(transaction), eventsWritten }, input);
+    const result = await mutation.run({ ...caller, database: joinTransaction(transaction), appendQueue: null, eventsWritten }, input);
     const stored = mutation.toStored(result);
     await transaction.rows(Prisma.sql`${Prisma.raw(PREPARED)} update aria_engine.idempotency_keys set result = ${JSON.stringify(stored)}::jsonb
       where viewer_id = ${call.viewer} and key = ${call.key}`);

@@ -12,7 +12,7 @@ import { type AppendMessageInput, type AppendMessagesInput, type CheckedMessage,
 import { type MessageRow, messageColumns } from './message.loader.ts';
 import { messageNotFound } from './message.rules.ts';
 import { moveBranch } from './message-branch.sql.ts';
-import { type InsertedRow, insertMessages, type NewMessage } from './message-insert.sql.ts';
+import { type InsertedRow, insertMessages, type MessageAppend, type NewMessage } from './message-insert.sql.ts';
 
 /** The column groups that appended messages have, besides the core. */
 export const WRITTEN_COLUMNS: readonly string[] = ['tree'];
@@ -86,7 +86,7 @@ async function append(caller: Caller, id: string, messages: readonly CheckedMess
   const fresh = messages.map(message => ({ ...message, id: uuidv7(), parentPosition: null }));
   const rows = messages.some(message => message.parentId !== null)
     ? await caller.database.transaction(transaction => appendToBranch(caller, transaction, id, fresh))
-    : await insert(caller, caller.database, id, sessionId, fresh);
+    : insertedBy(id, await insertTogether(caller, { sessionId, messages: fresh }));
   caller.eventsWritten();
   return { sessionId, messages: rows };
 }
@@ -99,7 +99,8 @@ async function appendToBranch(
   messages: readonly NewMessage[],
 ): Promise<readonly MessageRow[]> {
   const { id: sessionId } = await lockSession(transaction, caller.viewer, id, { trashed: false });
-  const rows = await insert(caller, transaction, id, sessionId, await withParents(transaction, sessionId, messages));
+  const append = { sessionId, messages: await withParents(transaction, sessionId, messages) };
+  const rows = insertedBy(id, await transaction.rows<InsertedRow>(insertMessages(caller.viewer, [append], 'wait')));
   const [first] = rows;
   const leaf = rows.at(-1);
   if (first !== undefined && leaf !== undefined) await transaction.rows(moveBranch(sessionId, leaf.position, first.position));
@@ -130,20 +131,22 @@ async function withParents(transaction: Executor, sessionId: string, messages: r
   });
 }
 
-/** @param id the session's id as the caller wrote it, for errors */
-async function insert(
-  caller: Caller,
-  executor: Executor,
-  id: string,
-  sessionId: string,
-  messages: readonly NewMessage[],
-): Promise<readonly MessageRow[]> {
-  const rows = await executor.rows<InsertedRow>(insertMessages(caller.viewer, sessionId, messages));
+/** Inserts messages together with those of other callers, unless the call is part of a transaction. */
+function insertTogether({ viewer, database, appendQueue }: Caller, append: MessageAppend): Promise<readonly InsertedRow[]> {
+  return appendQueue === null ? database.rows<InsertedRow>(insertMessages(viewer, [append], 'wait')) : appendQueue.append(viewer, append);
+}
+
+/**
+ * The messages that an append inserted.
+ * @param id the session's id as the caller wrote it, for errors
+ * @throws DomainError SESSION_NOT_FOUND, SESSION_ENDED if it inserted none
+ */
+function insertedBy(id: string, rows: readonly InsertedRow[]): readonly MessageRow[] {
   const [first] = rows;
-  if (first === undefined) throw sessionNotFound(id);
-  if (first.trashed) throw sessionNotFound(id, true);
+  if (first === undefined || first.status === null) throw sessionNotFound(id);
+  if (first.trashed === true) throw sessionNotFound(id, true);
   if (isTerminal(first.status)) {
     throw new DomainError('SESSION_ENDED', `The session is ${first.status} and takes no more messages.`, { status: first.status });
   }
-  return rows.flatMap(({ status: _status, trashed: _trashed, ...message }) => (message.id === null ? [] : [message]));
+  return rows.flatMap(({ append: _append, status: _status, trashed: _trashed, ...message }) => (message.id === null ? [] : [message]));
 }

@@ -19,111 +19,169 @@ export interface NewMessage extends CheckedMessage {
   readonly parentPosition: number | null;
 }
 
-/** One row per inserted message, oldest first; a single row without a message if the session takes none. */
-export type InsertedRow = { readonly status: SessionStatus; readonly trashed: boolean } & (MessageRow | { readonly id: null });
+/** The messages that one call appends to a session, all or none. */
+export interface MessageAppend {
+  /** UUID. */
+  readonly sessionId: string;
+  readonly messages: readonly NewMessage[];
+}
+
+/**
+ * One row per inserted message, oldest first; a single row without a message for an append that inserted none.
+ * `status` is the session's before the append; null if the statement did not find the session or skipped it. `append` counts from 1.
+ */
+export type InsertedRow = { readonly append: number; readonly status: SessionStatus | null; readonly trashed: boolean | null } & (
+  | MessageRow
+  | { readonly id: null }
+);
 
 const FIELDS = fieldsWith(MESSAGE_COLUMNS, 'appended');
 const { names, arrays } = arrayInsert(MESSAGE_COLUMNS, FIELDS);
 
-/** The values of an inserted row, from the tables `input` (one row per message), `act` and `verdict` of the statement. */
+/** The position of the message `input` of the append `accepted`. */
+const POSITION = Prisma.sql`accepted.next_position + accepted.earlier + input.place - 1`;
+
+/** The values of a message, from the tables `input` (one row per message) and `accepted` (one row per append) of the statement. */
 const VALUES = Prisma.join(
   FIELDS.map(field => {
-    const given = Prisma.raw(`input.${columnName(field)}`);
-    if (field === 'createdAt') return Prisma.sql`coalesce(${given}, verdict.at)`;
-    if (field !== 'parentPosition') return given;
-    return Prisma.sql`coalesce(${given}, case when input.place = 1 then act.leaf_position else act.next_position + input.place - 2 end)`;
+    const name = Prisma.raw(columnName(field));
+    if (field === 'createdAt') return Prisma.sql`coalesce(input.created_at, accepted.at) as created_at`;
+    if (field !== 'parentPosition') return Prisma.sql`input.${name}`;
+    return Prisma.sql`coalesce(input.parent_position,
+      case when accepted.earlier + input.place = 1 then accepted.leaf_position else ${POSITION} - 1 end) as parent_position`;
   }),
 );
 
 const statusList = (statuses: readonly SessionStatus[]) => Prisma.raw(statuses.map(status => `'${status}'`).join());
 const OPEN = statusList(OPEN_STATUSES);
 const REVIVED = statusList(REVIVED_STATUSES);
-const REACHES_LIMIT = hasReachedTokenLimit(
-  Prisma.sql`least(act.total_tokens + added.total_tokens, added.most)`,
-  Prisma.sql`session.token_limit`,
+const REACHES_LIMIT = hasReachedTokenLimit(Prisma.sql`total_tokens`, Prisma.sql`token_limit`);
+
+const AMOUNTS = ['inputTokens', 'outputTokens', 'cacheReadTokens', 'cacheWriteTokens', 'totalTokens', 'costNanoUsd'] as const;
+const AMOUNT_NAMES = Prisma.raw(AMOUNTS.map(columnName).join(', '));
+
+/** The session's usage after each append, from the tables `open_session` and `call`. */
+const RUNNING_AMOUNTS = Prisma.raw(
+  AMOUNTS.map(columnName)
+    .map(name => `least(open_session.${name} + sum(call.${name}) over so_far, ${MAX_AMOUNT})::bigint as ${name}`)
+    .join(', '),
 );
 
+const OLD_AMOUNTS = Prisma.raw(AMOUNTS.map(amount => `a.${columnName(amount)}`).join(', '));
+
+const NEW_AMOUNTS = Prisma.raw(
+  AMOUNTS.map(columnName)
+    .map(name => `${name} = outcome.${name}`)
+    .join(', '),
+);
+
+/** The payload of a STATUS_CHANGED event, from the table `accepted`. */
+const STATUS_PAYLOAD = Prisma.sql`jsonb_build_object(
+  'from', case when number = first or not revives then status else 'WORKING' end,
+  'to', case when number = failing then 'FAILED' else 'WORKING' end,
+  'reason', case when number = failing then ${TOKEN_LIMIT_REASON} end,
+  'usage', jsonb_build_object(${Prisma.raw(AMOUNTS.map(amount => `'${amount}', ${columnName(amount)}`).join(', '))}),
+  'idleMs', case when number = first then greatest(0, floor(extract(epoch from at - last_activity_at) * 1000))::bigint else 0 end)`;
+
 /**
- * The only statement of an append: it locks the session, inserts the messages, updates the counters and writes the events.
+ * The only statement that appends: it locks the sessions, inserts the messages, updates the counters and writes the events. Its effect is
+ * that of the appends one after another.
  *
- * It reads the session's status under the row lock: without the lock it could read an old status and write into a session that has ended.
+ * It reads a session's status under the row lock: without the lock it could read an old status and write into a session that has ended.
  * It locks the activity row separately, after the session's row. A row that is only joined would be read as of the statement's snapshot,
- * which Postgres takes before it waits for the lock.
- * @returns InsertedRow; no row if the session does not exist or the viewer may not see it
+ * which Postgres takes before it waits for the lock. Sessions are locked in the order of their ids, against deadlocks.
+ * @param whenLocked what to do about a session that another transaction has locked
+ * @returns InsertedRow, in the order of the appends
  */
-export function insertMessages(viewer: Viewer, sessionId: string, messages: readonly NewMessage[]): Sql {
-  const usages = messages.map(message => (message.usage === null ? null : usageAmounts(message.usage)));
-  const total = (amount: keyof UsageAmounts) => Prisma.sql`${usages.reduce((sum, usage) => sum + (usage?.[amount] ?? 0n), 0n)}::bigint`;
-  const rows = messages.map((message, index) => ({ ...message, ...usages[index] }));
+export function insertMessages(viewer: Viewer, appends: readonly MessageAppend[], whenLocked: 'wait' | 'skip'): Sql {
+  const usages = appends.map(({ messages }) => messages.map(({ usage }) => (usage === null ? null : usageAmounts(usage))));
+  const rows = appends.flatMap(({ messages }, call) => messages.map((message, place) => ({ ...message, ...usages[call]?.[place] })));
+  const calls = appends.flatMap(({ messages }, call) => messages.map(() => call + 1));
+  const places = appends.flatMap(({ messages }) => messages.map((_message, place) => place + 1));
+  const sums = AMOUNTS.map(amount => Prisma.sql`${usages.map(each => sumOf(each, amount))}::bigint[]`);
   return Prisma.sql`${Prisma.raw(PREPARED)}
-    with session as materialized (
+    with call as materialized (
+      select * from unnest(${appends.map(({ sessionId }) => sessionId)}::uuid[], ${appends.map(({ messages }) => titleOf(messages))}::text[],
+        ${appends.map(({ messages }) => messages.length)}::int[], ${Prisma.join(sums)})
+        with ordinality call(session_id, title, size, ${AMOUNT_NAMES}, number)
+    ), session as materialized (
       select s.id, s.agent_id, s.status, s.version, s.token_limit, s.deleted_at is not null as trashed, s.compacted_through,
         coalesce(s.given_title, s.display_name, s.subject) is not null as is_named, s.derived_title
       from aria_engine.chat_sessions s
-      where s.id = ${sessionId}::uuid and ${visibleAgents(viewer, Prisma.sql`s.agent_id`)} for no key update
-    ), act as materialized (
-      select a.* from aria_engine.chat_session_activity a
-      where a.session_id = (select id from session where not trashed and status in (${OPEN}))
-      for no key update
-    ), added(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, total_tokens, cost_nano_usd, most) as (
-      select ${total('inputTokens')}, ${total('outputTokens')}, ${total('cacheReadTokens')}, ${total('cacheWriteTokens')},
-        ${total('totalTokens')}, ${total('costNanoUsd')}, ${MAX_AMOUNT}::bigint
-    ), verdict as materialized (
-      select session.*, clock_timestamp() as at,
-        greatest(0, floor(extract(epoch from clock_timestamp() - act.last_activity_at) * 1000))::bigint as idle_ms,
-        least(act.input_tokens + added.input_tokens, added.most) as input_tokens,
-        least(act.output_tokens + added.output_tokens, added.most) as output_tokens,
-        least(act.cache_read_tokens + added.cache_read_tokens, added.most) as cache_read_tokens,
-        least(act.cache_write_tokens + added.cache_write_tokens, added.most) as cache_write_tokens,
-        least(act.total_tokens + added.total_tokens, added.most) as total_tokens,
-        least(act.cost_nano_usd + added.cost_nano_usd, added.most) as cost_nano_usd,
-        case when added.total_tokens > 0 and ${REACHES_LIMIT} then 'FAILED'
-          when session.status in (${REVIVED}) then 'WORKING' else session.status end::aria_engine.session_status as next_status,
-        case when session.derived_title is null then ${titleOf(messages)} end as new_title
-      from session, act, added
+      where s.id = any((select ${[...new Set(appends.map(({ sessionId }) => sessionId))]}::uuid[])::uuid[]) and ${visibleAgents(viewer, Prisma.sql`s.agent_id`)}
+      order by s.id for no key update${Prisma.raw(whenLocked === 'skip' ? ' skip locked' : '')}
+    ), open_session as materialized (
+      select session.agent_id, session.status, session.token_limit, session.is_named, session.derived_title, a.session_id, a.next_position, a.leaf_position, a.last_activity_at, a.last_message_at,
+        ${OLD_AMOUNTS}
+      from session join aria_engine.chat_session_activity a on a.session_id = session.id
+      where not session.trashed and session.status in (${OPEN})
+      for no key update of a
+    ), running as (
+      select call.number, call.title, call.size, call.total_tokens > 0 as adds_tokens, sum(call.size) over so_far - call.size as earlier,
+        open_session.session_id, open_session.agent_id, open_session.status, open_session.token_limit, open_session.is_named,
+        open_session.derived_title, open_session.next_position, open_session.leaf_position, open_session.last_activity_at,
+        open_session.last_message_at, ${RUNNING_AMOUNTS}
+      from call join open_session on open_session.session_id = call.session_id
+      window so_far as (partition by call.session_id order by call.number)
+    ), judged as materialized (
+      select running.*, clock_timestamp() as at, min(number) over of_session as first,
+        min(number) filter (where adds_tokens and ${REACHES_LIMIT}) over of_session as failing
+      from running window of_session as (partition by session_id)
+    ), accepted as materialized (
+      select judged.*, status in (${REVIVED}) and failing is distinct from first as revives from judged where number <= coalesce(failing, number)
+    ), placed as materialized (
+      select accepted.session_id, accepted.agent_id as session_agent_id, accepted.number, accepted.earlier + input.place as place, ${POSITION} as position, ${VALUES}
+      from unnest(${arrays(rows)}, ${calls}::int[], ${places}::int[]) input(${names}, call, place)
+      join accepted on accepted.number = input.call
     ), inserted as (
       insert into aria_engine.chat_messages (session_id, position, ${names})
-      select act.session_id, act.next_position + input.place - 1, ${VALUES}
-      from act, verdict, unnest(${arrays(rows)}) with ordinality input(${names}, place)
-      order by input.place
-      returning id, position, role, parent_position, created_at
+      select session_id, position, ${names} from placed order by session_id, position
+    ), outcome as materialized (
+      select distinct on (accepted.session_id) accepted.*, earlier + size as added, newest.created_at as newest_at,
+        case when derived_title is null then first_value(title) over (partition by accepted.session_id order by title is null, number) end as new_title
+      from accepted join (select session_id, max(created_at) as created_at from placed group by session_id) newest
+        on newest.session_id = accepted.session_id
+      order by accepted.session_id, number desc
     ), moved as (
-      update aria_engine.chat_session_activity a set updated_at = verdict.at, last_activity_at = greatest(act.last_activity_at, verdict.at),
-        last_message_at = greatest(act.last_message_at, (select max(created_at) from inserted)),
-        message_count = act.message_count + ${messages.length}::int, next_position = act.next_position + ${messages.length}::int,
-        leaf_position = act.next_position + ${messages.length}::int - 1,
-        input_tokens = verdict.input_tokens, output_tokens = verdict.output_tokens, cache_read_tokens = verdict.cache_read_tokens,
-        cache_write_tokens = verdict.cache_write_tokens, total_tokens = verdict.total_tokens, cost_nano_usd = verdict.cost_nano_usd
-      from act, verdict where a.session_id = act.session_id
+      update aria_engine.chat_session_activity a set updated_at = outcome.at, last_activity_at = greatest(outcome.last_activity_at, outcome.at),
+        last_message_at = greatest(outcome.last_message_at, outcome.newest_at),
+        message_count = a.message_count + outcome.added, next_position = outcome.next_position + outcome.added,
+        leaf_position = outcome.next_position + outcome.added - 1, ${NEW_AMOUNTS}
+      from outcome where a.session_id = outcome.session_id
     ), changed as (
-      update aria_engine.chat_sessions s set status = verdict.next_status,
-        version = s.version + (verdict.next_status <> verdict.status)::int,
-        status_reason = case when verdict.next_status = verdict.status then s.status_reason
-          when verdict.next_status = 'FAILED' then ${TOKEN_LIMIT_REASON} end,
-        ended_at = case when verdict.next_status = 'FAILED' then verdict.at else s.ended_at end,
-        derived_title = coalesce(verdict.new_title, s.derived_title),
-        title = case when verdict.is_named then s.title else coalesce(verdict.new_title, s.title) end
-      from verdict where s.id = verdict.id and (verdict.next_status <> verdict.status or verdict.new_title is not null)
+      update aria_engine.chat_sessions s set
+        status = case when outcome.failing is not null then 'FAILED' when outcome.revives then 'WORKING' else outcome.status end::aria_engine.session_status,
+        version = s.version + outcome.revives::int + (outcome.failing is not null)::int,
+        status_reason = case when outcome.failing is not null then ${TOKEN_LIMIT_REASON} when outcome.revives then null else s.status_reason end,
+        ended_at = case when outcome.failing is not null then outcome.at else s.ended_at end,
+        derived_title = coalesce(outcome.new_title, s.derived_title),
+        title = case when outcome.is_named then s.title else coalesce(outcome.new_title, s.title) end
+      from outcome
+      where s.id = outcome.session_id and (outcome.revives or outcome.failing is not null or outcome.new_title is not null)
     ), event as (
       insert into aria_engine.session_events (session_id, agent_id, type, payload)
-      select written.session_id, written.agent_id, written.type, written.payload from (
-        select verdict.id as session_id, verdict.agent_id, 'MESSAGE_ADDED'::aria_engine.session_event_type as type,
-          jsonb_build_object('messageId', inserted.id, 'position', inserted.position) as payload, inserted.position as place
-        from inserted, verdict
+      select session_id, session_agent_id, type::aria_engine.session_event_type, payload from (
+        select session_id, session_agent_id, 'MESSAGE_ADDED' as type, place, 1 as step,
+          jsonb_build_object('messageId', id, 'position', position) as payload
+        from placed
         union all
-        select verdict.id, verdict.agent_id, 'STATUS_CHANGED', jsonb_build_object('from', verdict.status, 'to', verdict.next_status,
-          'reason', case when verdict.next_status = 'FAILED' then ${TOKEN_LIMIT_REASON} end,
-          'usage', jsonb_build_object('inputTokens', verdict.input_tokens, 'outputTokens', verdict.output_tokens,
-            'cacheReadTokens', verdict.cache_read_tokens, 'cacheWriteTokens', verdict.cache_write_tokens,
-            'totalTokens', verdict.total_tokens, 'costNanoUsd', verdict.cost_nano_usd),
-          'idleMs', verdict.idle_ms), ${Number.MAX_SAFE_INTEGER}::bigint
-        from verdict where verdict.next_status <> verdict.status
-      ) written order by written.place
+        select session_id, agent_id, 'STATUS_CHANGED', earlier + size, 2, ${STATUS_PAYLOAD}
+        from accepted where number = failing or (number = first and revives)
+      ) written
+      order by session_id, place, step
     )
-    select session.status, session.trashed, session.id as "sessionId", inserted.id, inserted.position::float8 as position, inserted.role,
-      inserted.parent_position::float8 as "parentPosition", inserted.position > session.compacted_through as active,
-      inserted.created_at::text as "createdAt"
-    from session left join inserted on true order by inserted.position`;
+    select call.number::int as append, case when judged.failing < call.number then 'FAILED' else session.status end as status, session.trashed,
+      call.session_id as "sessionId", placed.id, placed.position::float8 as position, placed.role,
+      placed.parent_position::float8 as "parentPosition", placed.position > session.compacted_through as active,
+      placed.created_at::text as "createdAt"
+    from call left join session on session.id = call.session_id
+    left join judged on judged.number = call.number
+    left join placed on placed.number = call.number
+    order by call.number, placed.position`;
+}
+
+function sumOf(usages: readonly (UsageAmounts | null)[], amount: keyof UsageAmounts): string {
+  return String(usages.reduce((sum, usage) => sum + (usage?.[amount] ?? 0n), 0n));
 }
 
 /** The title that these messages give a session without a derived title: that of the first user message with text. */

@@ -108,6 +108,7 @@ function callerOf(viewer: Viewer, callsInFlight = new CallsInFlight()): Caller {
     settings: readConfig({}).sessions,
     eventsWritten: () => events.wake(),
     callsInFlight,
+    appendQueue: null,
   };
 }
 
