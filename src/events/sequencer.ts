@@ -6,6 +6,12 @@ const SEQUENCER_LOCK = 5_279_214_867_316_742n;
 
 const BATCH = 5_000;
 
+/**
+ * The shortest time between two runs that writes cause. A run costs as much as several appends, so under load it numbers the events of a few
+ * milliseconds together. After a pause in the writes, the first one is numbered at once.
+ */
+const WAKE_INTERVAL_MS = 5;
+
 /*
  * These settings fix the plan, because the statistics of a new partition can be wrong. Unsequenced rows come from their partial index. An
  * index scan also marks the entries of rows that have been sequenced as dead; a bitmap scan would not. Each update finds its row by primary
@@ -65,6 +71,8 @@ export function createSequencer({ url, log, onSequenced }: SequencerOptions): Se
   let inFlight: Promise<unknown> = Promise.resolve();
   let queued: Promise<bigint> | null = null;
   let isClosed = false;
+  let wokenAt = Number.NEGATIVE_INFINITY;
+  let wakeTimer: NodeJS.Timeout | null = null;
 
   async function runBatch(): Promise<{ readonly lastSeq: bigint; readonly number: number }> {
     const results = await connection.query(RUN);
@@ -95,15 +103,25 @@ export function createSequencer({ url, log, onSequenced }: SequencerOptions): Se
     return queued;
   }
 
+  function sequenceNow(): void {
+    wakeTimer = null;
+    wokenAt = performance.now();
+    run().catch(error => {
+      if (!isClosed) log.warn({ reason: String(error) }, 'cannot sequence events; will retry');
+    });
+  }
+
   return {
     run,
     wake() {
-      run().catch(error => {
-        if (!isClosed) log.warn({ reason: String(error) }, 'cannot sequence events; will retry');
-      });
+      if (wakeTimer !== null || isClosed) return;
+      const pause = WAKE_INTERVAL_MS - (performance.now() - wokenAt);
+      if (pause <= 0) sequenceNow();
+      else wakeTimer = setTimeout(sequenceNow, pause);
     },
     async close() {
       isClosed = true;
+      if (wakeTimer !== null) clearTimeout(wakeTimer);
       await connection.close();
     },
   };
