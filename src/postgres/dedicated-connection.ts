@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { TYPE_PARSERS } from './connection-pool.ts';
 import { type PostgresSettings, toClientConfig } from './connection-url.ts';
 import type { Executor, Transactor } from './database.ts';
+import { TYPE_PARSERS } from './driver/row-builder.ts';
 import { isDeadlock, withRetry } from './sql-state.ts';
 
 /**

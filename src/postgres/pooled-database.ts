@@ -1,14 +1,13 @@
-import { createHash } from 'node:crypto';
 import { PrismaPg } from '@prisma/adapter-pg';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { DomainError } from '../errors.ts';
 import { PrismaClient } from '../generated/prisma/client.ts';
-import { createConnectionPool, type PooledConnection, type PoolOptions } from './connection-pool.ts';
 import { parseConnectionUrl } from './connection-url.ts';
 import { type Database, type Executor, PREPARED, type RecordedStatement, type Sql } from './database.ts';
+import { createConnectionPool, type PooledConnection, type PoolOptions } from './driver/connection-pool.ts';
 import { ReconnectingConnection } from './reconnecting-connection.ts';
 import type { MemoryBudget } from './response-memory.ts';
-import { isDeadlock, withRetry } from './sql-state.ts';
+import { isDeadlock, isStaleStatement, withRetry } from './sql-state.ts';
 import { createDatabaseTracing, summarizeStatement, type Tracer } from './tracing.ts';
 
 export interface DatabaseOptions extends PoolOptions {
@@ -21,8 +20,9 @@ const MAX_STATEMENTS = 3;
 
 const PROBE_TIMEOUT_MS = 2_000;
 
-/** Further texts get no name. Postgres keeps each prepared statement on each connection, so their number must stay bounded. */
-const MAX_PREPARED = 500;
+function isRetryable(error: unknown): boolean {
+  return isDeadlock(error) || isStaleStatement(error);
+}
 
 /** Opens the database. It connects when a connection is first needed. */
 export function createDatabase(options: DatabaseOptions): Database {
@@ -36,7 +36,6 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
   const listeners = new Set<(statement: RecordedStatement) => void>();
   const trace = createDatabaseTracing(options.tracer, parseConnectionUrl(options.url).database);
-  const nameOf = createStatementNames();
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool.pg), log: [{ emit: 'event', level: 'query' }] });
   prisma.$on('query', ({ query, params }) => {
     if (listeners.size === 0) return;
@@ -46,8 +45,7 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   async function send<Row>(connection: PooledConnection, { text, values }: Sql, budget?: MemoryBudget): Promise<Row[]> {
     for (const listener of listeners) listener({ sql: text, parameters: values });
-    const { rows } = await connection.query({ name: nameOf(text), text, values }, budget);
-    return rows;
+    return connection.query<Row>({ text, values, isPrepared: text.startsWith(PREPARED) }, budget);
   }
 
   async function withConnection<Result>(work: (connection: PooledConnection) => Promise<Result>): Promise<Result> {
@@ -66,7 +64,7 @@ export function createDatabase(options: DatabaseOptions): Database {
           () => withConnection(connection => send<Row>(connection, statement, budget)),
           () => ({ kind: 'client', name: summarizeStatement(statement.text) }),
         ),
-      isDeadlock,
+      isRetryable,
     );
 
   async function runTransaction<Result>(work: (transaction: Executor) => Promise<Result>): Promise<Result> {
@@ -113,7 +111,7 @@ export function createDatabase(options: DatabaseOptions): Database {
             () => runTransaction(work),
             () => ({ kind: 'internal', name: 'transaction' }),
           ),
-        isDeadlock,
+        isRetryable,
       ),
     models: prisma,
     trace,
@@ -148,18 +146,5 @@ export function createDatabase(options: DatabaseOptions): Database {
       await prisma.$disconnect();
       await Promise.all([pool.pg.end(), probe.close()]);
     },
-  };
-}
-
-/** Returns the function that names prepared statements: a name for a marked text, the same on every connection; undefined for any other. */
-function createStatementNames(): (text: string) => string | undefined {
-  const names = new Map<string, string>();
-  return text => {
-    if (!text.startsWith(PREPARED)) return undefined;
-    const known = names.get(text);
-    if (known !== undefined || names.size >= MAX_PREPARED) return known;
-    const name = `sg_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
-    names.set(text, name);
-    return name;
   };
 }

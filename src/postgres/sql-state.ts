@@ -3,9 +3,11 @@ import { DomainError, requestTimeout } from '../errors.ts';
 
 /** SQLSTATE codes that this program handles. Source: PostgreSQL, Appendix A, "PostgreSQL Error Codes". */
 const SQL_STATE = {
+  featureNotSupported: '0A000',
   foreignKeyViolation: '23503',
   uniqueViolation: '23505',
   idleInTransactionTimeout: '25P03',
+  unknownPreparedStatement: '26000',
   serializationFailure: '40001',
   deadlockDetected: '40P01',
   tooManyConnections: '53300',
@@ -91,6 +93,17 @@ export function toDatabaseFailure(error: unknown): DomainError | null {
 /** Whether Postgres rolled the statement or transaction back to break a deadlock: nothing of it happened, so it may run again. */
 export function isDeadlock(error: unknown): boolean {
   return sqlStateOf(error) === SQL_STATE.deadlockDetected;
+}
+
+/**
+ * Whether a prepared statement cannot be executed any more: a migration has changed the types of its columns since it was parsed, or the
+ * session was reset.
+ */
+export function isStaleStatement(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  if (state === SQL_STATE.unknownPreparedStatement) return true;
+  // Messages are translated, the name of the routine is not.
+  return state === SQL_STATE.featureNotSupported && [...causesOf(error)].some(({ routine }) => routine === 'RevalidateCachedQuery');
 }
 
 /**

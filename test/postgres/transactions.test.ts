@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
-import { type Database, PREPARED } from '../../src/postgres/database.ts';
+import type { Database } from '../../src/postgres/database.ts';
 import { createDatabase } from '../../src/postgres/pooled-database.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { runSql } from '../support/sql.ts';
@@ -52,11 +52,4 @@ it('a transaction whose statements together take longer than the statement timeo
   });
   await expect(transaction).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
   expect(await database.rows(NUMBER_OF_ENTRIES)).toEqual([{ number: 0 }]);
-});
-
-it('a connection keeps at most 500 prepared statements', { timeout: 60_000 }, async () => {
-  const { database } = await open();
-  for (let i = 0; i < 510; i += 1) await database.rows(Prisma.sql`${Prisma.raw(`${PREPARED} select ${i}`)}`);
-  const [prepared] = await database.rows<{ number: number }>(Prisma.sql`select count(*)::int as number from pg_prepared_statements`);
-  expect(prepared).toEqual({ number: 500 });
 });

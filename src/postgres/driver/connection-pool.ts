@@ -1,7 +1,9 @@
 import { Socket } from 'node:net';
 import pg from 'pg';
-import { toClientConfig } from './connection-url.ts';
-import type { MemoryBudget, ResponseMemory } from './response-memory.ts';
+import { toClientConfig } from '../connection-url.ts';
+import type { MemoryBudget, ResponseMemory } from '../response-memory.ts';
+import { PreparedStatements } from './prepared-statements.ts';
+import { RowsQuery, type Statement } from './rows-query.ts';
 
 export interface PoolOptions {
   readonly url: string;
@@ -20,11 +22,11 @@ export interface PoolOptions {
 /** A connection checked out of the pool. */
 export interface PooledConnection {
   /**
-   * Sends a statement.
+   * Sends a statement and returns its rows.
    * @param budget the budget that the received bytes count towards; by default each connection has its own
    * @throws the error of pg; DomainError if the budget is exceeded, which also closes the connection
    */
-  query(config: pg.QueryConfig, budget?: MemoryBudget): Promise<pg.QueryResult>;
+  query<Row>(statement: Statement, budget?: MemoryBudget): Promise<Row[]>;
   /** Whether a statement failed in a way that leaves the session in an unknown state: nothing more can be sent. */
   isBroken(): boolean;
   /** Returns the connection to the pool; a broken one is closed. */
@@ -46,11 +48,6 @@ const SILENCE_GRACE_MS = 3_000;
 /** JIT compilation costs more than any of our statements; hashing a set of ids needs some memory. */
 const DEFAULT_SETTINGS = { jit: 'off', work_mem: '32MB' };
 
-/** Reads a bigint as a BigInt; the driver alone reads it as a string. */
-export const TYPE_PARSERS: pg.CustomTypesConfig = {
-  getTypeParser: (oid, format) => (oid === pg.types.builtins.INT8 ? BigInt : pg.types.getTypeParser(oid, format)),
-};
-
 /** Opens the pool. It connects when a connection is first needed. */
 export function createConnectionPool(options: PoolOptions): ConnectionPool {
   const pool = new pg.Pool({
@@ -67,20 +64,25 @@ export function createConnectionPool(options: PoolOptions): ConnectionPool {
   pool.on('connect', client => client.on('error', () => undefined));
   closeSilentConnections(pool, options.statementTimeoutMs + SILENCE_GRACE_MS);
   const received = meterReceivedBytes(pool, options.memory);
+  const preparedOf = new WeakMap<pg.PoolClient, PreparedStatements>();
+  pool.on('connect', client => preparedOf.set(client, new PreparedStatements()));
   return {
     pg: pool,
     async connect() {
       const client = await pool.connect();
+      const prepared = preparedOf.get(client) ?? new PreparedStatements();
       let isBroken = false;
       return {
-        async query(config, budget) {
+        async query<Row>(statement: Statement, budget?: MemoryBudget) {
           const meter = received.get(client);
           const refusal = meter?.begin(budget);
           try {
-            const result = await client.query({ ...config, types: TYPE_PARSERS });
+            const rows = await new Promise<Row[]>((resolve, reject) => {
+              client.query(new RowsQuery<Row>(statement, prepared, resolve, reject));
+            });
             // The last chunk may exceed the budget, and pg then still resolves.
             if (refusal?.reason != null) throw refusal.reason;
-            return result;
+            return rows;
           } catch (error) {
             isBroken ||= !(error instanceof pg.DatabaseError && error.severity === 'ERROR');
             throw refusal?.reason ?? error;
