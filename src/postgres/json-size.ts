@@ -1,5 +1,5 @@
 /** The approximate size of a number, a date, a boolean or null. */
-const PLAIN_BYTES = 8;
+export const PLAIN_BYTES = 8;
 
 /** Quotes, commas, colons and braces. */
 export const PUNCTUATION_BYTES = 4;

@@ -7,7 +7,9 @@ import {
   type GraphQLResolveInfo,
   type GraphQLSchema,
   getArgumentValues,
+  getNamedType,
   getNullableType,
+  isAbstractType,
   isLeafType,
   isNonNullType,
   SchemaMetaFieldDef,
@@ -71,6 +73,12 @@ function usesVariables(node: FieldNode): boolean {
   return found;
 }
 
+function setLater(data: ResponseObject, key: string, value: PromiseLike<unknown>): PromiseLike<void> {
+  return value.then(settled => {
+    data[key] = settled;
+  });
+}
+
 /**
  * @param parts of the operation
  * @param directiveVariables the variables of @skip and @include: selections are compiled for these values
@@ -114,8 +122,9 @@ export function createSelectionCompiler(parts: OperationParts, directiveVariable
     const [node] = nodes;
     const field = node && definitionOf(schema, parent, node);
     if (node === undefined || field === undefined) return null;
-    const isLeaf = isLeafType(getNullableType(field.type));
-    const needsInfo = !isLeaf || field.resolve?.length !== 1;
+    // Objects for `info` and the path cost as much as the rest of a small field, so they are made only where somebody reads them.
+    const needsInfo = field.resolve?.length !== 1 || isAbstractType(getNamedType(field.type));
+    const needsPath = needsInfo || !isLeafType(getNullableType(field.type));
     const isNullable = !isNonNullType(field.type);
     const resolve = compileResolver(field, node);
     const selections = new Map<GraphQLObjectType, Selection>();
@@ -154,16 +163,30 @@ export function createSelectionCompiler(parts: OperationParts, directiveVariable
       return null;
     }
 
+    // A function of its own: if the closures were below, each call would allocate what they capture.
+    function awaitValue(pending: PromiseLike<unknown>, objectPath: Path | undefined, known: Path | undefined, run: ExecutionRun): unknown {
+      const failed = (error: unknown) => fail(error, known ?? pathIn(objectPath), run);
+      return pending.then(undefined, failed);
+    }
+
+    function completeLater(
+      pending: PromiseLike<unknown>,
+      path: Path | undefined,
+      info: GraphQLResolveInfo | null,
+      run: ExecutionRun,
+    ): PromiseLike<unknown> {
+      return pending.then(value => complete(value, path, info, run));
+    }
+
     return (source, objectPath, run) => {
-      const path = needsInfo ? pathIn(objectPath) : undefined;
-      const info = path === undefined ? null : infoFor(path, run);
-      const failed = (error: unknown) => fail(error, path ?? pathIn(objectPath), run);
+      const path = needsPath ? pathIn(objectPath) : undefined;
+      const info = needsInfo && path !== undefined ? infoFor(path, run) : null;
       try {
         const value = resolve(source, run, info);
-        const completed = isPromise(value) ? value.then(resolved => complete(resolved, path, info, run)) : complete(value, path, info, run);
-        return isPromise(completed) ? completed.then(undefined, failed) : completed;
+        const completed = isPromise(value) ? completeLater(value, path, info, run) : complete(value, path, info, run);
+        return isPromise(completed) ? awaitValue(completed, objectPath, path, run) : completed;
       } catch (error) {
-        return failed(error);
+        return fail(error, path ?? pathIn(objectPath), run);
       }
     };
   }
@@ -177,25 +200,22 @@ export function createSelectionCompiler(parts: OperationParts, directiveVariable
     return {
       execute(source, path, run) {
         const data: ResponseObject = {};
-        const pending: PromiseLike<void>[] = [];
+        let pending: PromiseLike<void>[] | null = null;
         run.dataSize += keyBytes;
         try {
           for (const { key, execute } of compiled) {
             const value = execute(source, path, run);
             data[key] = value;
             if (isPromise(value)) {
-              pending.push(
-                value.then(settled => {
-                  data[key] = settled;
-                }),
-              );
+              pending ??= [];
+              pending.push(setLater(data, key, value));
             }
           }
         } catch (error) {
-          if (pending.length === 0) throw error;
+          if (pending === null) throw error;
           return rejectAfter(pending, error);
         }
-        return pending.length === 0 ? data : Promise.all(pending).then(() => data);
+        return pending === null ? data : Promise.all(pending).then(() => data);
       },
     };
   }

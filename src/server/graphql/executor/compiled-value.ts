@@ -9,12 +9,13 @@ import {
   type GraphQLResolveInfo,
   GraphQLString,
   type GraphQLUnionType,
+  isAbstractType,
   isLeafType,
   isListType,
   isNonNullType,
   isObjectType,
 } from 'graphql';
-import { estimatedJsonSize, PUNCTUATION_BYTES } from '../../../postgres/json-size.ts';
+import { estimatedJsonSize, PLAIN_BYTES, PUNCTUATION_BYTES } from '../../../postgres/json-size.ts';
 import type { Selection } from './compiled-selection.ts';
 import { type ExecutionRun, isPromise, type Path, rejectAfter, toFieldError } from './execution-run.ts';
 
@@ -38,6 +39,7 @@ export interface CompletedField {
 /** Compiles the completion of a type's values. The algorithm is "Value Completion" of the GraphQL specification, as graphql-js implements it. */
 export function compileValue(field: CompletedField, type: GraphQLOutputType): CompleteValue {
   if (!isNonNullType(type)) return compileNullable(field, type);
+  if (isLeafType(type.ofType)) return compileLeaf(field, type.ofType, false);
   const complete = compileNullable(field, type.ofType);
   const assertPresent = (completed: unknown) => {
     if (completed === null) throw new Error(`Cannot return null for non-nullable field ${field.name}.`);
@@ -49,30 +51,40 @@ export function compileValue(field: CompletedField, type: GraphQLOutputType): Co
   };
 }
 
-function compileNullable(field: CompletedField, type: Exclude<GraphQLOutputType, { ofType: unknown }> | GraphQLOutputType): CompleteValue {
+function compileNullable(field: CompletedField, type: GraphQLOutputType): CompleteValue {
+  if (isLeafType(type)) return compileLeaf(field, type, true);
   const complete = compilePresent(field, type);
   return (value, path, info, run) => {
-    if (value === null || value === undefined) return null;
+    if (value === null || value === undefined) {
+      run.dataSize += PLAIN_BYTES;
+      return null;
+    }
     if (value instanceof Error) throw value;
     return complete(value, path, info, run);
   };
 }
 
 function compilePresent(field: CompletedField, type: GraphQLOutputType): CompleteValue {
-  if (isLeafType(type)) return compileLeaf(type);
   if (isListType(type)) return compileList(field, type.ofType);
   if (isObjectType(type)) return (value, path, _info, run) => field.selectionOf(type).execute(value, path, run);
-  if (isNonNullType(type)) throw new Error('A type cannot be non-null twice.');
-  return compileAbstract(field, type);
+  if (isAbstractType(type)) return compileAbstract(field, type);
+  throw new Error(`${String(type)} is not an output type.`);
 }
 
-function compileLeaf(type: GraphQLLeafType): CompleteValue {
+/** In one function: most fields of a response are leaves. */
+function compileLeaf({ name }: CompletedField, type: GraphQLLeafType, isNullable: boolean): CompleteValue {
   const serializesTextAsItIs = type === GraphQLString || type === GraphQLID;
   return (value, _path, _info, run) => {
     if (serializesTextAsItIs && typeof value === 'string') {
       run.dataSize += value.length + PUNCTUATION_BYTES;
       return value;
     }
+    if (value === null || value === undefined) {
+      if (!isNullable) throw new Error(`Cannot return null for non-nullable field ${name}.`);
+      run.dataSize += PLAIN_BYTES;
+      return null;
+    }
+    if (value instanceof Error) throw value;
     const serialized: unknown = type.serialize(value);
     if (serialized === null || serialized === undefined) throw new Error(`${type.name} cannot represent a ${typeof value}.`);
     run.dataSize += estimatedJsonSize(serialized);
@@ -91,10 +103,19 @@ function compileList(field: CompletedField, itemType: GraphQLOutputType): Comple
     return null;
   }
 
+  // Functions of their own: if the closures were in the loop's function, each item would allocate what they capture.
+  function completeLater(item: PromiseLike<unknown>, path: Path, info: GraphQLResolveInfo | null, run: ExecutionRun): unknown {
+    return item.then(value => complete(value, path, info, run));
+  }
+
+  function awaitItem(completed: PromiseLike<unknown>, path: Path, run: ExecutionRun): unknown {
+    return completed.then(undefined, error => fail(error, path, run));
+  }
+
   function completeItem(item: unknown, path: Path, info: GraphQLResolveInfo | null, run: ExecutionRun): unknown {
     try {
-      const completed = isPromise(item) ? item.then(value => complete(value, path, info, run)) : complete(item, path, info, run);
-      return isPromise(completed) ? completed.then(undefined, error => fail(error, path, run)) : completed;
+      const completed = isPromise(item) ? completeLater(item, path, info, run) : complete(item, path, info, run);
+      return isPromise(completed) ? awaitItem(completed, path, run) : completed;
     } catch (error) {
       return fail(error, path, run);
     }
