@@ -1,9 +1,8 @@
 import { PrismaPg } from '@prisma/adapter-pg';
-import pLimit, { type LimitFunction } from 'p-limit';
 import { DomainError } from '../errors.ts';
 import { PrismaClient } from '../generated/prisma/client.ts';
 import { parseConnectionUrl } from './connection-url.ts';
-import { type Database, type Executor, PREPARED, type RecordedStatement, type Sql } from './database.ts';
+import { type Database, type Executor, type OperationReads, PREPARED, type RecordedStatement, type Sql } from './database.ts';
 import { createConnectionPool, type PooledConnection, type PoolOptions } from './driver/connection-pool.ts';
 import { ReconnectingConnection } from './reconnecting-connection.ts';
 import type { MemoryBudget } from './response-memory.ts';
@@ -14,9 +13,6 @@ export interface DatabaseOptions extends PoolOptions {
   /** Nothing is traced without one. */
   readonly tracer?: Tracer;
 }
-
-/** The most statements of one operation at once. */
-const MAX_STATEMENTS = 3;
 
 const PROBE_TIMEOUT_MS = 2_000;
 
@@ -125,26 +121,46 @@ export function createDatabase(options: DatabaseOptions): Database {
         () => false,
       ),
     gauges: () => ({ total: pool.pg.totalCount, idle: pool.pg.idleCount, waiting: pool.pg.waitingCount }),
-    forOperation(budget) {
-      let limit: LimitFunction | undefined;
-      function limited<Result>(read: () => Promise<Result>): Promise<Result> {
-        limit ??= pLimit(MAX_STATEMENTS);
-        return limit(async () => {
-          // Throws if the budget was exceeded in the meantime.
-          budget.addRead(0);
-          try {
-            return await read();
-          } finally {
-            // The operation may have ended, with an error, before this statement. Nobody else releases the bytes that came afterwards.
-            if (budget.isReleased()) budget.release();
-          }
-        });
-      }
-      return { budget, limited, rows: statement => limited(() => rows(statement, budget)) };
-    },
+    forOperation: budget => new PooledOperationReads(budget, rows),
     async close() {
       await prisma.$disconnect();
       await Promise.all([pool.pg.end(), probe.close()]);
     },
   };
+}
+
+/** The most statements of one operation at once. */
+const MAX_STATEMENTS = 3;
+
+/** Counts the running statements itself: a limiter made for each operation takes longer than all else here, and most send one statement. */
+class PooledOperationReads implements OperationReads {
+  readonly budget: MemoryBudget;
+  readonly #send: <Row>(statement: Sql, budget: MemoryBudget) => Promise<Row[]>;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  constructor(budget: MemoryBudget, send: <Row>(statement: Sql, budget: MemoryBudget) => Promise<Row[]>) {
+    this.budget = budget;
+    this.#send = send;
+  }
+
+  rows<Row>(statement: Sql): Promise<Row[]> {
+    return this.limited(() => this.#send<Row>(statement, this.budget));
+  }
+
+  async limited<Result>(read: () => Promise<Result>): Promise<Result> {
+    if (this.#running < MAX_STATEMENTS) this.#running += 1;
+    else await new Promise<void>(resolve => this.#waiting.push(resolve));
+    try {
+      // Throws if the budget was exceeded in the meantime.
+      this.budget.addRead(0);
+      return await read();
+    } finally {
+      // The operation may have ended, with an error, before this statement. Nobody else releases the bytes that came afterwards.
+      if (this.budget.isReleased()) this.budget.release();
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running -= 1;
+      else next();
+    }
+  }
 }

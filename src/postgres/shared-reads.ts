@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { DomainError } from '../errors.ts';
 import type { Database, Executor, OperationReads } from './database.ts';
 import { estimatedJsonSize } from './json-size.ts';
-import type { ResponseMemory } from './response-memory.ts';
+import type { MemoryBudget, ResponseMemory } from './response-memory.ts';
 import { summarizeStatement } from './tracing.ts';
 
 /** Reads one value for each of several distinct keys, in their order, with one statement. */
@@ -37,19 +37,21 @@ const MAX_WAIT_MS = 100;
 /** An operation that asks for more keys than this sends its own statement: the cost of the statement is then small per key. */
 const MAX_KEYS_OF_OPERATION = 4;
 
+/** One operation that waits for its values. */
 interface WaitingRead<Key, Value> {
   readonly keys: readonly Key[];
   readonly read: ReadByKeys<Key, Value>;
-  readonly resolve: (values: Value[]) => void;
+  readonly budget: MemoryBudget;
+  readonly resolve: (values: Value[] | Promise<Value[]>) => void;
   readonly reject: (error: unknown) => void;
-  /** Called with the text of the shared statement, for the trace. */
-  readonly onSent: (text: string) => void;
+  /** The text of the statement that was sent, for the trace. */
+  statement: string;
 }
 
 interface Variant<Key, Value> {
   waiting: WaitingRead<Key, Value>[];
   running: number;
-  scheduled: NodeJS.Immediate | null;
+  isScheduled: boolean;
   timer: NodeJS.Timeout | null;
 }
 
@@ -69,45 +71,45 @@ export class SharedReads<Key, Value> {
 
   /** The function that reads for one operation. Its rows count towards the operation's budget and its concurrent statements. */
   forOperation(reads: OperationReads): KeyedRead<Key, Value> {
-    return async (variant, keys, read) => {
+    return (variant, keys, read) => {
       if (keys.length > MAX_KEYS_OF_OPERATION) return read(reads, keys);
-      try {
-        return await reads.limited(async () => {
-          const values = await this.#share(variant, keys, read);
-          reads.budget.addRead(estimatedJsonSize(values));
-          return values;
-        });
-      } catch (error) {
-        // The rows of all operations together were too large. Those of this operation may not be.
-        if (error instanceof SharedReadRefusedError) return read(reads, keys);
-        throw error;
-      }
+      return reads.limited(() => this.#share(variant, keys, read, reads.budget));
     };
   }
 
-  #share(name: string, keys: readonly Key[], read: ReadByKeys<Key, Value>): Promise<Value[]> {
-    let statement = '';
+  #share(name: string, keys: readonly Key[], read: ReadByKeys<Key, Value>, budget: MemoryBudget): Promise<Value[]> {
+    let statement: Pick<WaitingRead<Key, Value>, 'statement'> = { statement: '' };
     const wait = () =>
       new Promise<Value[]>((resolve, reject) => {
-        const variant = this.#variants.get(name) ?? { waiting: [], running: 0, scheduled: null, timer: null };
-        this.#variants.set(name, variant);
-        variant.waiting.push({ keys, read, resolve, reject, onSent: text => (statement = text) });
+        let variant = this.#variants.get(name);
+        if (variant === undefined) {
+          variant = { waiting: [], running: 0, isScheduled: false, timer: null };
+          this.#variants.set(name, variant);
+        }
+        const entry: WaitingRead<Key, Value> = { keys, read, budget, resolve, reject, statement: '' };
+        statement = entry;
+        variant.waiting.push(entry);
         this.#schedule(name, variant);
       });
-    return this.#options.database.trace(wait, () => ({ kind: 'client', name: summarizeStatement(statement) }));
+    return this.#options.database.trace(wait, () => ({ kind: 'client', name: summarizeStatement(statement.statement) }));
   }
 
+  /** Sends what waits once the event loop has handled the other requests that have already arrived. */
   #schedule(name: string, variant: Variant<Key, Value>): void {
+    if (variant.isScheduled) return;
     const send = () => this.#untraced.runInAsyncScope(() => this.#send(name, variant));
-    if (variant.running < MAX_RUNNING) variant.scheduled ??= setImmediate(send);
-    else variant.timer ??= setTimeout(send, MAX_WAIT_MS);
+    if (variant.running >= MAX_RUNNING) {
+      variant.timer ??= setTimeout(send, MAX_WAIT_MS);
+      return;
+    }
+    variant.isScheduled = true;
+    setImmediate(send);
   }
 
   #send(name: string, variant: Variant<Key, Value>): void {
-    if (variant.scheduled !== null) clearImmediate(variant.scheduled);
     if (variant.timer !== null) clearTimeout(variant.timer);
-    variant.scheduled = null;
     variant.timer = null;
+    variant.isScheduled = false;
     const batch = this.#takeBatch(variant);
     if (batch.length === 0) return;
     variant.running += 1;
@@ -125,39 +127,71 @@ export class SharedReads<Key, Value> {
       keys += entry.keys.length;
       return index > 0 && keys > this.#options.maxKeys;
     });
-    return variant.waiting.splice(0, end === -1 ? variant.waiting.length : end);
+    if (end !== -1) return variant.waiting.splice(0, end);
+    const all = variant.waiting;
+    variant.waiting = [];
+    return all;
   }
 
   async #readBatch(batch: readonly WaitingRead<Key, Value>[]): Promise<void> {
-    const budget = this.#options.memory.openBudget();
     const [first] = batch;
     if (first === undefined) return;
-    const keyByName = new Map(batch.flatMap(({ keys }) => keys.map(key => [nameOf(key), key] as const)));
-    const { database } = this.#options;
-    const executor: Executor = {
+    if (batch.length === 1) await this.#readAlone(first);
+    else await this.#readTogether(first, batch);
+  }
+
+  /** The executor of a statement that the budget pays for. */
+  #executorFor(budget: MemoryBudget, batch: readonly WaitingRead<Key, Value>[]): Executor {
+    const operation = this.#options.database.forOperation(budget);
+    return {
       rows: statement => {
-        for (const { onSent } of batch) onSent(statement.text);
-        return database.forOperation(budget).rows(statement);
+        for (const each of batch) each.statement = statement.text;
+        return operation.rows(statement);
       },
     };
+  }
+
+  /** The operation pays for the bytes that arrive, as if its statement could not be shared. */
+  async #readAlone(entry: WaitingRead<Key, Value>): Promise<void> {
     try {
-      const values = await first.read(executor, [...keyByName.values()]);
-      const names = [...keyByName.keys()];
-      const valueByName = new Map(values.map((value, index) => [names[index], [value]]));
-      // Each value is in a list of its own, because it may be null, or a list itself.
-      for (const { keys, resolve } of batch) resolve(keys.flatMap(key => valueByName.get(nameOf(key)) ?? []));
+      entry.resolve(await entry.read(this.#executorFor(entry.budget, [entry]), entry.keys));
     } catch (error) {
-      const isRefused = error instanceof DomainError && keyByName.size > 1;
-      for (const { reject } of batch) reject(isRefused ? new SharedReadRefusedError() : error);
+      entry.reject(error);
+    }
+  }
+
+  async #readTogether(first: WaitingRead<Key, Value>, batch: readonly WaitingRead<Key, Value>[]): Promise<void> {
+    const keys: Key[] = [];
+    const places = new Map<string, number>();
+    for (const key of batch.flatMap(each => each.keys)) {
+      const name = nameOf(key);
+      if (places.has(name)) continue;
+      places.set(name, keys.length);
+      keys.push(key);
+    }
+    const budget = this.#options.memory.openBudget();
+    try {
+      const values = await first.read(this.#executorFor(budget, batch), keys);
+      for (const each of batch) {
+        try {
+          const own = each.keys.map(key => values[places.get(nameOf(key)) ?? -1] as Value);
+          each.budget.addRead(estimatedJsonSize(own));
+          each.resolve(own);
+        } catch (error) {
+          each.reject(error);
+        }
+      }
+    } catch (error) {
+      // The rows of all operations together were too large. Those of each one may not be.
+      const isRefused = error instanceof DomainError && keys.length > 1;
+      for (const each of batch) {
+        if (isRefused) void this.#readAlone(each);
+        else each.reject(error);
+      }
     } finally {
       budget.release();
     }
   }
-}
-
-/** The rows of several operations together exceed the budget of one. */
-class SharedReadRefusedError extends Error {
-  override readonly name = 'SharedReadRefusedError';
 }
 
 function nameOf(key: unknown): string {

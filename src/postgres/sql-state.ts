@@ -129,7 +129,17 @@ const FIRST_DELAY_MS = 5;
  * @throws the error of the last attempt
  */
 export async function withRetry<Result>(work: () => Promise<Result>, isRetryable: (error: unknown) => boolean): Promise<Result> {
-  return pRetry(work, {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isRetryable(error)) throw error;
+    return retry(error, work, isRetryable);
+  }
+}
+
+/** Continues after the first attempt. Most work succeeds at once, and should not pay for a retry. */
+async function retry<Result>(failure: unknown, work: () => Promise<Result>, isRetryable: (error: unknown) => boolean): Promise<Result> {
+  return pRetry(attempt => (attempt === 1 ? Promise.reject(failure) : work()), {
     retries: MAX_RETRIES,
     minTimeout: FIRST_DELAY_MS,
     randomize: true,

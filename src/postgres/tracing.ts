@@ -79,9 +79,10 @@ export type TraceDatabaseWork = <Result>(work: () => Promise<Result>, describe: 
  * @param database the database's name
  */
 export function createDatabaseTracing(tracer: Tracer | undefined, database: string): TraceDatabaseWork {
-  return async (work, describe) => {
-    if (tracer === undefined || !tracer.isSampled()) return work();
-    const span = tracer.startChildSpan(describe().kind);
+  return (work, describe) => (tracer?.isSampled() ? traceWork(tracer, work, describe) : work());
+
+  async function traceWork<Result>(tracing: Tracer, work: () => Promise<Result>, describe: () => DatabaseWork): Promise<Result> {
+    const span = tracing.startChildSpan(describe().kind);
     const end = (failure: SpanAttributes, failed: boolean) => {
       // The name of a shared statement is known only once it has been sent.
       const { kind, name } = describe();
@@ -98,5 +99,5 @@ export function createDatabaseTracing(tracer: Tracer | undefined, database: stri
       end({ ...(state === null ? {} : { 'db.response.status_code': state }), 'error.type': type }, true);
       throw error;
     }
-  };
+  }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DomainError } from '../../../src/errors.ts';
+import { Prisma } from '../../../src/generated/prisma/client.ts';
 import type { OperationReads } from '../../../src/postgres/database.ts';
 import { createResponseMemory, type MemoryBudget } from '../../../src/postgres/response-memory.ts';
 import { type ReadByKeys, SharedReads } from '../../../src/postgres/shared-reads.ts';
@@ -172,16 +173,40 @@ describe('the budget of an operation', () => {
   it('is charged for the values that the operation got from a shared statement', async () => {
     const { memory, reads, openOperation } = setUp();
     const operations = [openOperation(), openOperation()];
-    for (const operation of operations) expect(await reads.forOperation(operation)('texts', ['a'], text)).toHaveLength(1);
+    const reading = operations.map(operation => reads.forOperation(operation)('texts', ['a'], text));
+    for (const values of await Promise.all(reading)) expect(values).toHaveLength(1);
     expect(memory.usedBytes()).toBeGreaterThanOrEqual(MAX_BYTES);
     for (const { budget } of operations) budget.release();
     expect(memory.usedBytes()).toBe(0);
   });
 
-  it('refuses values that together exceed the size of one response', async () => {
+  it('refuses values of shared statements that together exceed the size of one response, and only for that operation', async () => {
     const { reads, openOperation } = setUp();
     const readTexts = reads.forOperation(openOperation());
-    await readTexts('texts', ['a'], text);
-    await expect(readTexts('texts', ['a'], text)).rejects.toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
+    const others = [openOperation(), openOperation()].map(operation => reads.forOperation(operation));
+    const readWith = (other = readTexts) => Promise.allSettled([readTexts('texts', ['a'], text), other('texts', ['a'], text)]);
+    expect((await readWith(others[0])).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    const [second, other] = await readWith(others[1]);
+    expect(second).toMatchObject({ reason: { code: 'QUERY_TOO_COMPLEX' } });
+    expect(other).toMatchObject({ status: 'fulfilled' });
+  });
+
+  it('pays for a statement that is not shared as it arrives', async () => {
+    const { memory, openOperation } = setUp();
+    const budgets: MemoryBudget[] = [];
+    const operation = openOperation();
+    const alone = new SharedReads<string, string>({
+      database: {
+        trace: work => work(),
+        forOperation(given) {
+          budgets.push(given);
+          return operationWith(given);
+        },
+      },
+      memory,
+      maxKeys: 32,
+    });
+    await alone.forOperation(operation)('texts', ['a'], async ({ rows }) => rows(Prisma.sql`select`));
+    expect(budgets).toEqual([operation.budget]);
   });
 });
