@@ -151,7 +151,7 @@ class OperationLoaders implements Loaders {
 /** Returns the function that makes the context of an operation. */
 export function createContextFactory({ config, database, events, rateLimiter, log, memory }: ContextSources) {
   const callsInFlight = new CallsInFlight();
-  const appendQueue = createAppendQueue(database);
+  const appendQueue = createAppendQueue(database, config.limits.requestTimeoutMs);
   const sessionLists = new SessionLists({ database, events, log });
   const shareReads = memory && createSharedReads(database, memory);
   return ({ requestId, access: { viewer }, resumeAfter, isTimedOut = () => false, budget }: ContextOrigin): Context => {

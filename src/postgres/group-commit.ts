@@ -1,3 +1,5 @@
+import { requestTimeout } from '../errors.ts';
+
 /** What a group commit does with its items. */
 export interface GroupCommitOptions<Item, Result> {
   /** Items with the same key run in the order in which they were submitted. */
@@ -5,6 +7,8 @@ export interface GroupCommitOptions<Item, Result> {
   /** The size of an item. A batch holds at least one item, and several only up to `maxWeight` together. */
   readonly weightOf: (item: Item) => number;
   readonly maxWeight: number;
+  /** An item that has waited longer does not run any more: its caller has given up. */
+  readonly maxWaitMs: number;
   /**
    * Runs a batch by one statement: all of it or, if it throws, nothing.
    * @returns an outcome for each item, in their order; null for an item that must run alone
@@ -18,6 +22,10 @@ export interface GroupCommitOptions<Item, Result> {
 
 interface Waiting<Item, Result> {
   readonly item: Item;
+  readonly key: string;
+  readonly weight: number;
+  /** On the clock of `performance.now()`. */
+  readonly expiresAt: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -41,10 +49,12 @@ export class GroupCommit<Item, Result> {
     this.#options = options;
   }
 
-  /** @throws the error of the item's statement */
+  /** @throws the error of the item's statement; DomainError REQUEST_TIMEOUT after `maxWaitMs` */
   submit(item: Item): Promise<Result> {
+    const { keyOf, weightOf, maxWaitMs } = this.#options;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, resolve, reject });
+      const expiresAt = performance.now() + maxWaitMs;
+      this.#waiting.push({ item, key: keyOf(item), weight: weightOf(item), expiresAt, resolve, reject });
       this.#schedule();
     });
   }
@@ -62,24 +72,24 @@ export class GroupCommit<Item, Result> {
 
   /** Takes the items that can run now: the oldest of each key that is not busy, and those behind it. */
   #takeBatch(): Waiting<Item, Result>[] {
-    const { keyOf, weightOf, maxWeight } = this.#options;
     const batch: Waiting<Item, Result>[] = [];
     const left: Waiting<Item, Result>[] = [];
     const leftKeys = new Set<string>();
     let weight = 0;
     for (const waiting of this.#waiting) {
-      const key = keyOf(waiting.item);
-      const total = weight + weightOf(waiting.item);
-      if (this.#busy.has(key) || leftKeys.has(key) || (batch.length > 0 && total > maxWeight)) {
+      const total = weight + waiting.weight;
+      if (this.#busy.has(waiting.key) || leftKeys.has(waiting.key) || (batch.length > 0 && total > this.#options.maxWeight)) {
         left.push(waiting);
-        leftKeys.add(key);
+        leftKeys.add(waiting.key);
+      } else if (hasExpired(waiting)) {
+        waiting.reject(requestTimeout());
       } else {
         batch.push(waiting);
         weight = total;
       }
     }
     this.#waiting = left;
-    for (const { item } of batch) this.#busy.add(keyOf(item));
+    for (const { key } of batch) this.#busy.add(key);
     return batch;
   }
 
@@ -90,13 +100,13 @@ export class GroupCommit<Item, Result> {
     const alone = await this.#runBatch(batch);
     this.#running -= 1;
     for (const [key, items] of alone) void this.#runInOrder(key, items);
-    for (const { item } of batch) if (!alone.has(this.#options.keyOf(item))) this.#busy.delete(this.#options.keyOf(item));
+    for (const { key } of batch) if (!alone.has(key)) this.#busy.delete(key);
     this.#schedule();
   }
 
   /** Runs a batch, and settles its items. Returns those that must run alone, by key. */
   async #runBatch(batch: readonly Waiting<Item, Result>[]): Promise<ReadonlyMap<string, readonly Waiting<Item, Result>[]>> {
-    const { runBatch, mayRetryAlone, keyOf } = this.#options;
+    const { runBatch, mayRetryAlone } = this.#options;
     let results: readonly (Result | null)[] = [];
     try {
       results = await runBatch(batch.map(({ item }) => item));
@@ -110,14 +120,28 @@ export class GroupCommit<Item, Result> {
     for (const [index, waiting] of batch.entries()) {
       const result = results[index] ?? null;
       if (result !== null) waiting.resolve(result);
-      else alone.set(keyOf(waiting.item), [...(alone.get(keyOf(waiting.item)) ?? []), waiting]);
+      else alone.set(waiting.key, [...(alone.get(waiting.key) ?? []), waiting]);
     }
     return alone;
   }
 
   async #runInOrder(key: string, items: readonly Waiting<Item, Result>[]): Promise<void> {
-    for (const { item, resolve, reject } of items) await this.#options.runAlone(item).then(resolve, reject);
+    for (const waiting of items) await this.#runAlone(waiting);
     this.#busy.delete(key);
     this.#schedule();
   }
+
+  async #runAlone(waiting: Waiting<Item, Result>): Promise<void> {
+    try {
+      // The items before this one may have waited long for the same lock.
+      if (hasExpired(waiting)) throw requestTimeout();
+      waiting.resolve(await this.#options.runAlone(waiting.item));
+    } catch (error) {
+      waiting.reject(error);
+    }
+  }
+}
+
+function hasExpired({ expiresAt }: { readonly expiresAt: number }): boolean {
+  return performance.now() > expiresAt;
 }

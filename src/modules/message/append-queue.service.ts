@@ -13,7 +13,7 @@ const LENGTH_OF_MESSAGE = 2_500;
 
 /** Joins appends of all callers of the process: those that arrive while others are being written share the next statement. */
 export interface AppendQueue {
-  /** Appends as one statement of its own would. @throws the error of the statement */
+  /** Appends as one statement of its own would. @throws the error of the statement; DomainError REQUEST_TIMEOUT if its turn comes too late */
   append(viewer: Viewer, append: MessageAppend): Promise<readonly InsertedRow[]>;
 }
 
@@ -24,8 +24,11 @@ function lengthOf({ messages }: MessageAppend): number {
 /** The most sets of rights with a queue of their own at a time. A queue is made again when it is needed. */
 const MAX_QUEUES = 1_000;
 
-/** Makes the queue of a process. */
-export function createAppendQueue(database: Database): AppendQueue {
+/**
+ * Makes the queue of a process.
+ * @param requestTimeoutMs an append that has waited longer is not written any more
+ */
+export function createAppendQueue(database: Database, requestTimeoutMs: number): AppendQueue {
   const queues = new LRUCache<string, GroupCommit<MessageAppend, readonly InsertedRow[]>>({ max: MAX_QUEUES });
   // A statement belongs to several operations, so it runs outside the trace of any.
   const untraced = new AsyncResource('AppendQueue');
@@ -37,6 +40,7 @@ export function createAppendQueue(database: Database): AppendQueue {
       keyOf: ({ sessionId }) => sessionId,
       weightOf: lengthOf,
       maxWeight: MAX_BATCH_LENGTH,
+      maxWaitMs: requestTimeoutMs,
       mayRetryAlone: error => toDatabaseFailure(error) === null,
       runAlone: append => insert([append], 'wait'),
       async runBatch(appends): Promise<(readonly InsertedRow[] | null)[]> {
