@@ -151,6 +151,7 @@ async function run(words: readonly string[]): Promise<void> {
   const database = createDatabase({
     url: found.url,
     poolSize: 1,
+    prepared: config.database.prepared,
     statementTimeoutMs: config.limits.requestTimeoutMs,
     onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
   });

@@ -62,6 +62,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
   const database = createDatabase({
     url: databaseUrl,
     poolSize: config.database.poolSize,
+    prepared: config.database.prepared,
     statementTimeoutMs: config.limits.requestTimeoutMs,
     connectTimeoutMs,
     tracer,

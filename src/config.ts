@@ -101,6 +101,7 @@ const environment = z.object({
   PORT: integer(4000, 0, 65_535),
   DATABASE_URL: url('a postgres:// or postgresql:// URL', 'postgres:', 'postgresql:').optional(),
   DATABASE_POOL: integer(20, 2, 1_000),
+  DATABASE_PREPARED: oneOf('auto', 'on', 'off').prefault('auto'),
   SESSIONGRAPH_DATA: z.string().optional(),
   XDG_DATA_HOME: z.string().optional(),
   AUTH: oneOf('auto', 'required', 'off').prefault('auto'),
@@ -150,6 +151,8 @@ export interface Config {
     /** An outside Postgres. Null starts the embedded one. */
     readonly url: string | null;
     readonly poolSize: number;
+    /** Whether statements of requests are named prepared statements. `auto` means `off` if the URL says `pgbouncer=true`, else `on`. */
+    readonly prepared: 'auto' | 'on' | 'off';
     /** The folder of the embedded Postgres. Null means the default folder of the user. */
     readonly dataFolder: string | null;
     /** XDG_DATA_HOME, the user's folder for application data on Linux. Null means its usual place. */
@@ -289,6 +292,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     database: {
       url: env.DATABASE_URL ?? null,
       poolSize: env.DATABASE_POOL,
+      prepared: env.DATABASE_PREPARED,
       dataFolder: env.SESSIONGRAPH_DATA ?? null,
       userDataHome: env.XDG_DATA_HOME ?? null,
     },

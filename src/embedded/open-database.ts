@@ -5,7 +5,7 @@ import { openEmbeddedDatabase } from './embedded-database.ts';
 import { openOutsideDatabase } from './outside-database.ts';
 
 /** The part of the configuration that decides where the database is. */
-export type DatabaseSettings = Config['database'];
+export type DatabaseSettings = Omit<Config['database'], 'prepared'>;
 
 export type DatabaseLog = Pick<Logger, 'debug' | 'info' | 'warn'>;
 

@@ -22,6 +22,8 @@ export interface ConnectionUrl {
   readonly schema: string;
   /** The database's name. */
   readonly database: string;
+  /** Whether the URL says `pgbouncer=true`, as Prisma's users write it: named prepared statements may not work. */
+  readonly isPgBouncer: boolean;
   /** Host, port and database without the credentials, for messages. */
   readonly description: string;
 }
@@ -31,9 +33,10 @@ export function parseConnectionUrl(text: string): ConnectionUrl {
   const url = new URL(text);
   const schema = url.searchParams.get('schema') || 'public';
   const options = url.searchParams.get('options') ?? '';
+  const isPgBouncer = url.searchParams.get('pgbouncer') === 'true';
   for (const name of [...PRISMA_ONLY, 'options']) url.searchParams.delete(name);
   const description = `${url.host || 'localhost'}${url.pathname}`;
-  return { connectionString: url.href, options, schema, database: decodeURIComponent(url.pathname.slice(1)), description };
+  return { connectionString: url.href, options, schema, database: decodeURIComponent(url.pathname.slice(1)), isPgBouncer, description };
 }
 
 /** Postgres settings by name, such as `{ jit: 'off' }`. */

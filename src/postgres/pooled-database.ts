@@ -10,6 +10,8 @@ import { isDeadlock, isStaleStatement, withRetry } from './sql-state.ts';
 import { createDatabaseTracing, summarizeStatement, type Tracer } from './tracing.ts';
 
 export interface DatabaseOptions extends PoolOptions {
+  /** Whether the texts marked with `PREPARED` become named prepared statements. `auto`, the default: unless the URL says `pgbouncer=true`. */
+  readonly prepared?: 'auto' | 'on' | 'off';
   /** Nothing is traced without one. */
   readonly tracer?: Tracer;
 }
@@ -31,7 +33,10 @@ export function createDatabase(options: DatabaseOptions): Database {
     statementTimeoutMs: PROBE_TIMEOUT_MS,
   });
   const listeners = new Set<(statement: RecordedStatement) => void>();
-  const trace = createDatabaseTracing(options.tracer, parseConnectionUrl(options.url).database);
+  const { database, isPgBouncer } = parseConnectionUrl(options.url);
+  const trace = createDatabaseTracing(options.tracer, database);
+  const { prepared = 'auto' } = options;
+  const usesNames = prepared === 'on' || (prepared === 'auto' && !isPgBouncer);
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool.pg), log: [{ emit: 'event', level: 'query' }] });
   prisma.$on('query', ({ query, params }) => {
     if (listeners.size === 0) return;
@@ -41,7 +46,7 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   async function send<Row>(connection: PooledConnection, { text, values }: Sql, budget?: MemoryBudget): Promise<Row[]> {
     for (const listener of listeners) listener({ sql: text, parameters: values });
-    return connection.query<Row>({ text, values, isPrepared: text.startsWith(PREPARED) }, budget);
+    return connection.query<Row>({ text, values, isPrepared: usesNames && text.startsWith(PREPARED) }, budget);
   }
 
   async function withConnection<Result>(work: (connection: PooledConnection) => Promise<Result>): Promise<Result> {

@@ -1,5 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { Prisma } from '../../src/generated/prisma/client.ts';
+import { PREPARED } from '../../src/postgres/database.ts';
+import { createDatabase } from '../../src/postgres/pooled-database.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import type { GqlResponse } from '../support/graphql-response.ts';
@@ -11,6 +14,33 @@ const CREATE = 'mutation ($title: String) { createSession(input: { title: $title
 
 const program = findProgram('pgbouncer');
 
+/** Starts PgBouncer in front of a database as the recipe says, and returns the URL that leads through it. */
+async function startPgBouncer(databaseUrl: string, mode: 'session' | 'transaction'): Promise<{ pgbouncer: ProxyProcess; url: URL }> {
+  const direct = new URL(databaseUrl);
+  const name = direct.pathname.slice(1);
+  const settings = await readFile(new URL('pgbouncer.sql', EXAMPLES), 'utf8');
+  await runSql(databaseUrl, substitute(settings, 'database sessiongraph ', `database "${name}" `));
+  const port = await findFreePort();
+  let recipe = await readFile(new URL('pgbouncer.ini', EXAMPLES), 'utf8');
+  recipe = substitute(recipe, 'sessiongraph = host=127.0.0.1 port=5432', `${name} = host=${direct.hostname} port=${direct.port || 5432}`);
+  recipe = substitute(recipe, 'listen_port = 6432', `listen_port = ${port}\nunix_socket_dir =`);
+  recipe = substitute(recipe, '/etc/pgbouncer/userlist.txt', 'FOLDER/userlist.txt');
+  recipe = substitute(recipe, 'pool_mode = session', `pool_mode = ${mode}`);
+  const pgbouncer = await startProxy({
+    program: String(program),
+    // PgBouncer refuses to run as root, and then becomes the user named here.
+    args: folder => [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), `${folder}/pgbouncer.ini`],
+    files: {
+      'pgbouncer.ini': recipe,
+      'userlist.txt': `"${decodeURIComponent(direct.username)}" "${decodeURIComponent(direct.password)}"\n`,
+    },
+    port,
+  });
+  const url = new URL(databaseUrl);
+  url.host = `127.0.0.1:${port}`;
+  return { pgbouncer, url };
+}
+
 describe.runIf(program !== null)('the recipe for PgBouncer', () => {
   let database: TestDatabase;
   let pgbouncer: ProxyProcess;
@@ -19,27 +49,7 @@ describe.runIf(program !== null)('the recipe for PgBouncer', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    const direct = new URL(database.url);
-    const name = direct.pathname.slice(1);
-    const settings = await readFile(new URL('pgbouncer.sql', EXAMPLES), 'utf8');
-    await runSql(database.url, substitute(settings, 'database sessiongraph ', `database "${name}" `));
-    const port = await findFreePort();
-    let recipe = await readFile(new URL('pgbouncer.ini', EXAMPLES), 'utf8');
-    recipe = substitute(recipe, 'sessiongraph = host=127.0.0.1 port=5432', `${name} = host=${direct.hostname} port=${direct.port || 5432}`);
-    recipe = substitute(recipe, 'listen_port = 6432', `listen_port = ${port}\nunix_socket_dir =`);
-    recipe = substitute(recipe, '/etc/pgbouncer/userlist.txt', 'FOLDER/userlist.txt');
-    pgbouncer = await startProxy({
-      program: String(program),
-      // PgBouncer refuses to run as root, and then becomes the user named here.
-      args: folder => [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), `${folder}/pgbouncer.ini`],
-      files: {
-        'pgbouncer.ini': recipe,
-        'userlist.txt': `"${decodeURIComponent(direct.username)}" "${decodeURIComponent(direct.password)}"\n`,
-      },
-      port,
-    });
-    url = new URL(database.url);
-    url.host = `127.0.0.1:${port}`;
+    ({ pgbouncer, url } = await startPgBouncer(database.url, 'session'));
     app = await startTestApp({ databaseUrl: url.href });
   });
   afterAll(async () => {
@@ -93,6 +103,27 @@ describe.runIf(program !== null)('the recipe for PgBouncer', () => {
 
   it('leaves the server without warnings', () => {
     expect(app.log.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+  });
+});
+
+describe.runIf(program !== null)('PgBouncer in transaction mode', () => {
+  it('passes statements and transactions on if prepared statements are off', async () => {
+    const { url: direct, close } = await createTestDatabase();
+    onTestFinished(close);
+    const { pgbouncer, url } = await startPgBouncer(direct, 'transaction');
+    onTestFinished(() => pgbouncer.stop());
+    url.searchParams.set('pgbouncer', 'true');
+    const database = createDatabase({ url: url.href, poolSize: 8, statementTimeoutMs: 30_000, onConnectionError: () => undefined });
+    onTestFinished(() => database.close());
+    const square = (number: number) =>
+      Prisma.sql`${Prisma.raw(PREPARED)} select ${number}::int * ${number}::int as square, pg_sleep(0.01)::text`;
+    const numbers = Array.from({ length: 40 }, (_, index) => index);
+    const results = await Promise.all(
+      numbers.map(number =>
+        number % 2 === 0 ? database.rows(square(number)) : database.transaction(transaction => transaction.rows(square(number))),
+      ),
+    );
+    expect(results).toMatchObject(numbers.map(number => [{ square: number * number }]));
   });
 });
 

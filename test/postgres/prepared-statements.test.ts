@@ -9,10 +9,18 @@ const MAX_PREPARED = 200;
 
 const prepared = (text: string): Sql => Prisma.sql`${Prisma.raw(`${PREPARED} ${text}`)}`;
 
-async function open(): Promise<{ url: string; database: Database }> {
+async function open(prepared?: 'auto' | 'on' | 'off', isPgBouncer = false): Promise<{ url: string; database: Database }> {
   const { url, close } = await createTestDatabase();
   await runSql(url, 'create table entry (id int); insert into entry values (1)');
-  const database = createDatabase({ url, poolSize: 1, statementTimeoutMs: 60_000, onConnectionError: () => undefined });
+  const pooled = new URL(url);
+  if (isPgBouncer) pooled.searchParams.set('pgbouncer', 'true');
+  const database = createDatabase({
+    url: pooled.href,
+    prepared,
+    poolSize: 1,
+    statementTimeoutMs: 60_000,
+    onConnectionError: () => undefined,
+  });
   onTestFinished(async () => {
     await database.close();
     await close();
@@ -90,4 +98,16 @@ it('a statement whose execution fails stays prepared', async () => {
   await expect(database.rows(divide(0))).rejects.toMatchObject({ code: '22012', severity: 'ERROR' });
   expect(await database.rows(divide(1))).toEqual([{ quotient: 1 }]);
   expect(await preparedTexts(database)).toHaveLength(1);
+});
+
+it.each([
+  { setting: 'on', isPgBouncer: false, isPrepared: true },
+  { setting: 'on', isPgBouncer: true, isPrepared: true },
+  { setting: 'auto', isPgBouncer: false, isPrepared: true },
+  { setting: 'auto', isPgBouncer: true, isPrepared: false },
+  { setting: 'off', isPgBouncer: false, isPrepared: false },
+] as const)('with DATABASE_PREPARED=$setting and pgbouncer=$isPgBouncer in the URL statements are prepared: $isPrepared', async row => {
+  const { database } = await open(row.setting, row.isPgBouncer);
+  for (let i = 0; i < 2; i += 1) expect(await database.rows(prepared('select 1 as one'))).toEqual([{ one: 1 }]);
+  expect(await preparedTexts(database)).toEqual(row.isPrepared ? ['select 1 as one'] : []);
 });

@@ -22,7 +22,7 @@ describe('readConfig', () => {
   const defaults = {
     host: '127.0.0.1',
     port: 4000,
-    database: { url: null, poolSize: 20, dataFolder: null, userDataHome: null },
+    database: { url: null, poolSize: 20, prepared: 'auto', dataFolder: null, userDataHome: null },
     auth: { mode: 'auto', jwt: null },
     logLevel: 'info',
     sessions: { stalledAfterMs: 300_000, trashDays: 30, maxTokenLimit: 10_000_000, defaultAgent: 'main', mainKey: 'main' },
@@ -52,6 +52,7 @@ describe('readConfig', () => {
       PORT: '0',
       DATABASE_URL: 'postgresql://u:p@db:5433/x?schema=y',
       DATABASE_POOL: '2',
+      DATABASE_PREPARED: 'off',
       SESSIONGRAPH_DATA: '/a folder',
       XDG_DATA_HOME: '/home/of/data',
       AUTH: 'required',
@@ -109,7 +110,13 @@ describe('readConfig', () => {
       persisted: { documentsFile: '/documents.json', only: true },
       tracing: { exporter: 'otlp', protocol: 'http/json' },
       events: { retentionMs: 129_600_000 },
-      database: { url: 'postgresql://u:p@db:5433/x?schema=y', poolSize: 2, dataFolder: '/a folder', userDataHome: '/home/of/data' },
+      database: {
+        url: 'postgresql://u:p@db:5433/x?schema=y',
+        poolSize: 2,
+        prepared: 'off',
+        dataFolder: '/a folder',
+        userDataHome: '/home/of/data',
+      },
       sessions: { stalledAfterMs: 90_000, trashDays: 1, maxTokenLimit: 5, defaultAgent: 'aria', mainKey: 'home' },
       limits: { maxQueryCost: 1, maxQueryDepth: 1, requestTimeoutMs: 500, maxResponseBytes: 64 * 1024 },
     });

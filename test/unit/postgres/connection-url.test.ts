@@ -9,12 +9,18 @@ describe('parseConnectionUrl', () => {
       options: '',
       schema: 'records',
       database: 'app',
+      isPgBouncer: true,
       description: 'db.example:5433/app',
     });
   });
 
   it('names the schema public if the URL names none', () => {
     expect(parseConnectionUrl('postgres://localhost/app').schema).toBe('public');
+  });
+
+  it('knows PgBouncer only by pgbouncer=true', () => {
+    const urls = ['postgres://localhost/app', 'postgres://localhost/app?pgbouncer=false', 'postgres://localhost/app?pgbouncer=true'];
+    expect(urls.map(url => parseConnectionUrl(url).isPgBouncer)).toEqual([false, false, true]);
   });
 
   it('describes the database without the credentials', () => {
