@@ -21,8 +21,19 @@ export function sessionGlobalId(sessionId: string): string {
 
 /** The global id of a message. It contains the session's id, because messages are stored by session. */
 export function messageGlobalId(sessionId: string, messageId: string): string {
-  return encodeAscii('Message', `${sessionId}:${messageId}`);
+  if (sessionId !== lastSessionId) {
+    lastSessionId = sessionId;
+    lastSessionPrefix = encodeAscii('Message', `${sessionId}:`);
+  }
+  return lastSessionPrefix + btoa(messageId);
 }
+
+/**
+ * The messages of a page have the same session, whose part is encoded once. It has 45 bytes, a multiple of three, so that its base64 ends
+ * where that of the message's id begins.
+ */
+let lastSessionId = '';
+let lastSessionPrefix = '';
 
 /** The global id of an agent. */
 export function agentGlobalId(agentId: string): string {

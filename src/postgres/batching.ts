@@ -18,7 +18,8 @@ export class LoaderSet<Key, Value> {
 
 /** A row of a list that is read for several parents by one statement. */
 export interface OfParent {
-  readonly listParent: string;
+  /** The place of the parent among those of the statement, from 1. */
+  readonly listParent: number;
 }
 
 /** Splits rows that were read for several parents into one page for each; the rows of a parent are in the order of the list. */
@@ -28,13 +29,26 @@ export function pagesByParent<Row extends WithCursor & OfParent>(
   window: PageWindow,
   ordering: Ordering,
 ): Page<Row>[] {
-  const byParent = new Map<string, Row[]>(parents.map(parent => [parent, []]));
-  for (const row of rows) byParent.get(row.listParent)?.push(row);
-  return parents.map(parent => toPage(byParent.get(parent) ?? [], window, ordering));
+  const byParent: Row[][] = parents.map(() => []);
+  for (const row of rows) byParent[row.listParent - 1]?.push(row);
+  return byParent.map(ofParent => toPage(ofParent, window, ordering));
 }
 
 /** The rows in the order of the keys; null for a key without a row. */
 export function byKey<Row>(keys: readonly string[], rows: readonly Row[], keyOf: (row: Row) => string): (Row | null)[] {
   const found = new Map(rows.map(row => [keyOf(row), row]));
   return keys.map(key => found.get(key) ?? null);
+}
+
+/**
+ * Remembers what was made for a field's arguments. All objects of a list get the same arguments object in one execution, so what depends
+ * on the arguments alone need not be made for each of them.
+ */
+export class MadeForArguments<Made> {
+  #last: { readonly args: object; readonly made: Made } | null = null;
+
+  of(args: object, make: () => Made): Made {
+    if (this.#last?.args !== args) this.#last = { args, made: make() };
+    return this.#last.made;
+  }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { badInput, DomainError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Sql } from './database.ts';
@@ -71,8 +72,18 @@ const CURSOR_VERSION = 1;
  * absent, as in filters.
  */
 export function fingerprintOf(parts: unknown): string {
-  return createHash('sha256').update(JSON.stringify(parts, sortedKeys)).digest('base64url').slice(0, 12);
+  const text = JSON.stringify(parts, sortedKeys);
+  const known = fingerprints.get(text);
+  if (known !== undefined) return known;
+  const fingerprint = createHash('sha256').update(text).digest('base64url').slice(0, 12);
+  if (text.length <= MAX_REMEMBERED_LENGTH) fingerprints.set(text, fingerprint);
+  return fingerprint;
 }
+
+/** Most lists of an application are asked for again and again, and a hash costs more than a small list's SQL text. */
+const fingerprints = new LRUCache<string, string>({ max: 1_000 });
+
+const MAX_REMEMBERED_LENGTH = 1_000;
 
 function sortedKeys(key: string, value: unknown): unknown {
   // Caller-owned data: a null in it is a value.

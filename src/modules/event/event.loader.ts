@@ -82,8 +82,8 @@ export class EventLoader {
     // The same statement reads how far the log has been dropped. That is recorded before a partition is dropped, so dropped events are always
     // noticed.
     const rows = await this.#database.rows<ReadEvent>(Prisma.sql`${Prisma.raw(PREPARED)}
-      select event.*, parent.id as "listParent", state.expired_seq::text as "expiredSeq"
-      from aria_engine.event_log_state state cross join unnest(${[...ids]}::uuid[]) parent(id) left join lateral (
+      select event.*, parent.place::int as "listParent", state.expired_seq::text as "expiredSeq"
+      from aria_engine.event_log_state state cross join unnest((select ${[...ids]}::uuid[])) with ordinality parent(id, place) left join lateral (
         select ${COLUMNS} from aria_engine.session_events e
         where ${conditions} order by ${orderList(EVENT_ORDERING, window)} limit (select ${rowsToRead(window)}::int)
       ) event on true`);

@@ -1,5 +1,5 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import { byKey, LoaderSet, type OfParent, pagesByParent } from '../../postgres/batching.ts';
+import { byKey, LoaderSet, MadeForArguments, type OfParent, pagesByParent } from '../../postgres/batching.ts';
 import { selectColumns } from '../../postgres/columns/column-sql.ts';
 import { type FieldsWith, fieldsWith, type RowOf } from '../../postgres/columns/columns.ts';
 import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
@@ -61,6 +61,12 @@ export interface MessagePlace {
 
 type ReadMessage = MessageRow & WithCursor;
 
+/** The list that the arguments of a field ask for, and the function that reads the page of a session. */
+interface AskedMessages {
+  readonly list: MessageList;
+  readonly pageOf: (sessionId: string) => Promise<Page<MessageRow>>;
+}
+
 /** Reads of messages that can share statements with other operations. */
 export interface MessageReads {
   readonly byPlace: KeyedRead<MessagePlace, MessageRow | null>;
@@ -76,6 +82,8 @@ export class MessageLoader {
   readonly #last = new LoaderSet<string, MessageRow | null>();
   readonly #ofSession = new LoaderSet<string, Page<MessageRow>>();
   readonly #counts = new LoaderSet<string, number>();
+  /** The lists that the fields of sessions ask for, by their arguments. */
+  readonly lists = new MadeForArguments<AskedMessages>();
   readonly #rights: string;
   readonly #reads: MessageReads;
 
@@ -93,7 +101,7 @@ export class MessageLoader {
       .of(groups.join(), async ids => {
         const rows = await this.#database.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
           from aria_engine.chat_messages m join aria_engine.chat_sessions s on s.id = m.session_id
-          where m.id = any(${[...ids]}::uuid[]) and ${this.#visible}`);
+          where m.id = any((select ${[...ids]}::uuid[])::uuid[]) and ${this.#visible}`);
         return byKey(ids, rows, row => row.id);
       })
       .load(id);
@@ -109,7 +117,8 @@ export class MessageLoader {
 
   async #readByPlaces(from: Executor, places: readonly MessagePlace[], groups: readonly string[]): Promise<(MessageRow | null)[]> {
     const rows = await from.rows<MessageRow>(Prisma.sql`${Prisma.raw(PREPARED)} select ${messageColumns(groups)}
-      from unnest(${places.map(each => each.sessionId)}::uuid[], ${places.map(each => each.position)}::bigint[]) place(session_id, position)
+      from unnest((select ${places.map(each => each.sessionId)}::uuid[]), (select ${places.map(each => each.position)}::bigint[]))
+        place(session_id, position)
       join aria_engine.chat_messages m on m.session_id = place.session_id and m.position = place.position
       join aria_engine.chat_sessions s on s.id = m.session_id where ${this.#visible}`);
     return byKey(places.map(placeKey), rows, placeKey);
@@ -129,27 +138,26 @@ export class MessageLoader {
       .load(sessionId);
   }
 
-  /** One page of a session's messages. Loads with the same list and window share a statement. */
-  ofSession(sessionId: string, list: MessageList, window: PageWindow, groups: readonly string[]): Promise<Page<MessageRow>> {
-    if (window.limit === 0) return Promise.resolve(emptyPage(window));
+  /** The function that reads one page of a session's messages. Loads with the same list and window share a statement. */
+  pagesOf(list: MessageList, window: PageWindow, groups: readonly string[]): (sessionId: string) => Promise<Page<MessageRow>> {
+    if (window.limit === 0) return async () => emptyPage(window);
     const variant = JSON.stringify([list.ordering.fingerprint, window, groups]);
     // A fingerprint is only a hash of the filter. Other operations must never get rows of another filter, so only lists without one are shared.
     const isUnfiltered = list.conditions.every(({ values }) => values.length === 0);
     const readByKeys: MessageReads['ofSession'] = isUnfiltered ? this.#reads.ofSession : readAlone(this.#database);
-    return this.#ofSession
-      .of(variant, ids =>
-        readByKeys(`${variant} ${this.#rights}`, ids, async (executor, keys) => {
-          const rows = await executor.rows<ReadMessage & OfParent>(this.#pagesStatement(keys, list, window, groups));
-          return pagesByParent(keys, rows, window, list.ordering);
-        }),
-      )
-      .load(sessionId);
+    const loader = this.#ofSession.of(variant, ids =>
+      readByKeys(`${variant} ${this.#rights}`, ids, async (executor, keys) => {
+        const rows = await executor.rows<ReadMessage & OfParent>(this.#pagesStatement(keys, list, window, groups));
+        return pagesByParent(keys, rows, window, list.ordering);
+      }),
+    );
+    return sessionId => loader.load(sessionId);
   }
 
   #pagesStatement(ids: readonly string[], list: MessageList, window: PageWindow, groups: readonly string[]): Sql {
     const conditions = allOf([Prisma.sql`m.session_id = s.id`, ...list.conditions, ...keysetConditions(list.ordering, window)]);
     return Prisma.sql`${Prisma.raw(PREPARED)}
-      select message.*, s.id as "listParent" from ${parents(ids)} cross join lateral (
+      select message.*, parent.place::int as "listParent" from ${parents(ids)} cross join lateral (
         select ${pageColumns(messageColumns(groups), list.ordering, groups)} from aria_engine.chat_messages m
         where ${conditions} order by ${orderList(list.ordering, window)} limit (select ${rowsToRead(window)}::int)
       ) message where ${this.#visible}`;
@@ -172,9 +180,10 @@ export class MessageLoader {
  * The sessions `s` whose messages are read. Join them with a lateral subquery that reads only messages, and limit that by `(select ...)`.
  * If the subquery also joined the session, the planner might read and sort all messages of the session: it would not see that the index
  * already has the order. It might do the same for a limit above the average number of messages, unless it cannot see the limit's value.
+ * It cannot see the number of ids either, so that it makes one plan for all executions of a prepared statement.
  */
 function parents(ids: readonly string[]): Sql {
-  return Prisma.sql`unnest(${[...ids]}::uuid[]) parent(id) join aria_engine.chat_sessions s on s.id = parent.id`;
+  return Prisma.sql`unnest((select ${[...ids]}::uuid[])) with ordinality parent(id, place) join aria_engine.chat_sessions s on s.id = parent.id`;
 }
 
 function placeKey(place: MessagePlace): string {

@@ -253,12 +253,12 @@ builder.prismaObjectField('Session', 'messages', t =>
     },
     extensions: { pageSize: MESSAGE_PAGE },
     resolve: async (row, args, context, info) => {
-      const list = messageList(args.filter, args.branch);
-      const window = readWindow(args, MESSAGE_PAGE, list.ordering);
-      return {
-        page: await context.load.messages.ofSession(row.id, list, window, connectionGroups(info)),
-        count: () => context.load.messages.count(row.id, list),
-      };
+      const { messages } = context.load;
+      const { list, pageOf } = messages.lists.of(args, () => {
+        const list = messageList(args.filter, args.branch);
+        return { list, pageOf: messages.pagesOf(list, readWindow(args, MESSAGE_PAGE, list.ordering), connectionGroups(info)) };
+      });
+      return { page: await pageOf(row.id), count: () => messages.count(row.id, list) };
     },
   }),
 );

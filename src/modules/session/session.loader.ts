@@ -194,7 +194,7 @@ export class SessionLoader {
   }
 
   async #readByIds(from: Executor, ids: readonly string[], groups: readonly string[]): Promise<(SessionRow | null)[]> {
-    const conditions = allOf([Prisma.sql`s.id = any(${[...ids]}::uuid[])`, this.#visible]);
+    const conditions = allOf([Prisma.sql`s.id = any((select ${[...ids]}::uuid[])::uuid[])`, this.#visible]);
     const rows = await from.rows<SessionRow>(
       Prisma.sql`${Prisma.raw(PREPARED)} select ${this.#columns(groups)} from ${SESSIONS} where ${conditions}`,
     );
@@ -215,7 +215,7 @@ export class SessionLoader {
       ...keysetConditions(list.ordering, window),
     ]);
     const rows = await this.#database.rows<ReadSession & OfParent>(Prisma.sql`${preparedUnlessFiltered(list)}
-      select session.*, parent.id as "listParent" from unnest(${[...parents]}::${type}[]) parent(id) cross join lateral (
+      select session.*, parent.place::int as "listParent" from unnest((select ${[...parents]}::${type}[])) with ordinality parent(id, place) cross join lateral (
         select ${pageColumns(this.#columns(groups), list.ordering, groups)} from ${SESSIONS}
         where ${conditions} order by ${orderList(list.ordering, window)} limit ${pageLimit(window)}
       ) session`);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Prisma } from '../../../src/generated/prisma/client.ts';
-import { byKey, LoaderSet, pagesByParent } from '../../../src/postgres/batching.ts';
+import { byKey, LoaderSet, MadeForArguments, pagesByParent } from '../../../src/postgres/batching.ts';
 import type { Ordering, PageWindow } from '../../../src/postgres/keyset.ts';
 
 const WINDOW: PageWindow = { limit: 2, inverted: false, after: null, before: null };
@@ -8,9 +8,17 @@ const BY_ID: Ordering = { terms: [{ expression: Prisma.raw('id'), type: 'integer
 
 describe('pagesByParent', () => {
   it('returns one page per parent, empty for a parent without rows', () => {
-    const read = ['a', 'b', 'a'].map((listParent, index) => ({ listParent, id: index, cursor: JSON.stringify([`${index}`]) }));
+    const read = [2, 1, 2].map((listParent, index) => ({ listParent, id: index, cursor: JSON.stringify([`${index}`]) }));
     const pages = pagesByParent(['b', 'a', 'c'], read, WINDOW, BY_ID);
     expect(pages.map(page => page.rows.map(row => row.id))).toEqual([[1], [0, 2], []]);
+  });
+});
+
+describe('MadeForArguments', () => {
+  it('makes a value once for consecutive calls with the same arguments object', () => {
+    const made = new MadeForArguments<number>();
+    const [first, second] = [{}, {}];
+    expect([made.of(first, () => 1), made.of(first, () => 2), made.of(second, () => 3), made.of(first, () => 4)]).toEqual([1, 1, 3, 4]);
   });
 });
 
