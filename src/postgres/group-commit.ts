@@ -16,7 +16,7 @@ export interface GroupCommitOptions<Item, Result> {
   readonly runBatch: (items: readonly Item[]) => Promise<readonly (Result | null)[]>;
   /** Runs one item by a statement of its own, which may wait for locks. */
   readonly runAlone: (item: Item) => Promise<Result>;
-  /** Whether items that were in a batch that failed with this error may succeed alone: nothing of the batch happened. */
+  /** Whether the items of a batch that failed with this error run again, each alone. Nothing of the batch may have been written. */
   readonly mayRetryAlone: (error: unknown) => boolean;
 }
 
@@ -40,7 +40,7 @@ const MAX_RUNNING = 2;
 export class GroupCommit<Item, Result> {
   readonly #options: GroupCommitOptions<Item, Result>;
   #waiting: Waiting<Item, Result>[] = [];
-  /** The keys of items that run. */
+  /** The keys of the items that are running. */
   readonly #busy = new Set<string>();
   #running = 0;
   #isScheduled = false;
