@@ -1,68 +1,23 @@
-import { cpus } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
-import { startChildServer } from './bench/child-server.ts';
+import { withDedicatedConnection } from '../src/postgres/dedicated-connection.ts';
+import { type BenchArguments, readBenchArguments, USAGE } from './bench/bench-arguments.ts';
+import { type ChildServer, startChildServer } from './bench/child-server.ts';
+import { addManySessions, type DeepPageResult, formatDeepPages, measureDeepPages } from './bench/deep-pages.ts';
 import { createLiveWorkloads, formatLiveTable, type LiveResult, measureLive } from './bench/live-workload.ts';
-import { formatResults, type MeasurementPlan, measure, type WorkloadResult } from './bench/measurement.ts';
-import { createScratchDatabase, type Defer } from './bench/scratch-database.ts';
-import { createWorkloads } from './bench/workload.ts';
-import { CommandError, parseWords, readWholeNumber, runCommand, UsageError } from './command-line.ts';
+import { formatResults, measure, type WorkloadResult } from './bench/measurement.ts';
+import { formatMemory, type MemoryResult, measureMemory } from './bench/memory-workload.ts';
+import { createPostgraphileTables, readPostgraphileCursors, startPostgraphile } from './bench/postgraphile.ts';
+import { postgresCpuMs } from './bench/process-cpu.ts';
+import { createScratchDatabase, type Defer, type ScratchDatabase } from './bench/scratch-database.ts';
+import { createWorkloads, cursorBehind, type PagePlace } from './bench/workload.ts';
+import { CommandError, runCommand } from './command-line.ts';
 
-/** With fewer sessions there might be no open session to append to. */
-const MIN_SESSIONS = 300;
-
-const WORKLOADS: readonly string[] = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6d', 'W6h', 'W8'];
-
-const USAGE = `npm run bench -- [--quick] [--sessions N] [--messages N] [--only NAME] [--json]
-
-Compares the server with a baseline: node:http, prepared statements and hand-written JSON. Both use the same database,
-which is created for the run and dropped after it: on the Postgres of DATABASE_URL, or on a temporary Postgres.
-Only the ratios within one run are comparable. W8 (live events) has no baseline: its figures depend on the machine.
-
-  --quick       1,000 sessions and short rounds
-  --sessions N  number of sessions, at least ${MIN_SESSIONS} (default 20000)
-  --messages N  messages in each session (default 50)
-  --only NAME   one workload: ${WORKLOADS.join(', ')}
-  --json        print JSON instead of the table
-`;
-
-const FULL: MeasurementPlan = { rounds: 3, roundMs: 1_500, warmUpMs: 1_000 };
-/** The warm-up stays long: until Node has compiled its code, the larger server is slower than it is later. */
-const QUICK: MeasurementPlan = { rounds: 2, roundMs: 400, warmUpMs: 800 };
+const DEEP_SESSIONS = 1_000_000;
 const POOL_SIZE = 20;
-const MAX_COUNT = 9_999_999;
-
-interface BenchArguments {
-  readonly json: boolean;
-  readonly only: string | null;
-  readonly sessions: number;
-  readonly messages: number;
-  readonly plan: MeasurementPlan;
-}
-
-/** @throws UsageError */
-function readArguments(words: readonly string[]): BenchArguments {
-  const { values } = parseWords({
-    args: [...words],
-    options: {
-      quick: { type: 'boolean' },
-      json: { type: 'boolean' },
-      only: { type: 'string' },
-      sessions: { type: 'string' },
-      messages: { type: 'string' },
-    },
-  });
-  if (values.only !== undefined && !WORKLOADS.includes(values.only)) {
-    throw new UsageError(`--only must be one of ${WORKLOADS.join(', ')}; got "${values.only}".`);
-  }
-  return {
-    json: values.json ?? false,
-    only: values.only ?? null,
-    sessions: readWholeNumber('--sessions', values.sessions ?? (values.quick ? '1000' : '20000'), MIN_SESSIONS, MAX_COUNT),
-    messages: readWholeNumber('--messages', values.messages ?? '50', 1, MAX_COUNT),
-    plan: values.quick ? QUICK : FULL,
-  };
-}
 
 /** Standard output has only the result. */
 function printProgress(text: string): void {
@@ -70,7 +25,7 @@ function printProgress(text: string): void {
 }
 
 async function run(words: readonly string[]): Promise<void> {
-  const options = readArguments(words);
+  const options = readBenchArguments(words);
   const cleanUps: (() => Promise<unknown>)[] = [];
   try {
     await Promise.race([runBenchmark(options, cleanUp => cleanUps.push(cleanUp)), interrupted()]);
@@ -99,51 +54,109 @@ async function runBenchmark(options: BenchArguments, defer: Defer): Promise<void
     defer(() => server.close());
     return server;
   };
-  const results: WorkloadResult[] = [];
-  const chosen = createWorkloads(database.material).filter(({ name }) => options.only === null || name === options.only);
-  if (chosen.length > 0) {
+  const report: Report = { results: [], live: [], deepPages: null, memory: null };
+  const isChosen = ({ name }: { readonly name: string }) => options.work.includes(name);
+  const workloads = createWorkloads(database.material, options.clients);
+  if (workloads.some(isChosen)) {
     const servers = { raw: await start('raw-server'), ours: await start('sessiongraph-server') };
-    for (const workload of chosen) {
+    const postgraphile = options.withPostgraphile ? await preparePostgraphile(database, defer) : null;
+    const chosen = postgraphile === null ? workloads : createWorkloads(postgraphile.material, options.clients);
+    const { pathname } = new URL(database.url);
+    for (const workload of chosen.filter(isChosen)) {
       printProgress(`${workload.name} ${workload.title} ...`);
-      results.push(await measure(workload, servers, options.plan));
+      const measured = { ...servers, ...(postgraphile === null ? {} : { postgraphile: postgraphile.server }) };
+      report.results.push(await measure(workload, measured, options.plan, () => postgresCpuMs(pathname.slice(1))));
     }
   }
-  const liveResults: LiveResult[] = [];
-  for (const workload of createLiveWorkloads()) {
-    if (options.only !== null && workload.name !== options.only) continue;
+  for (const workload of createLiveWorkloads().filter(isChosen)) {
     printProgress(`${workload.name} ${workload.title} ...`);
     const server = await startChildServer('sessiongraph-server', settings);
     try {
-      liveResults.push(await measureLive(workload, server, database.url));
+      report.live.push(await measureLive(workload, server, database.url));
     } finally {
       await server.close();
     }
   }
+  if (options.work.includes('memory')) {
+    printProgress(`memory under a mixed load of ${options.memorySeconds} s ...`);
+    report.memory = await measureMemory(await start('sessiongraph-server'), workloads, options.memorySeconds);
+  }
+  if (options.work.includes('W9')) {
+    printProgress(`W9 adding sessions until there are ${DEEP_SESSIONS} ...`);
+    report.deepPages = await measureAmongMany(database, await start('sessiongraph-server'));
+  }
   const machine = `Node ${process.versions.node}, ${database.description}, ${cpus().length} cores, ${options.sessions} sessions x ${options.messages} messages`;
-  if (options.json)
-    process.stdout.write(`${JSON.stringify({ machine, results: toJson(results), live: liveToJson(liveResults) }, null, 2)}\n`);
-  else process.stdout.write(`${[machine, ...tables(results, liveResults)].join('\n\n')}\n`);
+  if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(toJson(machine, report), null, 2)}\n`);
+  process.stdout.write(`${[machine, ...tables(report)].join('\n\n')}\n`);
 }
 
-function tables(results: readonly WorkloadResult[], liveResults: readonly LiveResult[]): string[] {
-  return [...(results.length > 0 ? [formatResults(results)] : []), ...(liveResults.length > 0 ? [formatLiveTable(liveResults)] : [])];
+/** What a run has measured. */
+interface Report {
+  readonly results: WorkloadResult[];
+  readonly live: LiveResult[];
+  deepPages: readonly DeepPageResult[] | null;
+  memory: MemoryResult | null;
 }
 
-function toJson(results: readonly WorkloadResult[]) {
-  return results.map(({ workload, raw, ours, ratio, goalMet }) => ({
-    name: workload.name,
-    title: workload.title,
-    clients: workload.clients.length,
-    goal: workload.goal,
-    goalMet,
-    ratio,
-    ours,
-    raw,
-  }));
+async function preparePostgraphile(database: ScratchDatabase, defer: Defer) {
+  printProgress('Starting PostGraphile ...');
+  await withDedicatedConnection({ url: database.url, name: 'sessiongraph bench' }, ({ client }) => createPostgraphileTables(client));
+  const server = await startPostgraphile(database.url, POOL_SIZE, defer);
+  const postgraphileCursors = await readPostgraphileCursors(server.port, database.material.places.length);
+  return { server, material: { ...database.material, postgraphileCursors } };
 }
 
-function liveToJson(results: readonly LiveResult[]) {
-  return results.map(({ workload: { name, title, subscribers }, ...figures }) => ({ name, title, subscribers, ...figures }));
+async function measureAmongMany(database: ScratchDatabase, server: ChildServer): Promise<readonly DeepPageResult[]> {
+  const middle = Math.floor(DEEP_SESSIONS / 2);
+  const place = await withDedicatedConnection({ url: database.url, name: 'sessiongraph bench' }, async ({ client }) => {
+    await addManySessions(client, DEEP_SESSIONS);
+    const { rows } = await client.query<PagePlace>(`select last_activity_at::text as at, session_id as id
+      from aria_engine.chat_session_activity where listed order by last_activity_at desc, session_id desc offset ${middle} limit 1`);
+    return rows[0];
+  });
+  if (place === undefined) throw new Error('There are too few listed sessions.');
+  return measureDeepPages(server, cursorBehind(place), middle);
+}
+
+function tables({ results, live, deepPages, memory }: Report): string[] {
+  return [
+    ...(results.length > 0 ? [formatResults(results)] : []),
+    ...(live.length > 0 ? [formatLiveTable(live)] : []),
+    ...(memory === null ? [] : [formatMemory(memory)]),
+    ...(deepPages === null ? [] : [formatDeepPages(deepPages)]),
+  ];
+}
+
+/** The commit of the sources; null outside a checkout. */
+function commitOf(): string | null {
+  try {
+    return execFileSync('git', ['rev-parse', 'HEAD'], {
+      cwd: import.meta.dirname,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return null;
+  }
+}
+
+function toJson(machine: string, { results, live, deepPages, memory }: Report) {
+  return {
+    commit: commitOf(),
+    date: new Date().toISOString(),
+    machine,
+    platform: `${process.platform} ${process.arch}, ${cpus()[0]?.model ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GB`,
+    results: results.map(({ workload, ...figures }) => ({
+      name: workload.name,
+      title: workload.title,
+      clients: workload.clients.length,
+      goal: workload.goal,
+      ...figures,
+    })),
+    live: live.map(({ workload: { name, title, subscribers }, ...figures }) => ({ name, title, subscribers, ...figures })),
+    deepPages,
+    memory,
+  };
 }
 
 await runCommand({ name: 'bench', usage: USAGE, run });

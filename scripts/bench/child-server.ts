@@ -1,6 +1,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { extname } from 'node:path';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
@@ -52,8 +54,14 @@ const REPLY_TIMEOUT_MS = 30_000;
 export async function startChildServer(name: string, settings: ServerSettings): Promise<ChildServer> {
   const extension = extname(import.meta.url);
   const script = fileURLToPath(new URL(`./${name}${extension}`, import.meta.url));
-  // Tests run the TypeScript sources, for which Node needs tsx.
-  const child = fork(script, { serialization: 'json', execArgv: ['--expose-gc', ...(extension === '.ts' ? ['--import', 'tsx'] : [])] });
+  const logFolder = mkdtempSync(join(tmpdir(), 'sessiongraph-bench-'));
+  const log = openSync(join(logFolder, 'server.log'), 'w');
+  const child = fork(script, {
+    serialization: 'json',
+    stdio: ['ignore', 'inherit', log, 'ipc'],
+    // Tests run the TypeScript sources, for which Node needs tsx.
+    execArgv: ['--expose-gc', ...(extension === '.ts' ? ['--import', 'tsx'] : [])],
+  });
   const exited = once(child, 'exit');
   const request = async (message: Request): Promise<Reply> => {
     const received = once(child, 'message', { signal: AbortSignal.timeout(REPLY_TIMEOUT_MS) });
@@ -65,6 +73,8 @@ export async function startChildServer(name: string, settings: ServerSettings): 
     // The child exits when its channel to the parent closes.
     if (child.connected) child.disconnect();
     await exited;
+    closeSync(log);
+    rmSync(logFolder, { recursive: true });
   };
 
   const first = await request({ type: 'start', ...settings });

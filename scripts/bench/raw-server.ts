@@ -35,13 +35,15 @@ const PAGE = 20;
 const LAST_MESSAGES = 10;
 const MESSAGES = 50;
 
-const FIRST_PAGE = `select a.session_id as id, a.last_activity_at, a.message_count from aria_engine.chat_session_activity a
-  where a.listed order by a.last_activity_at desc, a.session_id desc`;
+const PAGE_BEHIND = `select a.session_id as id, a.last_activity_at, a.message_count from aria_engine.chat_session_activity a
+  where a.listed and (a.last_activity_at, a.session_id) < ($1::timestamptz, $2::uuid) order by a.last_activity_at desc, a.session_id desc`;
 
 const MESSAGES_OF = `select p.position::text, p.id, p.role, p.content, p.created_at::text from aria_engine.chat_messages p
   where p.session_id = s.id and p.on_branch and p.position > s.compacted_through order by p.position`;
 
 const HANDLERS: Readonly<Record<string, Handler>> = {
+  '/typename': async () => '{"data":{"__typename":"Query"}}',
+
   '/session': async (pool, { id }) => {
     const [row] = await rows<SessionColumns>(pool, {
       name: 'session',
@@ -53,13 +55,13 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     return `{"data":{"session":{"id":"${sessionGlobalId(row.id)}","title":${JSON.stringify(row.title)},"status":"${row.status}","agentId":${JSON.stringify(row.agent_id)},"messageCount":${row.message_count}}}}`;
   },
 
-  '/sessions': async pool => {
+  '/sessions': async (pool, { at, id }) => {
     const page = await rows<SessionColumns>(pool, {
       name: 'sessions',
       text: `select page.id, page.last_activity_at::text, page.message_count, s.title, s.status, s.kind, s.agent_id
-        from (${FIRST_PAGE} limit ${PAGE + 1}) page join aria_engine.chat_sessions s on s.id = page.id
+        from (${PAGE_BEHIND} limit ${PAGE + 1}) page join aria_engine.chat_sessions s on s.id = page.id
         order by page.last_activity_at desc, page.id desc`,
-      values: [],
+      values: [at, id],
     });
     const nodes = page
       .slice(0, PAGE)
@@ -70,14 +72,14 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     return `{"data":{"sessions":{"nodes":[${nodes}],"pageInfo":{"hasNextPage":${page.length > PAGE}}}}}`;
   },
 
-  '/sessions-with-messages': async pool => {
+  '/sessions-with-messages': async (pool, { at, id }) => {
     const found = await rows<MessageColumns>(pool, {
       name: 'sessions-with-messages',
       text: `select s.id as session_id, s.title, m.*
-        from (${FIRST_PAGE} limit ${PAGE}) page join aria_engine.chat_sessions s on s.id = page.id
+        from (${PAGE_BEHIND} limit ${PAGE}) page join aria_engine.chat_sessions s on s.id = page.id
         left join lateral (${MESSAGES_OF} limit ${LAST_MESSAGES}) m on true
         order by page.last_activity_at desc, page.id desc, m.position::bigint`,
-      values: [],
+      values: [at, id],
     });
     return `{"data":{"sessions":{"nodes":[${sessionsWithMessages(found, LAST_MESSAGES)}]}}}`;
   },

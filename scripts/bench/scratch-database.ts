@@ -6,7 +6,7 @@ import type { Logger } from '../../src/log.ts';
 import { type DedicatedConnection, withDedicatedConnection } from '../../src/postgres/dedicated-connection.ts';
 import { writeSessions } from '../seed/seed-writer.ts';
 import { generateSessions } from '../seed/session-generator.ts';
-import type { WorkloadMaterial } from './workload.ts';
+import type { PagePlace, WorkloadMaterial } from './workload.ts';
 
 /** A temporary database for one run of the benchmark. */
 export interface ScratchDatabase {
@@ -53,6 +53,15 @@ function withClient<Result>(url: string, work: (client: DedicatedConnection['cli
   return withDedicatedConnection({ url, name: 'sessiongraph bench' }, ({ client }) => work(client));
 }
 
+/** The places after each twentieth session of the default list, up to sixty. */
+async function findPlaces(client: DedicatedConnection['client']): Promise<readonly PagePlace[]> {
+  const { rows } = await client.query<PagePlace>(`select at, id from (
+      select last_activity_at::text as at, session_id as id, row_number() over (order by last_activity_at desc, session_id desc) as place
+      from aria_engine.chat_session_activity where listed
+    ) listed where place % 20 = 0 order by place limit 60`);
+  return rows;
+}
+
 async function fill(client: DedicatedConnection['client'], config: Config, size: { readonly sessions: number; readonly messages: number }) {
   const keys = { defaultAgent: config.sessions.defaultAgent, mainKey: config.sessions.mainKey };
   await writeSessions(client, generateSessions({ ...size, seed: SEED, until: UNTIL, keys }), keys);
@@ -74,6 +83,7 @@ async function fill(client: DedicatedConnection['client'], config: Config, size:
     version: rows[0]?.version.split(' ')[0] ?? '',
     material: {
       sessionIds: await ids('true', READ_SESSIONS),
+      places: await findPlaces(client),
       openSessionIds: await ids(`status = 'ACTIVE'`, 64),
       rareTerm: RARE_TERM,
       commonTerm: COMMON_TERM,

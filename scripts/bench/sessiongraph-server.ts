@@ -1,4 +1,4 @@
-/** Runs the server as main.ts does, on a free port. */
+/** Runs the server as main.ts does, with its defaults, on a free port. Its parent writes standard error, which has the log, to a file. */
 import { createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
@@ -9,7 +9,6 @@ serveParent(async ({ databaseUrl, poolSize }) => {
     DATABASE_URL: databaseUrl,
     DATABASE_POOL: String(poolSize),
     PORT: '0',
-    LOG_LEVEL: 'error',
     GRAPHIQL: 'false',
   });
   const app = await createApp({ config, databaseUrl, log: createLog(config.logLevel) });

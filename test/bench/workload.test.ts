@@ -15,6 +15,7 @@ const idsOf = (chosen: (of: SeedSession) => boolean) =>
   sessions.filter(of => of.activity.listed && chosen(of)).map(({ session }) => session.id);
 const workloads = createWorkloads({
   sessionIds: idsOf(() => true),
+  places: [{ at: '2026-02-28 12:00:00+00', id: '00000000-0000-7000-8000-000000000000' }],
   openSessionIds: idsOf(({ session }) => session.status === 'ACTIVE'),
   rareTerm: 'concurrently',
   commonTerm: 'index',

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { readBenchArguments } from '../../scripts/bench/bench-arguments.ts';
 import { startServer, stopServers } from '../process/server-process.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -177,9 +178,15 @@ function checkTestRun({ words }: ShellCommand): void {
 }
 
 /** How each command is tested, by the start of its words. The first match counts. */
+/** The benchmark itself takes minutes; test/bench runs its workloads. */
+function checkBench({ words }: ShellCommand): void {
+  expect(() => readBenchArguments(words.slice(words.indexOf('--') + 1 || words.length))).not.toThrow();
+}
+
 const TESTS: readonly (readonly [start: string, test: (command: ShellCommand) => void | Promise<void>])[] = [
   ['npm start', runStart],
   ['node --env-file=.env scripts/start.mjs', runStartWithEnvFile],
+  ['npm run bench', checkBench],
   ['npm run seed', runSeed],
   ['npm run key', runKey],
   ['npm run import:openclaw', runImport],
