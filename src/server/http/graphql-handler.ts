@@ -10,11 +10,11 @@ import type { GraphQLYoga } from '../graphql/yoga.ts';
 import type { WatchedOperation, WatchOperation } from '../observe/operation-watch.ts';
 import { traceHeadersOf } from '../observe/trace-headers.ts';
 import type { JsonOperationHandler } from './json-operation.ts';
-import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { addRateLimitHeaders } from './rate-limit-headers.ts';
 import { discardBody, isGraphQLContent, readRequestBody } from './request-body.ts';
+import { ResponseHeaders } from './response-headers.ts';
 import { sendError, sendText } from './responses.ts';
 import type { RequestHandler } from './routes.ts';
-import { setSecurityHeaders } from './security-headers.ts';
 
 /** If reading the body takes longer, the caller is authenticated again: its key may have been revoked in the meantime. */
 const REAUTHENTICATE_AFTER_MS = 500;
@@ -33,12 +33,6 @@ function lastEventIdOf({ headers }: IncomingMessage): string | undefined {
   return typeof id === 'string' && id !== '' ? id : undefined;
 }
 
-/** Sets the headers of every response that is not written by the handler of plain JSON requests. */
-function setHeaders(response: ServerResponse, requestId: string): void {
-  setSecurityHeaders(response);
-  response.setHeader('x-request-id', requestId);
-}
-
 /** The caller's access, or why the caller has none. */
 interface Authentication {
   readonly access: Access;
@@ -50,20 +44,18 @@ class HttpOrigin implements OperationOrigin {
   readonly requestId: string;
   readonly access: Access;
   readonly watch: WatchedOperation;
+  readonly headers: ResponseHeaders;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   #disconnected: AbortController | null = null;
 
-  constructor(
-    request: IncomingMessage,
-    response: ServerResponse,
-    { requestId, access, watch }: { readonly requestId: string; readonly access: Access; readonly watch: WatchedOperation },
-  ) {
+  constructor(request: IncomingMessage, response: ServerResponse, fields: Pick<HttpOrigin, 'requestId' | 'access' | 'watch' | 'headers'>) {
     this.#request = request;
     this.#response = response;
-    this.requestId = requestId;
-    this.access = access;
-    this.watch = watch;
+    this.requestId = fields.requestId;
+    this.access = fields.access;
+    this.watch = fields.watch;
+    this.headers = fields.headers;
   }
 
   get resumeAfter(): string | undefined {
@@ -86,7 +78,7 @@ class HttpOrigin implements OperationOrigin {
   }
 
   onRateLimits(states: readonly RateLimitState[], isRejected: boolean): void {
-    setRateLimitHeaders(this.#response, states, isRejected);
+    addRateLimitHeaders(this.headers, states, isRejected);
   }
 
   whenSent(release: () => void): void {
@@ -130,27 +122,34 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
     return performance.now() - startedAt > REAUTHENTICATE_AFTER_MS ? authenticate(request) : authentication;
   }
 
-  async function execute(request: IncomingMessage, response: ServerResponse, context: TransportContext, watched: WatchedOperation) {
+  async function execute(
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: TransportContext,
+    { watch: watched, headers }: Pick<HttpOrigin, 'watch' | 'headers'>,
+  ) {
     try {
       const isPlain = request.method === 'POST' && context.authenticationError === undefined;
-      if (isPlain && (await serveJson(request, response, context))) return;
-      setHeaders(response, context.origin.requestId);
+      if (isPlain && (await serveJson({ request, response, headers }, context))) return;
+      headers.setOn(response);
       await watched.run(() => yoga(request, response, context));
     } catch (error) {
       const failure = errors.present(error, { requestId: context.origin.requestId });
       watched.end([failure]);
       if (response.headersSent) return void response.destroy();
-      setHeaders(response, context.origin.requestId);
+      headers.setOn(response);
       sendText(response, 500, `${failure.message} ${String(failure.extensions.errorId)}`);
     }
   }
 
   return async (request, response) => {
     const requestId = requestIdOf(request);
+    const headers = new ResponseHeaders();
+    headers.add('x-request-id', requestId);
     const watched = watch({ requestId, transport: 'http', headers: traceHeadersOf(request.headers) });
     const reject = (error: DomainError, status?: number) => {
       watched.end([error]);
-      setHeaders(response, requestId);
+      headers.setOn(response);
       sendError(request, response, error, status);
     };
     if (request.method === 'POST' && !isGraphQLContent(request)) {
@@ -167,8 +166,8 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
       return undefined;
     }
     const { access, authenticationError } = authentication;
-    const origin = new HttpOrigin(request, response, { requestId, access, watch: watched });
+    const origin = new HttpOrigin(request, response, { requestId, access, watch: watched, headers });
     const client = { isFull: () => response.writableNeedDrain, cut: () => response.destroy() };
-    return execute(request, response, { origin, authenticationError, ending: draining, client }, watched);
+    return execute(request, response, { origin, authenticationError, ending: draining, client }, origin);
   };
 }

@@ -5,7 +5,7 @@ import type { OperationRunner } from '../graphql/operation-runner.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
 import { serializeResult } from '../live/event-result.ts';
 import { corsHeadersOf } from './cors.ts';
-import { SECURITY_HEADERS } from './security-headers.ts';
+import type { ResponseHeaders } from './response-headers.ts';
 
 type JsonMediaType = 'application/json' | 'application/graphql-response+json';
 
@@ -52,10 +52,10 @@ function httpOf(result: ExecutionResult, mediaType: JsonMediaType): { status: nu
 }
 
 /** A request and its response. */
-interface Exchange {
+export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly requestId: string;
+  readonly headers: ResponseHeaders;
 }
 
 /** What the handler needs. */
@@ -65,38 +65,32 @@ export interface JsonOperationOptions {
 }
 
 /** Serves a query or mutation that a client sends as a plain JSON POST. Returns false if Yoga must serve the request. */
-export type JsonOperationHandler = (request: IncomingMessage, response: ServerResponse, context: TransportContext) => Promise<boolean>;
+export type JsonOperationHandler = (exchange: Exchange, context: TransportContext) => Promise<boolean>;
 
 /**
  * Serves the common request without Yoga's HTTP layer, which builds a Fetch Request and Response for each and costs more than a small
  * query.
  */
 export function createJsonOperationHandler({ runner, preparer }: JsonOperationOptions): JsonOperationHandler {
-  function respond({ request, response, requestId }: Exchange, mediaType: JsonMediaType, result: ExecutionResult): void {
+  function respond({ request, response, headers }: Exchange, mediaType: JsonMediaType, result: ExecutionResult): void {
     const body = serializeResult(result);
     const length = Buffer.byteLength(body);
-    const headers = [
-      ...SECURITY_HEADERS,
-      'x-request-id',
-      requestId,
-      'content-type',
-      `${mediaType}; charset=utf-8`,
-      'content-length',
-      String(length),
-    ];
+    headers.add('content-type', `${mediaType}; charset=utf-8`);
+    headers.add('content-length', String(length));
     let status = 200;
     if (result.errors !== undefined) {
       const http = httpOf(result, mediaType);
       status = http.status;
-      headers.push(...Object.entries(http.headers).flat());
+      for (const [name, value] of Object.entries(http.headers)) headers.add(name, value);
     }
-    if (request.headers.origin !== undefined) headers.push(...Object.entries(corsHeadersOf(request)).flat());
-    response.writeHead(status, headers);
+    if (request.headers.origin !== undefined) for (const [name, value] of Object.entries(corsHeadersOf(request))) headers.add(name, value);
+    response.writeHead(status, headers.list);
     // A text of one byte a character is written without being encoded.
     response.end(body, length === body.length ? 'latin1' : 'utf8');
   }
 
-  return async (request, response, context) => {
+  return async (exchange, context) => {
+    const { request } = exchange;
     const mediaType = jsonMediaTypeOf(request.headers.accept);
     const body: unknown = 'body' in request ? request.body : undefined;
     const parameters = mediaType !== null && isObject(body) ? parametersOf(body) : null;
@@ -105,7 +99,7 @@ export function createJsonOperationHandler({ runner, preparer }: JsonOperationOp
     try {
       prepared = preparer.prepare(context, parameters);
     } catch (error) {
-      respond({ request, response, requestId: context.origin.requestId }, mediaType, {
+      respond(exchange, mediaType, {
         errors: await preparer.reject(context, error, parameters.operationName),
       });
       return true;
@@ -114,7 +108,7 @@ export function createJsonOperationHandler({ runner, preparer }: JsonOperationOp
     const { watch } = context.origin;
     const { args } = prepared;
     const result = await (watch === undefined ? runner.run(args) : watch.run(() => runner.run(args)));
-    respond({ request, response, requestId: context.origin.requestId }, mediaType, result);
+    respond(exchange, mediaType, result);
     return true;
   };
 }

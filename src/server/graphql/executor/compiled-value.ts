@@ -87,7 +87,7 @@ function compileLeaf({ name }: CompletedField, type: GraphQLLeafType, isNullable
     if (value instanceof Error) throw value;
     const serialized: unknown = type.serialize(value);
     if (serialized === null || serialized === undefined) throw new Error(`${type.name} cannot represent a ${typeof value}.`);
-    run.dataSize += estimatedJsonSize(serialized);
+    run.dataSize += typeof serialized === 'string' ? serialized.length + PUNCTUATION_BYTES : estimatedJsonSize(serialized);
     return serialized;
   };
 }

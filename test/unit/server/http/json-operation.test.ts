@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { OPEN_ACCESS } from '../../../../src/server/auth/authenticate.ts';
 import type { OperationPreparer } from '../../../../src/server/graphql/operation-preparer.ts';
 import { createJsonOperationHandler } from '../../../../src/server/http/json-operation.ts';
+import { ResponseHeaders } from '../../../../src/server/http/response-headers.ts';
 
 const schema = buildSchema('type Query { hello: String } type Subscription { ticks: Int }');
 
@@ -25,7 +26,7 @@ async function serve(body: unknown, accept?: string) {
   if (accept !== undefined) request.headers.accept = accept;
   const response = new ServerResponse(request);
   const origin = { requestId: 'request', signal: new AbortController().signal, access: OPEN_ACCESS };
-  const isServed = await handler(request, response, { origin });
+  const isServed = await handler({ request, response, headers: new ResponseHeaders() }, { origin });
   return { isServed, isSent: response.writableEnded, status: response.statusCode };
 }
 
