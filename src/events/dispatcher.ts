@@ -26,22 +26,27 @@ export class EventDispatcher implements SubscriptionRegistry {
     this.#all.delete(subscription);
   }
 
-  /** Pushes one event. Call this in the order of the log. */
-  dispatch(event: StoredEvent): void {
+  /**
+   * Pushes one event. Call this in the order of the log.
+   * @returns true if consumers must run before the next event, because buffers fill up
+   */
+  dispatch(event: StoredEvent): boolean {
+    let isCrowded = false;
     const parent = linkedParent(event);
     if (parent !== null) {
       for (const subscription of this.#byParent.get(parent)) {
         if (subscription.followChild(event)) this.#addSession(event.sessionId, subscription);
       }
     }
-    for (const subscription of this.#bySession.get(event.sessionId)) subscription.push(event);
-    for (const subscription of this.#byAgent.get(event.agentId)) subscription.push(event);
-    for (const subscription of this.#all) subscription.push(event);
+    for (const subscription of this.#bySession.get(event.sessionId)) isCrowded = subscription.push(event) || isCrowded;
+    for (const subscription of this.#byAgent.get(event.agentId)) isCrowded = subscription.push(event) || isCrowded;
+    for (const subscription of this.#all) isCrowded = subscription.push(event) || isCrowded;
     if (leftParent(event) !== null) {
       for (const subscription of [...this.#bySession.get(event.sessionId)]) {
         for (const id of subscription.unfollow(event)) this.#removeSession(id, subscription);
       }
     }
+    return isCrowded;
   }
 
   #addSession(sessionId: string, subscription: EventSubscription): void {

@@ -3,8 +3,11 @@ import type { Logger } from '../log.ts';
 import { EventLogExpiredError, type EventTable } from './event-table.ts';
 import type { StoredEvent } from './stored-event.ts';
 
-/** Events per statement. Smaller than a subscription's buffer, so one batch never makes a subscriber that keeps up fall behind. */
-const BATCH = 128;
+/**
+ * Maximum events per statement. If many events are new, a subscriber then gets several of them at the same time. The server
+ * sends these with one system call, which costs more than all other work for an event.
+ */
+const BATCH = 2_048;
 
 /** At least this many recent events stay in memory, so that subscriptions that are a little behind need not read the table. */
 const MIN_RECENT = 4_096;
@@ -20,8 +23,8 @@ export interface EventReaderOptions {
   readonly log: Logger;
   /** False while there are no subscriptions. The reader then reads nothing. */
   readonly isNeeded: () => boolean;
-  /** Called with each event, in the order of the log. */
-  readonly onEvent: (event: StoredEvent) => void;
+  /** Called with each event, in the order of the log. @returns true if consumers must run before the next event */
+  readonly onEvent: (event: StoredEvent) => boolean;
   /** Called when events that the reader had not read were dropped, so live subscriptions have missed them. */
   readonly onExpired: (error: EventLogExpiredError) => void;
 }
@@ -96,7 +99,7 @@ export class EventReader {
         if (this.#position !== from) continue;
         // The announced events do not exist, as after restoring a backup.
         if (reached === from && this.#target === target) this.#target = from;
-        for (const event of events) this.#dispatch(event);
+        if (!(await this.#dispatchAll(events))) continue;
         this.#position = reached;
         // Let the consumers run before the next batch.
         await setImmediate();
@@ -113,12 +116,22 @@ export class EventReader {
     }
   }
 
-  #dispatch(event: StoredEvent): void {
+  /** @returns false if `moveTo` was called meanwhile: the rest of the events is from the wrong position */
+  async #dispatchAll(events: readonly StoredEvent[]): Promise<boolean> {
+    for (const event of events) {
+      const isCrowded = this.#dispatch(event);
+      if (isCrowded) await setImmediate();
+      if (this.#position !== event.seq) return false;
+    }
+    return true;
+  }
+
+  #dispatch(event: StoredEvent): boolean {
     this.#recent.push(event);
     this.#recentBytes += sizeOf(event);
     while (this.#recent.length >= 2 * MIN_RECENT || this.#recentBytes > MAX_RECENT_BYTES) this.#dropHalf();
     this.#position = event.seq;
-    this.#options.onEvent(event);
+    return this.#options.onEvent(event);
   }
 
   #dropHalf(): void {

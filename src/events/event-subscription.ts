@@ -128,6 +128,14 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     });
   }
 
+  /** The next event if it is buffered and no call of `next` waits, else null. */
+  takeNow(): StoredEvent | null {
+    const event = this.#waiters.length === 0 ? this.#buffer.shift() : undefined;
+    if (event === undefined) return null;
+    this.#isConsumerBusy = true;
+    return event;
+  }
+
   return(): Promise<IteratorResult<StoredEvent>> {
     this.end();
     this.#buffer = [];
@@ -161,16 +169,21 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     else waiter.reject(error);
   }
 
-  /** Takes an event from the dispatcher. */
-  push(event: StoredEvent): void {
-    if (!this.#isLive || event.seq <= this.#position || !this.#matcher.matches(event)) return;
-    if (this.#waiters.length === 0 && this.#buffer.length >= this.#options.bufferSize) {
+  /**
+   * Takes an event from the dispatcher.
+   * @returns true if the buffer has become half full: if the consumer runs before the next event, it can keep up
+   */
+  push(event: StoredEvent): boolean {
+    if (!this.#isLive || event.seq <= this.#position || !this.#matcher.matches(event)) return false;
+    const { bufferSize } = this.#options;
+    if (this.#waiters.length === 0 && this.#buffer.length >= bufferSize) {
       const first = this.#buffer[0] ?? event;
       this.#buffer = [];
       this.#fallBehind(first.seq - 1n);
-    } else {
-      this.#deliver(event);
+      return false;
     }
+    this.#deliver(event);
+    return this.#buffer.length === Math.ceil(bufferSize / 2);
   }
 
   /**

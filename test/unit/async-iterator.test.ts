@@ -90,4 +90,38 @@ describe('wrapAsyncIterator', () => {
     const stream = wrapAsyncIterator<number>(source, { next: () => source.next() });
     expect(await stream.return(undefined)).toEqual(DONE);
   });
+
+  describe('takeNow', () => {
+    function immediate(values: number[]) {
+      const source = createSource();
+      const stream = wrapAsyncIterator<number>(source, { next: () => source.next(), takeNow: () => values.shift() ?? null });
+      return { stream, values };
+    }
+
+    it('returns the values that take no waiting, and then null', () => {
+      const { stream } = immediate([10, 11]);
+      expect([stream.takeNow(), stream.takeNow(), stream.takeNow()]).toEqual([10, 11, null]);
+    });
+
+    it('takes nothing while a call of next waits, because that call comes first', async () => {
+      const { stream, values } = immediate([10]);
+      const pending = stream.next();
+      expect(stream.takeNow()).toBeNull();
+      expect(values).toEqual([10]);
+      await pending;
+      expect(stream.takeNow()).toBe(10);
+    });
+
+    it('takes nothing after the end, nor before the last value that was given to end', async () => {
+      const { stream } = immediate([10]);
+      stream.end(99);
+      expect(stream.takeNow()).toBeNull();
+      expect(await stream.next()).toEqual({ done: false, value: 99 });
+      expect(stream.takeNow()).toBeNull();
+    });
+
+    it('returns null if all values take waiting', () => {
+      expect(wrapped().stream.takeNow()).toBeNull();
+    });
+  });
 });

@@ -1,9 +1,9 @@
 import { type ExecutionArgs, type ExecutionResult, execute } from 'graphql';
-import type { LimitFunction } from 'p-limit';
 import { requestTimeout } from '../../errors.ts';
 import type { RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
 import type { MemoryBudget, ResponseMemory } from '../../postgres/response-memory.ts';
 import type { Access } from '../auth/authenticate.ts';
+import type { LimitEvents } from '../live/event-limit.ts';
 import type { SharedExecution } from '../live/shared-execution.ts';
 import type { WatchedOperation } from '../observe/operation-watch.ts';
 import type { ErrorModel } from './error-model.ts';
@@ -49,7 +49,7 @@ export interface ExecutionOptions {
   /** Shares executions among subscribers to the same operation. By default every subscriber executes its own. */
   readonly shared?: SharedExecution;
   /** Limits concurrent executions for subscription events. By default there is no limit. */
-  readonly limitEvents?: LimitFunction;
+  readonly limitEvents?: LimitEvents;
   /** Bounds the memory of responses; without it they are not bounded. */
   readonly memory?: ResponseMemory;
 }
@@ -103,14 +103,20 @@ function run(operation: Operation, contextValue: object): MeasuredResult | Promi
 
 /**
  * Executes a query, a mutation, or a subscription for one event (its `rootValue`), in a context of its own.
- * Never rejects: errors are in the result, in their public form. If the response is too large, the result is QUERY_TOO_COMPLEX instead; the
- * changes of a mutation stay.
+ * Never throws or rejects: errors are in the result, in their public form. If the response is too large, the result is QUERY_TOO_COMPLEX
+ * instead; the changes of a mutation stay.
+ * @returns the result itself if no resolver had to wait
  */
-export async function executeOperation(operation: Operation, origin: OperationOrigin, options: ExecutionOptions): Promise<ExecutionResult> {
+export function executeOperation(
+  operation: Operation,
+  origin: OperationOrigin,
+  options: ExecutionOptions,
+): ExecutionResult | Promise<ExecutionResult> {
   const logFields = logFieldsOf(operation, origin);
   const { requestId, access, resumeAfter } = origin;
+  const { errors, memory, timeoutMs } = options;
   let hasTimedOut = false;
-  const budget = options.memory?.openBudget();
+  const budget = memory?.openBudget();
   const release = () => budget?.release();
   const executionOrigin: ExecutionOrigin = {
     requestId,
@@ -124,20 +130,27 @@ export async function executeOperation(operation: Operation, origin: OperationOr
     },
   };
   let running: MeasuredResult | Promise<MeasuredResult> | undefined;
-  try {
-    running = run(operation, options.createContext(executionOrigin));
-    const timedOut = () => {
-      hasTimedOut = true;
-    };
-    const { result: executed, dataSize } = running instanceof Promise ? await withTimeout(running, options.timeoutMs, timedOut) : running;
-    const result = options.errors.presentResult(explainVariableErrors(executed, operation), logFields);
-    if (budget !== undefined && options.memory !== undefined) chargeResponse(result, dataSize, budget, options.memory.maxBytes);
+  const finish = ({ result: executed, dataSize }: MeasuredResult): ExecutionResult => {
+    const result = errors.presentResult(explainVariableErrors(executed, operation), logFields);
+    if (budget !== undefined && memory !== undefined) chargeResponse(result, dataSize, budget, memory.maxBytes);
     if (budget !== undefined && budget.usedBytes() > UNCOUNTED_BYTES && origin.whenSent !== undefined) origin.whenSent(release);
     else release();
     return result;
-  } catch (error) {
+  };
+  const fail = (error: unknown): ExecutionResult => {
     // After a timeout the execution may still be reading.
-    void Promise.resolve(running).then(release, release);
-    return { errors: [options.errors.present(error, logFields)] };
+    if (running instanceof Promise) void running.then(release, release);
+    else release();
+    return { errors: [errors.present(error, logFields)] };
+  };
+  const timedOut = () => {
+    hasTimedOut = true;
+  };
+  try {
+    running = run(operation, options.createContext(executionOrigin));
+    if (!(running instanceof Promise)) return finish(running);
+    return withTimeout(running, timeoutMs, timedOut).then(finish).catch(fail);
+  } catch (error) {
+    return fail(error);
   }
 }

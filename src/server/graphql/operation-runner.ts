@@ -38,8 +38,10 @@ export interface OperationRunner {
   run(args: ExecutionArgs): Promise<ExecutionResult>;
   /** Counts and checks a subscription. Returns the rejection, or null if it may start. */
   admit(args: ExecutionArgs): Promise<ExecutionResult | null>;
-  /** Starts a subscription that has been admitted. */
+  /** Starts a subscription that has been admitted. Its results and its end are reported to the watch. */
   subscribe(args: ExecutionArgs): ReturnType<typeof subscribeOperation>;
+  /** Admits and starts a subscription, and reports to the watch if it does not start. */
+  start(args: ExecutionArgs): ReturnType<typeof subscribeOperation>;
 }
 
 /** Whether a subscription was rejected, or a query or mutation may run at this cost. */
@@ -81,6 +83,19 @@ export function createOperationRunner({ execution, maxCost, rates, hideSuggestio
     return { ...result, extensions: { ...result.extensions, cost: verdict.report } };
   }
 
+  async function admit(args: ExecutionArgs): Promise<ExecutionResult | null> {
+    const facts = factsOf(args.schema, args.document, args.operationName);
+    if (facts === null) return null;
+    const { watch, access } = (args.contextValue as TransportContext).origin;
+    watch?.setOperation({ type: facts.node.operation, name: facts.name, viewer: access.viewer.name });
+    return (await check(facts, args)).rejection;
+  }
+
+  function subscribe(args: ExecutionArgs): ReturnType<typeof subscribeOperation> {
+    const { origin, ending } = args.contextValue as TransportContext;
+    return subscribeOperation(toOperation(args, hideSuggestions), origin, execution, ending);
+  }
+
   return {
     async run(args) {
       const { origin } = args.contextValue as TransportContext;
@@ -93,16 +108,13 @@ export function createOperationRunner({ execution, maxCost, rates, hideSuggestio
       watch?.end(result.errors);
       return result;
     },
-    async admit(args) {
-      const facts = factsOf(args.schema, args.document, args.operationName);
-      if (facts === null) return null;
-      const { watch, access } = (args.contextValue as TransportContext).origin;
-      watch?.setOperation({ type: facts.node.operation, name: facts.name, viewer: access.viewer.name });
-      return (await check(facts, args)).rejection;
-    },
-    subscribe(args) {
-      const { origin, ending } = args.contextValue as TransportContext;
-      return subscribeOperation(toOperation(args, hideSuggestions), origin, execution, ending);
+    admit,
+    subscribe,
+    async start(args) {
+      const { watch } = (args.contextValue as TransportContext).origin;
+      const outcome = (await admit(args)) ?? (await subscribe(args));
+      if (!(Symbol.asyncIterator in outcome)) watch?.end(outcome.errors);
+      return outcome;
     },
   };
 }

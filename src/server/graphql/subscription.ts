@@ -1,8 +1,10 @@
 import { createSourceEventStream, type ExecutionResult, type GraphQLError } from 'graphql';
 import pRetry from 'p-retry';
-import { wrapAsyncIterator } from '../../async-iterator.ts';
-import { setEventSource, setResumeCursor } from '../live/event-result.ts';
+import { type EndableGenerator, wrapAsyncIterator } from '../../async-iterator.ts';
+import { EventResult, setEventSource } from '../live/event-result.ts';
+import { yieldTurn } from '../live/loop-turn.ts';
 import { shareKeyOf } from '../live/shared-execution.ts';
+import type { EventOutcome } from '../observe/operation-span.ts';
 import type { WatchedOperation } from '../observe/operation-watch.ts';
 import { codeOf } from './error-model.ts';
 import {
@@ -18,8 +20,8 @@ import {
 /** While the database is unavailable, the execution for an event is retried for a minute, with growing pauses. */
 const RETRIES = { retries: Number.POSITIVE_INFINITY, maxRetryTime: 60_000, minTimeout: 150, maxTimeout: 2_000, unref: true };
 
-/** Gives the result of a subscription for an event. */
-type ExecuteEvent = (event: unknown) => Promise<ExecutionResult>;
+/** Gives the result of a subscription for an event. Never throws. */
+type ExecuteEvent = (event: unknown) => EventOutcome;
 
 /** A shared execution goes on when the subscriber that started it leaves. */
 const NEVER_ABORTED = new AbortController().signal;
@@ -37,14 +39,15 @@ function createEventExecution(operation: Operation, origin: OperationOrigin, opt
   signal.addEventListener('abort', () => release(), { once: true });
   const executionOrigin: OperationOrigin = key === null ? { ...origin, whenSent } : { requestId, access, signal: NEVER_ABORTED, whenSent };
 
-  async function executeFor(event: unknown, isWanted: () => boolean): Promise<ExecutionResult> {
+  const execute = (event: unknown, isWanted: () => boolean) =>
+    isWanted() ? executeOperation({ ...operation, rootValue: event }, executionOrigin, options) : {};
+
+  function executeFor(event: unknown, isWanted: () => boolean): EventOutcome {
     // The consumer asks for the next event after it has sent the result of the last one.
     release();
-    const execution = async () => (isWanted() ? executeOperation({ ...operation, rootValue: event }, executionOrigin, options) : {});
     // The timeout of an execution starts when the limit lets it run.
-    const result = await (limitEvents === undefined ? execution() : limitEvents(execution));
-    setResumeCursor(result, event);
-    return result;
+    const result = limitEvents === undefined ? execute(event, isWanted) : limitEvents(() => execute(event, isWanted));
+    return result instanceof Promise ? result.then(executed => new EventResult(executed, event)) : new EventResult(result, event);
   }
 
   return event =>
@@ -64,10 +67,9 @@ function findUnavailable({ errors }: ExecutionResult): GraphQLError | undefined 
  * @param ended stops the retries; the last result is returned then
  * @throws GraphQLError SERVICE_UNAVAILABLE after a minute
  */
-function retryWhileUnavailable(execute: ExecuteEvent, ended: AbortSignal): ExecuteEvent {
-  return async event => {
-    let result = await execute(event);
-    if (findUnavailable(result) === undefined) return result;
+function retryWhileUnavailable(execute: ExecuteEvent, ended: AbortSignal): (event: unknown) => EventOutcome {
+  async function retry(event: unknown, first: ExecutionResult): Promise<ExecutionResult> {
+    let result = first;
     const attempt = async (number: number) => {
       if (number > 1) result = await execute(event);
       const error = findUnavailable(result);
@@ -80,12 +82,27 @@ function retryWhileUnavailable(execute: ExecuteEvent, ended: AbortSignal): Execu
       if (ended.aborted) return result;
       throw error;
     }
+  }
+  const accept = (event: unknown, result: ExecutionResult) => (findUnavailable(result) === undefined ? result : retry(event, result));
+  return event => {
+    const result = execute(event);
+    return result instanceof Promise ? result.then(executed => accept(event, executed)) : accept(event, result);
   };
 }
 
 /** Traces the execution for each event. */
 function withTracing(execute: ExecuteEvent, watch: WatchedOperation | undefined): ExecuteEvent {
   return watch === undefined ? execute : event => watch.runEvent(() => execute(event));
+}
+
+/** A source whose events can be taken without a promise for each. */
+interface ImmediateSource {
+  /** The next event if it has arrived already, else null. */
+  takeNow(): unknown;
+}
+
+function isImmediate(source: object): source is ImmediateSource {
+  return 'takeNow' in source && typeof source.takeNow === 'function';
 }
 
 /** Calls the listener when the signal aborts; immediately if it has. */
@@ -97,7 +114,7 @@ function onAbort(signal: AbortSignal, listener: () => void): void {
 /**
  * Starts a subscription. Gives the stream of its results, or one result with errors if it cannot start. All errors are in their public form.
  *
- * The stream ends when the source ends, when the stream is returned, and when the origin's signal or `ending` aborts, immediately even if
+ * The stream reports its results and its end to the watch of the origin. It ends when the source ends, when the stream is returned, and when the origin's signal or `ending` aborts, immediately even if
  * the source is waiting; the source is returned then. If the caller's access ends, the stream ends with a last result, whose error is
  * FORBIDDEN. If the source throws, the stream throws. If the database is unavailable for an event, the stream waits; after a minute it
  * throws, and a client that resumes gets that event again. The stream takes the next event from the source when its consumer asks for the
@@ -108,7 +125,7 @@ export async function subscribeOperation(
   origin: OperationOrigin,
   options: ExecutionOptions,
   ending?: AbortSignal,
-): Promise<AsyncGenerator<ExecutionResult, undefined> | ExecutionResult> {
+): Promise<EndableGenerator<ExecutionResult> | ExecutionResult> {
   const logFields = logFieldsOf(operation, origin);
   const ended = new AbortController();
   const end = () => ended.abort();
@@ -131,21 +148,46 @@ export async function subscribeOperation(
     setEventSource(origin, source);
     const events = source[Symbol.asyncIterator]();
     const execute = withTracing(retryWhileUnavailable(createEventExecution(operation, streamOrigin, options), ended.signal), watch);
+    /** The result of an event that `takeNow` has taken, if it takes time. */
+    let pending: Promise<ExecutionResult> | null = null;
+    const report = (result: ExecutionResult) => {
+      watch?.addResult(result.errors);
+      return result;
+    };
     const stream = wrapAsyncIterator<ExecutionResult>(events, {
       async next() {
         try {
+          const begun = pending;
+          pending = null;
+          if (begun !== null) return { done: false, value: report(await begun) };
           const event = await events.next();
-          return event.done === true ? { done: true, value: undefined } : { done: false, value: await execute(event.value) };
+          // An event can reach thousands of subscribers in the same turn.
+          const turn = yieldTurn();
+          if (turn !== undefined) await turn;
+          return event.done === true ? { done: true, value: undefined } : { done: false, value: report(await execute(event.value)) };
         } catch (error) {
           // Nobody gets the errors of a stream that has ended, so they are not logged either.
           throw ended.signal.aborted ? error : options.errors.present(error, logFields);
         }
       },
-      onEnd: release,
+      takeNow() {
+        const event = pending === null && isImmediate(events) ? events.takeNow() : null;
+        if (event === null) return null;
+        const result = execute(event);
+        if (!(result instanceof Promise)) return report(result);
+        pending = result;
+        return null;
+      },
+      onEnd(error) {
+        release();
+        pending?.catch(() => undefined);
+        watch?.end(error === undefined ? undefined : [error]);
+      },
     });
     onAbort(ended.signal, () => stream.end());
-    const stopListening = access.onEnd(reason => stream.end({ errors: [options.errors.present(reason, logFields)] }));
+    const stopListening = access.onEnd(reason => stream.end(report({ errors: [options.errors.present(reason, logFields)] })));
     onAbort(ended.signal, stopListening);
+    watch?.streamStarted();
     return stream;
   } catch (error) {
     release();

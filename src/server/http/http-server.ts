@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { DocumentNode, GraphQLSchema } from 'graphql';
-import pLimit from 'p-limit';
 import { type Config, isLoopback } from '../../config.ts';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
@@ -18,6 +17,7 @@ import { createOperationPreparer } from '../graphql/operation-preparer.ts';
 import { createOperationRunner } from '../graphql/operation-runner.ts';
 import { createPersistedDocuments, type PersistedDocuments } from '../graphql/persisted-documents.ts';
 import { createGraphQLYoga, GRAPHQL_PATH } from '../graphql/yoga.ts';
+import { createEventLimit } from '../live/event-limit.ts';
 import type { EventStreamTimeouts } from '../live/event-stream.ts';
 import { createSharedExecution } from '../live/shared-execution.ts';
 import { createWebSocketTransport, type WebSocketOptions } from '../live/websocket.ts';
@@ -35,6 +35,12 @@ import { servePage } from './pages/page.ts';
 import { sendError, sendText } from './responses.ts';
 import { findRoute, pathOf, type RequestHandler, type Route } from './routes.ts';
 import { setSecurityHeaders } from './security-headers.ts';
+
+/**
+ * Maximum concurrent executions for subscription events while little memory is in use: enough for the two shared statements of 32 keys that
+ * may run at the same time.
+ */
+const MAX_CONCURRENT_EVENTS = 64;
 
 /** What the server needs. */
 export interface HttpServerOptions {
@@ -55,7 +61,7 @@ export interface HttpServerOptions {
   readonly isReady: () => boolean | Promise<boolean>;
   /** Counts operations, and is served at `/metrics`. */
   readonly metrics?: Metrics;
-  /** Maximum concurrent executions for subscription events, over all subscribers. */
+  /** Maximum concurrent executions for subscription events, over all subscribers, while much memory is in use. */
   readonly maxConcurrentEvents?: number;
   /** `close` cuts connections that are still open after this time. */
   readonly drainTimeoutMs?: number;
@@ -131,7 +137,11 @@ export function createHttpServer({
     errors,
     timeoutMs: config.limits.requestTimeoutMs,
     shared: createSharedExecution(),
-    limitEvents: pLimit(maxConcurrentEvents),
+    limitEvents: createEventLimit({
+      always: maxConcurrentEvents,
+      most: Math.max(maxConcurrentEvents, MAX_CONCURRENT_EVENTS),
+      hasMemory: () => memory === undefined || memory.usedBytes() <= memory.maxBytes,
+    }),
     memory,
   };
   const originCheck = createOriginCheck({
@@ -165,7 +175,6 @@ export function createHttpServer({
     ...webSocketTimeouts,
     authenticator,
     runner,
-    yoga,
     preparer,
     errors,
     log,

@@ -2,14 +2,8 @@ import type { ExecutionResult, FormattedExecutionResult, GraphQLError, GraphQLFo
 import { encodeEventCursor } from '../../events/event-cursor.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
 
-/** The cursor of the event behind each result of a subscription. Kept outside the result so that it never appears in a response. */
-const cursors = new WeakMap<ExecutionResult, string>();
-
 /** The source of the events of each subscription. */
 const sources = new WeakMap<OperationOrigin, object>();
-
-/** The JSON of results that have been sent. Subscribers that share an execution get the same result. */
-const jsonTexts = new WeakMap<ExecutionResult, string>();
 
 /** Characters that a line of an event stream cannot contain. */
 const INVALID_IN_LINE = /[\0\r\n]/;
@@ -25,15 +19,35 @@ function cursorOfEvent(event: unknown): string | null {
   return event.cursor === '' || INVALID_IN_LINE.test(event.cursor) ? null : event.cursor;
 }
 
-/** Remembers the event behind a result. */
-export function setResumeCursor(result: ExecutionResult, event: unknown): void {
-  const cursor = cursorOfEvent(event);
-  if (cursor !== null) cursors.set(result, cursor);
+/** The result of a subscription for one event. Subscribers that share an execution get the same object. */
+export class EventResult implements ExecutionResult {
+  declare readonly data?: ExecutionResult['data'];
+  declare readonly errors?: ExecutionResult['errors'];
+  declare readonly extensions?: ExecutionResult['extensions'];
+  readonly #event: unknown;
+  #json: string | null = null;
+
+  /** @param result its errors are in their public form */
+  constructor(result: ExecutionResult, event: unknown) {
+    Object.assign(this, result);
+    this.#event = event;
+  }
+
+  /** The cursor with which a client resumes after this result. Null if the event has none. */
+  get resumeCursor(): string | null {
+    return cursorOfEvent(this.#event);
+  }
+
+  /** The JSON of the result: serialised once, however many subscribers get it. */
+  get json(): string {
+    this.#json ??= serializeResult(this);
+    return this.#json;
+  }
 }
 
 /** The cursor with which a client resumes after this result; null if the result belongs to no event, such as a rejection. */
 export function resumeCursorOf(result: ExecutionResult): string | null {
-  return cursors.get(result) ?? null;
+  return result instanceof EventResult ? result.resumeCursor : null;
 }
 
 /** Remembers the source of a subscription's events. */
@@ -63,11 +77,7 @@ export function serializeResult(result: ExecutionResult): string {
   return JSON.stringify(formatted);
 }
 
-/** The same, for the result of a subscription: serialised once, however many subscribers get it. */
+/** The same, serialised once if several subscribers get the result. */
 export function toJson(result: ExecutionResult): string {
-  const known = jsonTexts.get(result);
-  if (known !== undefined) return known;
-  const text = serializeResult(result);
-  jsonTexts.set(result, text);
-  return text;
+  return result instanceof EventResult ? result.json : serializeResult(result);
 }

@@ -129,7 +129,8 @@ export function createEventStreamSource(
     },
     async pull(controller) {
       hasRead = true;
-      await yieldTurn();
+      const turn = yieldTurn();
+      if (turn !== undefined) await turn;
       try {
         const next = await results.next();
         if (next.done === true) return await end(controller);

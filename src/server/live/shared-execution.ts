@@ -1,6 +1,7 @@
-import { type DocumentNode, type ExecutionResult, getOperationAST, Kind, visit } from 'graphql';
+import { type DocumentNode, getOperationAST, Kind, visit } from 'graphql';
 import type { Viewer } from '../../modules/viewer/viewer.rules.ts';
 import type { Operation } from '../graphql/execution.ts';
+import type { EventOutcome } from '../observe/operation-span.ts';
 
 /** Executes a subscription once per event for all subscribers with the same operation and the same permissions. */
 export interface SharedExecution {
@@ -11,14 +12,14 @@ export interface SharedExecution {
    * @param key from `shareKeyOf`; null never shares
    * @param left aborts when the subscriber leaves
    */
-  resultFor(event: unknown, key: string | null, left: AbortSignal, execute: Execute): Promise<ExecutionResult>;
+  resultFor(event: unknown, key: string | null, left: AbortSignal, execute: Execute): EventOutcome;
 }
 
 /** @param isWanted call it once before executing; if it is false, all subscribers have left and the result is ignored */
-type Execute = (isWanted: () => boolean) => Promise<ExecutionResult>;
+type Execute = (isWanted: () => boolean) => EventOutcome;
 
 interface SharedResult {
-  readonly result: Promise<ExecutionResult>;
+  readonly result: EventOutcome;
   /** Abort when the subscribers that share the result leave. */
   readonly subscribers: AbortSignal[];
 }

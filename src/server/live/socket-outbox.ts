@@ -4,10 +4,10 @@ import type { WebSocket } from 'ws';
 /** Sends messages over a WebSocket. It bounds the data in memory, however slowly the client reads. */
 export interface SocketOutbox {
   /**
-   * Sends a message. Resolves immediately while the client keeps up, and otherwise when the client has read the message. On a closed
-   * socket it sends nothing and resolves.
+   * Sends a message; on a closed socket, nothing.
+   * @returns undefined while the client keeps up; else a promise that resolves when the client has read the message
    */
-  send(text: string): Promise<void>;
+  send(text: string): Promise<void> | undefined;
   /** Answers a ping of the client. */
   pong(data: Buffer): void;
 }
@@ -59,14 +59,21 @@ export function createSocketOutbox(socket: WebSocket, connection: Writable, onPr
     return sent;
   }
 
+  function sendNow(text: string): Promise<void> | undefined {
+    if (socket.readyState !== socket.OPEN) return undefined;
+    corkUntilNextTick();
+    if (exceedsLimit(text.length)) return writeAndWait(done => socket.send(text, done));
+    socket.send(text);
+    return undefined;
+  }
+
+  async function sendWhenDrained(text: string): Promise<void> {
+    while (drained !== null) await drained;
+    await sendNow(text);
+  }
+
   return {
-    async send(text) {
-      while (drained !== null) await drained;
-      if (socket.readyState !== socket.OPEN) return;
-      corkUntilNextTick();
-      if (exceedsLimit(text.length)) await writeAndWait(done => socket.send(text, done));
-      else socket.send(text);
-    },
+    send: text => (drained === null ? sendNow(text) : sendWhenDrained(text)),
     pong(data) {
       if (exceedsLimit(data.length)) void writeAndWait(done => socket.pong(data, false, done));
       else socket.pong(data);

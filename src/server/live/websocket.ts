@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql';
 import { CloseCode, type Context as ConnectionContext, handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { wrapAsyncIterator } from '../../async-iterator.ts';
+import { EndableGenerator, wrapAsyncIterator } from '../../async-iterator.ts';
 import { DomainError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { LOCAL_VIEWER } from '../../modules/viewer/viewer.rules.ts';
@@ -15,7 +15,6 @@ import type { OperationOrigin } from '../graphql/execution.ts';
 import type { OperationPreparer } from '../graphql/operation-preparer.ts';
 import type { OperationRunner } from '../graphql/operation-runner.ts';
 import type { TransportContext } from '../graphql/plugins/use-execution.ts';
-import type { GraphQLYoga } from '../graphql/yoga.ts';
 import { MAX_BODY_BYTES } from '../http/request-body.ts';
 import type { LimitCounter } from '../observe/metrics.ts';
 import type { WatchOperation } from '../observe/operation-watch.ts';
@@ -39,7 +38,6 @@ const MAX_SOCKETS = 100;
 /** What the WebSocket transport needs. */
 export interface WebSocketOptions {
   readonly runner: OperationRunner;
-  readonly yoga: GraphQLYoga;
   readonly errors: ErrorModel;
   readonly log: Logger;
   readonly watch: WatchOperation;
@@ -104,13 +102,21 @@ function sendResults(
   outbox: SocketOutbox,
 ): AsyncGenerator<ExecutionResult, undefined> {
   const head = `{"id":${JSON.stringify(id)},"type":"next","payload":`;
+  const takeNow = () => (results instanceof EndableGenerator ? results.takeNow() : null);
   return wrapAsyncIterator<ExecutionResult>(results, {
     async next() {
-      for (let next = await results.next(); next.done !== true; next = await results.next()) {
-        await outbox.send(`${head}${toJson(next.value)}}`);
-        await yieldTurn();
+      for (;;) {
+        let result = takeNow();
+        if (result === null) {
+          const next = await results.next();
+          if (next.done === true) return { done: true, value: undefined };
+          result = next.value;
+        }
+        const sent = outbox.send(`${head}${toJson(result)}}`);
+        if (sent !== undefined) await sent;
+        const turn = yieldTurn();
+        if (turn !== undefined) await turn;
       }
-      return { done: true, value: undefined };
     },
   });
 }
@@ -124,7 +130,6 @@ function runTraced<Result>(args: ExecutionArgs, work: () => Result): Result {
 /** Connects graphql-ws to `ws`. Its own binding is not used because it prints client errors to the console. */
 export function createWebSocketTransport({
   runner,
-  yoga,
   errors,
   log,
   watch,
@@ -206,7 +211,7 @@ export function createWebSocketTransport({
     onConnect: authenticate,
     onSubscribe: prepareOperation,
     execute: args => runTraced(args, () => runner.run(args)),
-    subscribe: args => runTraced(args, () => yoga.getEnveloped(transportContextOf(args)).subscribe(args)),
+    subscribe: args => runTraced(args, () => runner.start(args)),
     async onOperation({ extra }, id, _payload, _args, outcome) {
       const result = await outcome;
       return Symbol.asyncIterator in result ? sendResults(result[Symbol.asyncIterator](), id, extra.outbox) : undefined;

@@ -9,6 +9,9 @@ interface OperationName {
   readonly name: string | null;
 }
 
+/** The result of a subscription for an event; not a promise if no resolver had to wait. */
+export type EventOutcome = ExecutionResult | Promise<ExecutionResult>;
+
 /** The trace of one operation. */
 export interface OperationSpan {
   /** Null if nothing is traced. */
@@ -16,7 +19,7 @@ export interface OperationSpan {
   /** Runs work as part of the operation's trace. */
   run<Result>(work: () => Result): Result;
   /** Runs a subscription's execution for one event, in a trace of its own that links to the subscription's. */
-  runEvent(operation: OperationName, execute: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
+  runEvent(operation: OperationName, execute: () => EventOutcome): EventOutcome;
   /** Ends the span: the result is known, or the stream of a subscription has started or was rejected. */
   end(operation: OperationName & { readonly requestId: string; readonly codes: readonly ErrorCode[] }): void;
 }

@@ -1,9 +1,9 @@
-import type { ExecutionResult, OperationTypeNode } from 'graphql';
+import type { OperationTypeNode } from 'graphql';
 import type { ErrorCode } from '../../errors.ts';
 import type { TraceHeaders, Tracer } from '../../postgres/tracing.ts';
 import { codeOf, errorIdOf, toDomainError } from '../graphql/error-model.ts';
 import { limitOf } from '../graphql/limits/limit-names.ts';
-import { startOperationSpan } from './operation-span.ts';
+import { type EventOutcome, startOperationSpan } from './operation-span.ts';
 
 /** The outcome of one operation. It contains no variables and no content. */
 export interface OperationReport {
@@ -44,7 +44,7 @@ export interface WatchedOperation {
   /** Runs work as part of the operation's trace. */
   run<Result>(work: () => Result): Result;
   /** Runs a subscription's execution for one event, in a trace of its own. */
-  runEvent(execute: () => Promise<ExecutionResult>): Promise<ExecutionResult>;
+  runEvent(execute: () => EventOutcome): EventOutcome;
   /** The stream of a subscription has started. */
   streamStarted(): void;
   /** A subscription has one more result, with these errors. */

@@ -67,6 +67,14 @@ describe('EventDispatcher', () => {
     expect(matching.push).toHaveBeenCalledTimes(1);
   });
 
+  it('reports that consumers must run when the buffer of a stream has become half full', async () => {
+    const dispatcher = new EventDispatcher();
+    const { stream } = subscribe(dispatcher, {});
+    await makeLive(stream);
+    // The first event goes to the pending `next`.
+    expect([1n, 2n, 3n, 4n].map(seq => dispatcher.dispatch(event(seq, 's')))).toEqual([false, false, true, false]);
+  });
+
   it('stops passing events to a stream that has ended or fallen behind', async () => {
     const dispatcher = new EventDispatcher();
     const ended = subscribe(dispatcher, { sessionIds: ['s'] });

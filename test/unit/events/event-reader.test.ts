@@ -7,9 +7,8 @@ import { WAIT_OPTIONS } from '../../support/wait-time.ts';
 
 const USAGE = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, totalTokens: 0, costNanoUsd: 0 };
 
-/** Returns a reader that has read a whole log of `count` events, each with a text of `characters` characters. */
-async function readAll(count: number, characters: number): Promise<EventReader> {
-  const event = (seq: bigint): StoredEvent => ({
+function createEvent(seq: bigint, characters: number): StoredEvent {
+  return {
     seq,
     id: seq,
     occurredAt: new Date(0),
@@ -17,25 +16,28 @@ async function readAll(count: number, characters: number): Promise<EventReader> 
     agentId: 'main',
     type: 'STATUS_CHANGED',
     payload: { from: 'ACTIVE', to: 'FAILED', reason: 'x'.repeat(characters), usage: USAGE, idleMs: 0 },
-  });
+  };
+}
+
+/** Returns a reader of a log of `count` events, each with a text of `characters` characters. */
+function createReader(count: number, characters: number, onEvent: (event: StoredEvent) => boolean = () => false): EventReader {
   const unexpected = () => Promise.reject(new Error('The reader must not call this.'));
   const table: EventTable = {
     async readNew(after, limit) {
       const length = Math.min(limit, count - Number(after));
-      const events = Array.from({ length }, (_, index) => event(after + BigInt(index + 1)));
+      const events = Array.from({ length }, (_, index) => createEvent(after + BigInt(index + 1), characters));
       return { events, reached: after + BigInt(length) };
     },
     readingFor: () => ({ read: unexpected, readLinks: unexpected, withDescendants: unexpected }),
     expiredSeq: unexpected,
     close: async () => undefined,
   };
-  const reader = new EventReader({
-    table,
-    log: createLog('silent'),
-    isNeeded: () => true,
-    onEvent: () => undefined,
-    onExpired: () => undefined,
-  });
+  return new EventReader({ table, log: createLog('silent'), isNeeded: () => true, onEvent, onExpired: () => undefined });
+}
+
+/** Returns a reader that has read the whole log. */
+async function readAll(count: number, characters: number): Promise<EventReader> {
+  const reader = createReader(count, characters);
   reader.advance(BigInt(count));
   await vi.waitFor(() => expect(reader.position).toBe(BigInt(count)), WAIT_OPTIONS);
   return reader;
@@ -59,4 +61,34 @@ it('EventReader keeps at most 16 MiB of events', async () => {
   expect(kept).toBeGreaterThan(10);
   expect(kept * 200_000).toBeLessThanOrEqual(16 * 1024 * 1024);
   expect(countKept(await readAll(3, 10_000_000))).toBe(0);
+});
+
+it('EventReader lets consumers run before the next event when onEvent asks for it', async () => {
+  let seen = 0;
+  let seenByConsumer = 0;
+  const reader = createReader(10, 1, () => {
+    seen += 1;
+    if (seen === 4) {
+      queueMicrotask(() => {
+        seenByConsumer = seen;
+      });
+    }
+    return seen === 4;
+  });
+  reader.advance(10n);
+  await vi.waitFor(() => expect(reader.position).toBe(10n), WAIT_OPTIONS);
+  expect(seenByConsumer).toBe(4);
+  expect(seen).toBe(10);
+});
+
+it('EventReader drops the rest of a batch if it is moved while consumers run', async () => {
+  const seen: bigint[] = [];
+  const reader = createReader(10, 1, ({ seq }) => {
+    seen.push(seq);
+    if (seq === 4n) queueMicrotask(() => reader.moveTo(8n));
+    return seq === 4n;
+  });
+  reader.advance(10n);
+  await vi.waitFor(() => expect(reader.position).toBe(10n), WAIT_OPTIONS);
+  expect(seen).toEqual([1n, 2n, 3n, 4n, 9n, 10n]);
 });

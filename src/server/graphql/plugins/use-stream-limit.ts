@@ -1,6 +1,6 @@
-import { GraphQLError } from 'graphql';
+import { type ExecutionResult, GraphQLError } from 'graphql';
 import type { Plugin, YogaInitialContext } from 'graphql-yoga';
-import { wrapAsyncIterator } from '../../../async-iterator.ts';
+import { EndableGenerator, wrapAsyncIterator } from '../../../async-iterator.ts';
 import { DomainError } from '../../../errors.ts';
 import { LOCAL_VIEWER } from '../../../modules/viewer/viewer.rules.ts';
 import type { TransportContext } from './use-execution.ts';
@@ -46,7 +46,13 @@ export function useStreamLimit({ maxStreams = MAX_STREAMS }: { maxStreams?: numb
         onSubscribeResult({ result, setResult }) {
           if (!(Symbol.asyncIterator in result)) return release();
           const stream = result[Symbol.asyncIterator]();
-          setResult(wrapAsyncIterator(stream, { next: () => stream.next(), onEnd: release }));
+          setResult(
+            wrapAsyncIterator<ExecutionResult>(stream, {
+              next: () => stream.next(),
+              takeNow: () => (stream instanceof EndableGenerator ? stream.takeNow() : null),
+              onEnd: release,
+            }),
+          );
         },
       };
     },

@@ -1,11 +1,11 @@
 import { buildSchema, type ExecutionResult, GraphQLError, parse } from 'graphql';
-import pLimit, { type LimitFunction } from 'p-limit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../../../src/log.ts';
 import type { Span, Tracer } from '../../../../src/postgres/tracing.ts';
 import { OPEN_ACCESS } from '../../../../src/server/auth/authenticate.ts';
 import { createErrorModel } from '../../../../src/server/graphql/error-model.ts';
 import { subscribeOperation } from '../../../../src/server/graphql/subscription.ts';
+import { createEventLimit, type LimitEvents } from '../../../../src/server/live/event-limit.ts';
 import { resumeCursorOf } from '../../../../src/server/live/event-result.ts';
 import { createSharedExecution } from '../../../../src/server/live/shared-execution.ts';
 import { createOperationWatch, type WatchedOperation } from '../../../../src/server/observe/operation-watch.ts';
@@ -128,6 +128,7 @@ describe('an event whose fields cannot be resolved', () => {
     abortController.abort();
     await vi.advanceTimersByTimeAsync(1_000);
     expect(endedSpans).toEqual([
+      expect.objectContaining({ name: 'GraphQL Operation' }),
       expect.objectContaining({ name: 'subscription event', attributes: expect.objectContaining({ 'error.type': 'SERVICE_UNAVAILABLE' }) }),
     ]);
   });
@@ -148,7 +149,7 @@ describe('an event whose fields cannot be resolved', () => {
 
 describe('a limit on concurrent event results', () => {
   /** Subscribes to one event, whose result takes 900 ms; the timeout is 1,000 ms. */
-  async function subscribeSlowly(limitEvents: LimitFunction) {
+  async function subscribeSlowly(limitEvents: LimitEvents) {
     const schema = buildSchema('type Query { a: Int } type Event { session: String } type Subscription { events: Event! }');
     let started = 0;
     async function* source() {
@@ -179,7 +180,7 @@ describe('a limit on concurrent event results', () => {
   const result = { done: false, value: { data: { events: { session: 'the session' } } } };
 
   it('makes further results wait, and their timeout starts when they do', async () => {
-    const limitEvents = pLimit(2);
+    const limitEvents = createEventLimit({ always: 2, most: 2, hasMemory: () => true });
     const streams = await Promise.all(Array.from({ length: 5 }, () => subscribeSlowly(limitEvents)));
     for (const completed of [2, 4, 5]) {
       await vi.advanceTimersByTimeAsync(900);
@@ -188,7 +189,7 @@ describe('a limit on concurrent event results', () => {
   });
 
   it('skips a waiting result if its stream has ended', async () => {
-    const limitEvents = pLimit(1);
+    const limitEvents = createEventLimit({ always: 1, most: 1, hasMemory: () => true });
     const [one, two, three] = await Promise.all(Array.from({ length: 3 }, () => subscribeSlowly(limitEvents)));
     await vi.advanceTimersByTimeAsync(100);
     two?.abortController.abort();
