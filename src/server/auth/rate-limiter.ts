@@ -92,15 +92,28 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
   /** By class and limit. Few keys have their own limits, and keys with equal limits share a counter. */
   const counters = new Map<string, RateLimiterAbstract>();
 
-  function* countersOf(viewer: Viewer): Generator<{ name: RateClass; limit: number; counter: RateLimiterAbstract }> {
-    if (viewer.id === LOCAL_VIEWER.id) return;
-    for (const name of RATE_CLASSES) {
+  interface ViewerCounter {
+    readonly name: RateClass;
+    readonly limit: number;
+    readonly counter: RateLimiterAbstract;
+  }
+
+  /** A key keeps its viewer as long as its limits stay the same. */
+  const countersByViewer = new WeakMap<Viewer, readonly ViewerCounter[]>();
+
+  function countersOf(viewer: Viewer): readonly ViewerCounter[] {
+    const known = countersByViewer.get(viewer);
+    if (known !== undefined) return known;
+    const found: ViewerCounter[] = [];
+    for (const name of viewer.id === LOCAL_VIEWER.id ? [] : RATE_CLASSES) {
       const limit = viewer.rateLimits?.[name] ?? limits[name];
       if (limit === 0) continue;
       const counter = counters.get(`${name} ${limit}`) ?? createCounter(name, limit);
       counters.set(`${name} ${limit}`, counter);
-      yield { name, limit, counter };
+      found.push({ name, limit, counter });
     }
+    countersByViewer.set(viewer, found);
+    return found;
   }
 
   async function count(
@@ -135,7 +148,7 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
       return { states, rejection: null };
     },
     async states(viewer) {
-      const read = [...countersOf(viewer)].map(async ({ name, limit, counter }) => toState(name, limit, await counter.get(viewer.id)));
+      const read = countersOf(viewer).map(async ({ name, limit, counter }) => toState(name, limit, await counter.get(viewer.id)));
       return Promise.all(read);
     },
     isShared: () => redis?.status === 'ready',
