@@ -6,7 +6,7 @@ import { ApiKeyLoader } from './modules/api-key/api-key.loader.ts';
 import type { Caller } from './modules/caller.ts';
 import { EventLoader } from './modules/event/event.loader.ts';
 import { CallsInFlight } from './modules/idempotency/calls-in-flight.service.ts';
-import { createAppendQueue } from './modules/message/append-queue.service.ts';
+import { type AppendQueue, createAppendQueue } from './modules/message/append-queue.service.ts';
 import { MessageLoader, type MessagePlace, type MessageRow } from './modules/message/message.loader.ts';
 import type { RateLimitState } from './modules/rate-limit/rate-limit.rules.ts';
 import { SearchLoader } from './modules/search/search.loader.ts';
@@ -148,35 +148,93 @@ class OperationLoaders implements Loaders {
   }
 }
 
-/** Returns the function that makes the context of an operation. */
-export function createContextFactory({ config, database, events, rateLimiter, log, memory }: ContextSources) {
-  const callsInFlight = new CallsInFlight();
-  const appendQueue = createAppendQueue(database, config.limits.requestTimeoutMs);
-  const sessionLists = new SessionLists({ database, events, log });
-  const shareReads = memory && createSharedReads(database, memory);
-  return ({ requestId, access: { viewer }, resumeAfter, isTimedOut = () => false, budget }: ContextOrigin): Context => {
-    const reads = budget && database.forOperation(budget);
-    const executor = reads ?? database;
-    const sources = { executor, models: database.models, viewer, events, shared: reads && shareReads?.(reads) };
-    return {
-      requestId,
-      isTimedOut,
-      viewer,
-      caller: {
-        viewer,
-        database,
-        models: database.models,
-        settings: config.sessions,
-        eventsWritten: () => events.wake(),
-        callsInFlight,
-        appendQueue,
-      },
-      config,
-      events,
-      resumeAfter,
-      sessionLists,
-      rateLimits: () => rateLimiter.states(viewer),
-      load: new OperationLoaders(sources),
+/** The parts of all contexts, made once. */
+interface ContextParts extends ContextSources {
+  readonly callsInFlight: CallsInFlight;
+  readonly appendQueue: AppendQueue;
+  readonly sessionLists: SessionLists;
+  readonly shareReads: ReturnType<typeof createSharedReads> | undefined;
+}
+
+/** Makes its parts when they are first used: most operations use one or two. */
+class OperationContext implements Context {
+  readonly #parts: ContextParts;
+  readonly #origin: ContextOrigin;
+  #caller?: Caller;
+  #load?: Loaders;
+
+  constructor(parts: ContextParts, origin: ContextOrigin) {
+    this.#parts = parts;
+    this.#origin = origin;
+  }
+
+  get requestId(): string {
+    return this.#origin.requestId;
+  }
+
+  get viewer(): Viewer {
+    return this.#origin.access.viewer;
+  }
+
+  get resumeAfter(): string | undefined {
+    return this.#origin.resumeAfter;
+  }
+
+  get config(): Config {
+    return this.#parts.config;
+  }
+
+  get events(): EventLog {
+    return this.#parts.events;
+  }
+
+  get sessionLists(): SessionLists {
+    return this.#parts.sessionLists;
+  }
+
+  get caller(): Caller {
+    const { database, config, events, callsInFlight, appendQueue } = this.#parts;
+    this.#caller ??= {
+      viewer: this.viewer,
+      database,
+      models: database.models,
+      settings: config.sessions,
+      eventsWritten: () => events.wake(),
+      callsInFlight,
+      appendQueue,
     };
+    return this.#caller;
+  }
+
+  get load(): Loaders {
+    if (this.#load === undefined) {
+      const { database, events, shareReads } = this.#parts;
+      const { budget } = this.#origin;
+      const reads = budget && database.forOperation(budget);
+      const shared = reads && shareReads?.(reads);
+      this.#load = new OperationLoaders({ executor: reads ?? database, models: database.models, viewer: this.viewer, events, shared });
+    }
+    return this.#load;
+  }
+
+  isTimedOut(): boolean {
+    return this.#origin.isTimedOut?.() ?? false;
+  }
+
+  rateLimits(): Promise<readonly RateLimitState[]> {
+    return this.#parts.rateLimiter.states(this.viewer);
+  }
+}
+
+/** Returns the function that makes the context of an operation. */
+export function createContextFactory(sources: ContextSources): (origin: ContextOrigin) => Context {
+  const { config, database, events, log, memory } = sources;
+  const parts: ContextParts = {
+    ...sources,
+    callsInFlight: new CallsInFlight(),
+    appendQueue: createAppendQueue(database, config.limits.requestTimeoutMs),
+    sessionLists: new SessionLists({ database, events, log }),
+    shareReads: memory && createSharedReads(database, memory),
   };
+  return origin => new OperationContext(parts, origin);
 }

@@ -36,11 +36,51 @@ export interface ResponseMemory {
   usedBytes(): number;
 }
 
-/** @param maxBytes of one operation; all together may use four times as much */
-export function createResponseMemory(maxBytes: number): ResponseMemory {
-  let used = 0;
+/** What all operations use together. */
+interface SharedUse {
+  readonly maxBytes: number;
+  used: number;
+}
 
-  function assertRoom(bytes: number): void {
+class OperationBudget implements MemoryBudget {
+  readonly #shared: SharedUse;
+  #read = 0;
+  #response = 0;
+  #isReleased = false;
+
+  constructor(shared: SharedUse) {
+    this.#shared = shared;
+  }
+
+  addRead(bytes: number): void {
+    this.#read += bytes;
+    this.#shared.used += bytes;
+    this.#assertRoom(this.#read);
+  }
+
+  addResponse(bytes: number): void {
+    this.#response += bytes;
+    this.#shared.used += bytes;
+    this.#assertRoom(this.#response);
+  }
+
+  usedBytes(): number {
+    return this.#read + this.#response;
+  }
+
+  release(): void {
+    this.#shared.used -= this.#read + this.#response;
+    this.#read = 0;
+    this.#response = 0;
+    this.#isReleased = true;
+  }
+
+  isReleased(): boolean {
+    return this.#isReleased;
+  }
+
+  #assertRoom(bytes: number): void {
+    const { maxBytes, used } = this.#shared;
     if (bytes > maxBytes) {
       throw new DomainError('QUERY_TOO_COMPLEX', `The response is larger than ${maxBytes} bytes. Ask for smaller pages or fewer fields.`, {
         maxBytes,
@@ -50,34 +90,10 @@ export function createResponseMemory(maxBytes: number): ResponseMemory {
       throw new DomainError('SERVICE_UNAVAILABLE', 'The server is building too many large responses. Try again.');
     }
   }
+}
 
-  return {
-    maxBytes,
-    usedBytes: () => used,
-    openBudget() {
-      let read = 0;
-      let response = 0;
-      let isReleased = false;
-      return {
-        addRead(bytes) {
-          read += bytes;
-          used += bytes;
-          assertRoom(read);
-        },
-        addResponse(bytes) {
-          response += bytes;
-          used += bytes;
-          assertRoom(response);
-        },
-        usedBytes: () => read + response,
-        release() {
-          used -= read + response;
-          read = 0;
-          response = 0;
-          isReleased = true;
-        },
-        isReleased: () => isReleased,
-      };
-    },
-  };
+/** @param maxBytes of one operation; all together may use four times as much */
+export function createResponseMemory(maxBytes: number): ResponseMemory {
+  const shared: SharedUse = { maxBytes, used: 0 };
+  return { maxBytes, usedBytes: () => shared.used, openBudget: () => new OperationBudget(shared) };
 }

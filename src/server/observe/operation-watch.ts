@@ -3,7 +3,7 @@ import type { ErrorCode } from '../../errors.ts';
 import type { TraceHeaders, Tracer } from '../../postgres/tracing.ts';
 import { codeOf, errorIdOf, toDomainError } from '../graphql/error-model.ts';
 import { limitOf } from '../graphql/limits/limit-names.ts';
-import { type EventOutcome, startOperationSpan } from './operation-span.ts';
+import { type EventOutcome, type OperationSpan, startOperationSpan } from './operation-span.ts';
 
 /** The outcome of one operation. It contains no variables and no content. */
 export interface OperationReport {
@@ -67,75 +67,98 @@ interface Failures {
 
 const NONE: readonly never[] = [];
 
+const UNKNOWN_OPERATION = { type: null, name: null, viewer: null } as const;
+
+/** One running operation. A class: a function for each of its methods would be made for every request. */
+class ObservedOperation implements WatchedOperation {
+  readonly #request: Pick<OperationReport, 'requestId' | 'transport'>;
+  readonly #observers: readonly OperationObserver[];
+  readonly #span: OperationSpan;
+  readonly #startedAt = performance.now();
+  #operation: Pick<OperationReport, 'type' | 'name' | 'viewer'> = UNKNOWN_OPERATION;
+  /** Null until there is an error. */
+  #failures: Failures | null = null;
+  #events = 0;
+  #isAnswered = false;
+  #isOver = false;
+
+  constructor(request: Pick<OperationReport, 'requestId' | 'transport'>, observers: readonly OperationObserver[], span: OperationSpan) {
+    this.#request = request;
+    this.#observers = observers;
+    this.#span = span;
+  }
+
+  setOperation(operation: Pick<OperationReport, 'type' | 'name' | 'viewer'>): void {
+    this.#operation = operation;
+  }
+
+  run<Result>(work: () => Result): Result {
+    return this.#span.run(work);
+  }
+
+  runEvent(execute: () => EventOutcome): EventOutcome {
+    return this.#span.runEvent(this.#operation, execute);
+  }
+
+  streamStarted(): void {
+    this.#answer(this.#report());
+  }
+
+  addResult(errors: readonly unknown[] | undefined): void {
+    this.#events += 1;
+    this.#collect(errors);
+  }
+
+  end(errors: readonly unknown[] | undefined): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#collect(errors);
+    const report = this.#report();
+    this.#answer(report);
+    for (const observer of this.#observers) observer.ended?.(report);
+  }
+
+  #answer(report: OperationReport): void {
+    if (this.#isAnswered) return;
+    this.#isAnswered = true;
+    this.#span.end(report);
+    for (const observer of this.#observers) observer.answered?.(report);
+  }
+
+  #collect(errors: readonly unknown[] | undefined): void {
+    if (errors === undefined || errors.length === 0) return;
+    this.#failures ??= { codes: new Set(), limits: new Set(), errorIds: new Set() };
+    for (const error of errors) {
+      this.#failures.codes.add(codeOf(error));
+      const limit = limitOf(toDomainError(error));
+      if (limit !== null) this.#failures.limits.add(limit);
+      const errorId = errorIdOf(error);
+      if (errorId !== null) this.#failures.errorIds.add(errorId);
+    }
+  }
+
+  #report(): OperationReport {
+    const failures = this.#failures;
+    return {
+      type: this.#operation.type,
+      name: this.#operation.name,
+      viewer: this.#operation.viewer,
+      requestId: this.#request.requestId,
+      transport: this.#request.transport,
+      traceId: this.#span.traceId,
+      events: this.#events,
+      codes: failures === null ? NONE : [...failures.codes],
+      limits: failures === null ? NONE : [...failures.limits],
+      errorIds: failures === null ? NONE : [...failures.errorIds],
+      durationMs: performance.now() - this.#startedAt,
+    };
+  }
+}
+
 /**
  * Reports operations to the observers, the same for every transport, and traces them.
  * @param tracer without it, nothing is traced
  */
 export function createOperationWatch(observers: readonly OperationObserver[], tracer?: Tracer): WatchOperation {
-  return ({ requestId, transport, headers }) => {
-    const span = startOperationSpan(tracer, headers);
-    const startedAt = performance.now();
-    /** Null until there is an error. */
-    let failures: Failures | null = null;
-    let operation: Pick<OperationReport, 'type' | 'name' | 'viewer'> = { type: null, name: null, viewer: null };
-    let events = 0;
-    let isAnswered = false;
-    let isOver = false;
-
-    function collect(errors: readonly unknown[] | undefined): void {
-      if (errors === undefined || errors.length === 0) return;
-      failures ??= { codes: new Set(), limits: new Set(), errorIds: new Set() };
-      for (const error of errors) {
-        failures.codes.add(codeOf(error));
-        const limit = limitOf(toDomainError(error));
-        if (limit !== null) failures.limits.add(limit);
-        const errorId = errorIdOf(error);
-        if (errorId !== null) failures.errorIds.add(errorId);
-      }
-    }
-
-    function report(): OperationReport {
-      return {
-        type: operation.type,
-        name: operation.name,
-        viewer: operation.viewer,
-        requestId,
-        traceId: span.traceId,
-        transport,
-        events,
-        codes: failures === null ? NONE : [...failures.codes],
-        limits: failures === null ? NONE : [...failures.limits],
-        errorIds: failures === null ? NONE : [...failures.errorIds],
-        durationMs: performance.now() - startedAt,
-      };
-    }
-
-    function answer(current: OperationReport): void {
-      if (isAnswered) return;
-      isAnswered = true;
-      span.end(current);
-      for (const observer of observers) observer.answered?.(current);
-    }
-
-    return {
-      setOperation(given) {
-        operation = given;
-      },
-      run: work => span.run(work),
-      runEvent: execute => span.runEvent(operation, execute),
-      streamStarted: () => answer(report()),
-      addResult(errors) {
-        events += 1;
-        collect(errors);
-      },
-      end(errors) {
-        if (isOver) return;
-        isOver = true;
-        collect(errors);
-        const current = report();
-        answer(current);
-        for (const observer of observers) observer.ended?.(current);
-      },
-    };
-  };
+  return request => new ObservedOperation(request, observers, startOperationSpan(tracer, request.headers));
 }
