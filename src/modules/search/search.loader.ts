@@ -1,5 +1,5 @@
 import { Prisma } from '../../generated/prisma/client.ts';
-import type { Executor, Sql } from '../../postgres/database.ts';
+import { type Executor, PREPARED, type Sql } from '../../postgres/database.ts';
 import {
   allOf,
   cursorColumn,
@@ -10,13 +10,16 @@ import {
   orderList,
   type Page,
   type PageWindow,
+  pageLimit,
   rowsToRead,
   toPage,
+  type WithCursor,
 } from '../../postgres/keyset.ts';
 import { type MessageRow, messageColumns } from '../message/message.loader.ts';
 import { ACTIVE_MESSAGE, roleCondition } from '../message/message-filter.sql.ts';
-import { rangeConditions, sessionConditions } from '../session-filter/session-filter.sql.ts';
-import { containsText, foldedText } from '../text/text.sql.ts';
+import { lookUpSession, rangeConditions, sessionConditions } from '../session-filter/session-filter.sql.ts';
+import { containsPrepared, containsTerm, containsText, foldedText, hasTrigram } from '../text/text.sql.ts';
+import { searchList } from '../text/text-search.loader.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { Search } from './search.input.ts';
@@ -39,11 +42,8 @@ export interface SearchHit extends MessageRow {
   readonly cutAfter?: boolean;
 }
 
-/**
- * Number of newest messages that are scanned before the text index is used. If the words are common, the scan fills the page immediately,
- * while the index would first collect all matches.
- */
-const RECENT_MESSAGES = 1_500;
+/** Number of newest messages that a search first reads one by one. */
+const RECENT_MESSAGES = 300;
 
 const MAX_COUNT = 1_000;
 
@@ -81,21 +81,17 @@ export class SearchLoader {
   }
 
   /**
-   * One page of results, with one statement.
+   * One page of results, with at most four statements.
    * @param groups column groups of the messages; `snippet` for the text around the matches
    * @throws DomainError BAD_USER_INPUT if the session filter is invalid
    */
   async page(search: Search, window: PageWindow, groups: readonly string[]): Promise<Page<SearchHit>> {
     if (window.limit === 0) return emptyPage(window);
     const ordering = searchOrdering(search);
-    const found = search.orderBy === 'NEWEST' ? this.#newest(search, window, ordering) : this.#best(search, window, ordering);
-    const relevance = search.orderBy === 'NEWEST' ? Prisma.sql`null::float8` : Prisma.sql`found.score`;
-    const snippet = groups.includes('snippet') ? Prisma.sql`, ${snippetColumns(search)}` : Prisma.empty;
-    const rows = await this.#database.rows<SearchHit & { readonly cursor: string }>(Prisma.sql`
-      with ${found}
-      select ${messageColumns(groups)}, found.cursor, ${relevance} as score, ${search.query} as term${snippet}
-      from found join aria_engine.chat_messages m on m.session_id = found.session_id and m.position = found.position
-      join aria_engine.chat_sessions s on s.id = m.session_id order by found.place`);
+    const columns = hitColumns(search, groups);
+    const rows = await (search.orderBy === 'NEWEST'
+      ? this.#newest(search, window, ordering, columns)
+      : this.#best(search, window, ordering, columns));
     return toPage(rows, window, ordering);
   }
 
@@ -119,49 +115,78 @@ export class SearchLoader {
     ];
   }
 
-  /**
-   * The newest results. First scans the newest messages, found by the index on their dates. Uses the text index only if these do not fill the
-   * page. `offset 0` keeps the planner from scanning by date for rare words.
-   */
-  #newest(search: Search, window: PageWindow, ordering: Ordering): Sql {
-    const conditions = allOf(this.#conditions(search));
+  #newest(search: Search, window: PageWindow, ordering: Ordering, columns: Sql): Promise<ReadHit[]> {
+    const inOrder = orderList(ordering, window);
     const bounds = [...rangeConditions(Prisma.sql`m.created_at`, search.createdAt), ...keysetConditions(ordering, window)];
-    const limit = rowsToRead(window);
-    const hits = (source: Sql) => Prisma.sql`
-      select m.session_id, m.position, m.created_at, m.id, ${cursorColumn(ordering)} from (${source}) m ${JOINED}
-      where ${conditions} and ${matches(search)} order by ${orderList(ordering, window)} limit ${limit}`;
-    return Prisma.sql`recent as materialized (
-      ${hits(Prisma.sql`select m.* from aria_engine.chat_messages m where ${allOf(bounds)} order by ${orderList(ordering, window)} limit ${RECENT_MESSAGES}`)}
-    ), indexed as materialized (
-      select * from (
-        ${hits(Prisma.sql`select m.* from aria_engine.chat_messages m where ${allOf([matches(search), ...bounds])} offset 0`)}
-      ) hit where (select count(*) from recent) < ${limit}
-    ), found as (
-      select hit.*, row_number() over (order by hit.created_at desc, hit.id desc) as place from (
-        select * from recent where (select count(*) from recent) >= ${limit} union all select * from indexed
-      ) hit
-    )`;
+    const conditions = this.#conditions(search);
+    const read = (prefix: Sql, source: Sql, where: readonly Sql[]) =>
+      this.#database.rows<ReadHit>(Prisma.sql`${prefix} select ${columns}, ${cursorColumn(ordering)}, null::float8 as score
+        from (select m.* from aria_engine.chat_messages m where ${source}) m ${lookUpSession(Prisma.sql`m.session_id`)}
+        where ${allOf(where)} order by ${inOrder} limit ${pageLimit(window)}`);
+    const prepared = search.sessions === null ? Prisma.raw(PREPARED) : Prisma.empty;
+    // The planner must see a date range, which may have fewer messages than the text index has matches.
+    const isPlain = search.createdAt === null && (search.mode === 'WORDS' || hasTrigram(search.query));
+    return searchList(this.#database, {
+      limit: rowsToRead(window),
+      walk: times => {
+        const limit = Prisma.raw(String(RECENT_MESSAGES * times));
+        return read(prepared, Prisma.sql`${allOf(bounds)} order by ${inOrder} limit ${limit}`, [...conditions, matchesWhenRead(search)]);
+      },
+      // `offset 0` keeps the planner from scanning by date for rare words.
+      useIndex: () =>
+        read(
+          isPlain ? prepared : Prisma.empty,
+          Prisma.sql`${allOf([isPlain ? matchesPrepared(search) : matches(search), ...bounds])} offset 0`,
+          conditions,
+        ),
+      matches: Prisma.sql`select from aria_engine.chat_messages m where ${matches(search)}`,
+    });
   }
 
   /** The best results. All matches are scored, so the cost grows with their number. */
-  #best(search: Search, window: PageWindow, ordering: Ordering): Sql {
+  #best(search: Search, window: PageWindow, ordering: Ordering, columns: Sql): Promise<ReadHit[]> {
     const inOrder = orderList(ordering, window);
-    return Prisma.sql`hit as materialized (
-      select m.session_id, m.position, m.created_at, m.id, ${score(search)} as score from aria_engine.chat_messages m ${JOINED}
-      where ${allOf([matches(search), ...this.#conditions(search)])}
-    ), found as (
-      select m.session_id, m.position, m.score, ${cursorColumn(ordering)}, row_number() over (order by ${inOrder}) as place from hit m
-      where ${allOf(keysetConditions(ordering, window))} order by ${inOrder} limit ${rowsToRead(window)}
-    )`;
+    return this.#database.rows<ReadHit>(Prisma.sql`
+      with hit as materialized (
+        select m.session_id, m.position, m.created_at, m.id, ${score(search)} as score from aria_engine.chat_messages m ${JOINED}
+        where ${allOf([matches(search), ...this.#conditions(search)])}
+      ), found as (
+        select m.session_id, m.position, m.score, ${cursorColumn(ordering)}, row_number() over (order by ${inOrder}) as place from hit m
+        where ${allOf(keysetConditions(ordering, window))} order by ${inOrder} limit ${rowsToRead(window)}
+      )
+      select ${columns}, found.cursor, found.score
+      from found join aria_engine.chat_messages m on m.session_id = found.session_id and m.position = found.position
+      join aria_engine.chat_sessions s on s.id = m.session_id order by found.place`);
   }
+}
+
+type ReadHit = SearchHit & WithCursor;
+
+/** The SELECT list of the results, on the tables `m` (chat_messages) and `s` (chat_sessions). */
+function hitColumns(search: Search, groups: readonly string[]): Sql {
+  const snippet = groups.includes('snippet') ? Prisma.sql`, ${snippetColumns(search)}` : Prisma.empty;
+  return Prisma.sql`${messageColumns(groups)}, ${search.query}::text as term${snippet}`;
 }
 
 function tsQuery(search: Search): Sql {
   return Prisma.sql`websearch_to_tsquery('english', ${search.query})`;
 }
 
+/** The condition of a match, by an index. */
 function matches(search: Search): Sql {
   return search.mode === 'WORDS' ? Prisma.sql`m.words @@ ${tsQuery(search)}` : containsText(Prisma.sql`m.content`, search.query);
+}
+
+/** The same condition for prepared statements: the planner does not see the text, and so does not plan anew for each. */
+function matchesPrepared(search: Search): Sql {
+  return search.mode === 'WORDS'
+    ? Prisma.sql`m.words @@ (select ${tsQuery(search)})`
+    : containsPrepared(Prisma.sql`m.content`, search.query);
+}
+
+/** The same condition for messages that are read anyway. */
+function matchesWhenRead(search: Search): Sql {
+  return search.mode === 'WORDS' ? matchesPrepared(search) : containsTerm(Prisma.sql`m.content`, search.query);
 }
 
 /** WORDS: Postgres' rank. SUBSTRING: the number of occurrences; they weigh more in a short message. */

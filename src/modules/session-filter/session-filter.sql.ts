@@ -168,17 +168,25 @@ function activityCondition(minutes: number, field: string): Sql {
 }
 
 function searchCondition(term: string): Sql {
-  // `distinct` shows the planner how few ids it has to hash.
-  return foundIn(
-    term,
-    Prisma.sql`s.id in (select distinct hit.session_id from aria_engine.chat_messages hit where ${containsText(Prisma.sql`hit.content`, term)})`,
-  );
+  return Prisma.sql`s.id in (${sessionsWith(term)})`;
+}
+
+/** A SELECT of the ids of the sessions whose own texts or messages contain a term, by the indexes on them. A session may occur twice. */
+export function sessionsWith(term: string, contains = containsText): Sql {
+  return Prisma.sql`select m.session_id as id from aria_engine.chat_messages m where ${contains(Prisma.sql`m.content`, term)}
+    union all select s.id from aria_engine.chat_sessions s where ${textsContain(contains, term)}`;
+}
+
+/** The condition that one of a session's own texts contains a term. */
+export function textsContain(contains: typeof containsText, term: string): Sql {
+  return anyOf(SEARCHED.map(field => contains(Prisma.raw(`s.${columnName(field)}`), term)));
 }
 
 /**
- * The condition that a session's own texts or its messages contain a term.
- * @param messages the condition on its messages
+ * Joins a session as the tables `s` and `a`, by one lookup for each row. With an ordinary join, the planner may read all sessions, because it
+ * cannot know how few rows a search finds.
  */
-export function foundIn(term: string, messages: Sql): Sql {
-  return anyOf([...SEARCHED.map(field => containsText(Prisma.raw(`s.${columnName(field)}`), term)), messages]);
+export function lookUpSession(id: Sql): Sql {
+  return Prisma.sql`cross join lateral (select xmin, * from aria_engine.chat_sessions where id = ${id} offset 0) s
+    cross join lateral (select xmin, * from aria_engine.chat_session_activity where session_id = ${id} offset 0) a`;
 }

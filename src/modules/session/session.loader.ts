@@ -18,7 +18,9 @@ import {
   type WithCursor,
 } from '../../postgres/keyset.ts';
 import { type KeyedRead, readAlone } from '../../postgres/shared-reads.ts';
+import { lookUpSession } from '../session-filter/session-filter.sql.ts';
 import type { SessionSearch } from '../session-filter/session-search.sql.ts';
+import { type ListSearch, searchList } from '../text/text-search.loader.ts';
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import { ACTIVITY_COLUMNS, SESSION_COLUMNS, SESSION_GROUPS, type SessionGroup } from './session.columns.ts';
@@ -70,9 +72,9 @@ export interface SessionList {
   readonly search?: SessionSearch | null;
 }
 
-/** Limits of the sessions and messages that a search reads one by one before it uses the index. Reading that many takes a few milliseconds. */
-const NEAR_SESSIONS = 200;
-const NEAR_MESSAGES = 3_000;
+/** Limits of the sessions and messages that a search first reads one by one. */
+const WALKED_SESSIONS = 40;
+const WALKED_MESSAGES = 1_000;
 
 /** A list of sessions with a parent: the children of a session, or the sessions of an agent. */
 export interface NestedSessionList extends SessionList {
@@ -86,12 +88,15 @@ const PARENTS = {
 
 type ReadSession = SessionRow & WithCursor;
 
+/** A session that a search has checked: whether its own texts or newest messages contain the term. */
+type CheckedSession = ReadSession & { readonly found: boolean };
+
 /**
  * Marks the statement of a list as prepared if no filter of the caller is part of it. The best plan of a filtered list depends on the
  * filter's values, which a prepared statement is planned without: among 300,000 sessions, a page of a rare status,
  * type or kind took 2 s instead of 1 ms after five pages of a common one.
  */
-function preparedUnlessFiltered({ conditions }: SessionList): Sql {
+function preparedUnlessFiltered({ conditions }: Pick<SessionList, 'conditions'>): Sql {
   return conditions.every(({ values }) => values.length === 0) ? Prisma.raw(PREPARED) : Prisma.empty;
 }
 
@@ -127,50 +132,53 @@ export class SessionLoader {
       .load(id);
   }
 
-  /** One page of a list, in one statement. An empty page takes no statement. */
+  /** One page of a list, in one statement; with a search, in at most four. An empty page takes no statement. */
   async page(list: SessionList, window: PageWindow, groups: readonly string[]): Promise<Page<SessionRow>> {
     if (window.limit === 0) return emptyPage(window);
     const columns = pageColumns(this.#columns(groups), list.ordering, groups);
     const { search } = list;
-    const statement =
-      search == null
-        ? Prisma.sql`${preparedUnlessFiltered(list)} ${this.#part(columns, list.conditions, list, window)}`
-        : this.#searched(columns, search, list, window);
-    return toPage(await this.#database.rows<ReadSession>(statement), window, list.ordering);
+    const rows =
+      search == null ? this.#listed(columns, list, window) : searchList(this.#database, this.#search(columns, search, list, window));
+    return toPage(await rows, window, list.ordering);
   }
 
-  /** Selects the rows of a window that match the conditions. */
-  #part(columns: Sql, conditions: readonly Sql[], { ordering }: SessionList, window: PageWindow): Sql {
-    return Prisma.sql`select ${columns} from ${SESSIONS}
-      where ${allOf([this.#visible, ...conditions, ...keysetConditions(ordering, window)])}
-      order by ${orderList(ordering, window)} limit ${pageLimit(window)}`;
+  /** The rows of a window. */
+  #listed(columns: Sql, list: SessionList, window: PageWindow): Promise<ReadSession[]> {
+    return this.#database.rows(Prisma.sql`${preparedUnlessFiltered(list)} select ${columns} from ${SESSIONS}
+      where ${allOf([this.#visible, ...list.conditions, ...keysetConditions(list.ordering, window)])}
+      order by ${orderList(list.ordering, window)} limit ${pageLimit(window)}`);
   }
 
-  /**
-   * Selects the rows of a window of a list with a search. It first checks the messages of the first sessions of the list. If the term is
-   * common, they fill the page. Only if they do not, it uses the index of all messages, which collects every hit before it returns one.
-   * If a session has older messages that were not checked, it may match or not; the sessions after it are not used, so the order stays right.
-   */
-  #searched(columns: Sql, { rest, foundInNewest, newest }: SessionSearch, list: SessionList, window: PageWindow): Sql {
-    const inOrder = orderList(list.ordering, window);
-    const candidates = allOf([this.#visible, ...rest, ...keysetConditions(list.ordering, window)]);
-    const filled = Prisma.sql`(select count(*) from near) >= ${rowsToRead(window)}`;
-    return Prisma.sql`with candidate as materialized (
-        select s.id, a.next_position > ${newest}::int + 1 as long, row_number() over by_order as place,
-          sum(least(a.message_count, ${newest}::int)) over by_order as messages
-        from ${SESSIONS} where ${candidates} window by_order as (order by ${inOrder} rows unbounded preceding) order by ${inOrder} limit ${NEAR_SESSIONS}
-      ), checked as materialized (
-        select s.id, candidate.place, candidate.long, ${foundInNewest} as found
-        from candidate join ${SESSIONS} on s.id = candidate.id where candidate.messages <= ${NEAR_MESSAGES}
-      ), near as materialized (
-        select id from (select id, place, found, bool_or(long and not found) over (order by place) as is_uncertain from checked) checked
-        where found and not is_uncertain order by place limit ${rowsToRead(window)}
-      ), found as (
-        select id from near where ${filled}
-        union all
-        select id from (${this.#part(Prisma.sql`s.id`, list.conditions, list, window)}) far where not (${filled})
-      )
-      select ${columns} from found join ${SESSIONS} on s.id = found.id order by ${inOrder}`;
+  /** The rows of a window of a list with a search. */
+  #search(columns: Sql, search: SessionSearch, { ordering }: SessionList, window: PageWindow): ListSearch<ReadSession> {
+    const inOrder = orderList(ordering, window);
+    const conditions = allOf([this.#visible, ...search.rest, ...keysetConditions(ordering, window)]);
+    const prepared = preparedUnlessFiltered({ conditions: search.rest });
+    const newest = Prisma.raw(String(search.newest));
+    // Named, so that the planner sees that the sessions come in order, and stops when the page is full.
+    const sortColumns = ordering.terms.map((term, index) => ({ ...term, expression: Prisma.raw(`listed.key_${index}`) }));
+    const sortKeys = Prisma.join(ordering.terms.map((term, index) => Prisma.sql`${term.expression} as ${Prisma.raw(`key_${index}`)}`));
+    return {
+      limit: rowsToRead(window),
+      walk: async times => {
+        const rows = await this.#database.rows<CheckedSession>(Prisma.sql`${prepared}
+          select ${columns}, checked.found from (
+            select s.id, ${sortKeys}, sum(least(a.message_count, ${newest})) over (order by ${inOrder} rows unbounded preceding) as messages
+            from ${SESSIONS} where ${conditions} order by ${inOrder} limit ${Prisma.raw(String(WALKED_SESSIONS * times))}
+          ) listed ${lookUpSession(Prisma.sql`listed.id`)} cross join lateral (select ${search.foundInNewest} as found offset 0) checked
+          where listed.messages <= ${Prisma.raw(String(WALKED_MESSAGES * times))} and (checked.found or a.next_position > ${newest} + 1)
+          order by ${orderList({ ...ordering, terms: sortColumns }, window)} limit ${pageLimit(window)}`);
+        // If a session has older messages that were not checked, it may match or not. What follows it cannot be used, so that the order stays right.
+        const end = rows.findIndex(row => !row.found);
+        return end === -1 ? rows : rows.slice(0, end);
+      },
+      useIndex: () =>
+        this.#database.rows(Prisma.sql`${search.preparedMatches === null ? Prisma.empty : prepared}
+          with match as materialized (select distinct id from (${search.preparedMatches ?? search.matches}) match)
+          select ${columns} from match ${lookUpSession(Prisma.sql`match.id`)}
+          where ${conditions} order by ${inOrder} limit ${pageLimit(window)}`),
+      matches: search.matches,
+    };
   }
 
   /** Number of sessions in a list. */
