@@ -26,6 +26,8 @@ function printProgress(text: string): void {
 
 async function run(words: readonly string[]): Promise<void> {
   const options = readBenchArguments(words);
+  // A path that cannot be written must not cost a whole run.
+  if (options.json !== null) writeFileSync(options.json, '');
   const cleanUps: (() => Promise<unknown>)[] = [];
   try {
     await Promise.race([runBenchmark(options, cleanUp => cleanUps.push(cleanUp)), interrupted()]);
@@ -79,7 +81,12 @@ async function runBenchmark(options: BenchArguments, defer: Defer): Promise<void
   }
   if (options.work.includes('memory')) {
     printProgress(`memory under a mixed load of ${options.memorySeconds} s ...`);
-    report.memory = await measureMemory(await start('sessiongraph-server'), workloads, options.memorySeconds);
+    report.memory = await measureMemory(
+      await start('sessiongraph-server'),
+      workloads,
+      database.material.openSessionIds,
+      options.memorySeconds,
+    );
   }
   if (options.work.includes('W9')) {
     printProgress(`W9 adding sessions until there are ${DEEP_SESSIONS} ...`);

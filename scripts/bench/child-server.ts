@@ -14,6 +14,8 @@ export interface ChildServer {
   cpuMs(): Promise<number>;
   /** Memory in use right after a garbage collection, in bytes. */
   memory(): Promise<{ readonly heap: number; readonly resident: number }>;
+  /** Memory of the process now, in bytes, without a garbage collection: what an operator sees. */
+  residentBytes(): Promise<number>;
   /** Resolves when the process has exited. */
   close(): Promise<void>;
 }
@@ -34,10 +36,12 @@ const requestSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('start'), databaseUrl: z.string(), poolSize: z.number() }),
   z.object({ type: z.literal('cpu') }),
   z.object({ type: z.literal('memory') }),
+  z.object({ type: z.literal('resident') }),
 ]);
 const replySchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('listening'), port: z.number() }),
   z.object({ type: z.literal('cpu'), ms: z.number() }),
+  z.object({ type: z.literal('resident'), bytes: z.number() }),
   z.object({ type: z.literal('memory'), heap: z.number(), resident: z.number() }),
   z.object({ type: z.literal('failed'), reason: z.string() }),
 ]);
@@ -94,6 +98,11 @@ export async function startChildServer(name: string, settings: ServerSettings): 
       if (reply.type !== 'memory') throw new Error(`The server ${name} has exited.`);
       return reply;
     },
+    async residentBytes() {
+      const reply = await request({ type: 'resident' });
+      if (reply.type !== 'resident') throw new Error(`The server ${name} has exited.`);
+      return reply.bytes;
+    },
     close,
   };
 }
@@ -108,6 +117,8 @@ export function serveParent(start: (settings: ServerSettings) => Promise<Running
       if (message.type === 'start') {
         server = await start(message);
         reply({ type: 'listening', port: server.port });
+      } else if (message.type === 'resident') {
+        reply({ type: 'resident', bytes: process.memoryUsage().rss });
       } else if (message.type === 'memory') {
         globalThis.gc?.();
         const { heapUsed, rss } = process.memoryUsage();

@@ -1,6 +1,7 @@
 import type { ChildServer } from './child-server.ts';
 import { formatTable } from './format-table.ts';
 import { runLoad } from './http-load.ts';
+import { openSubscription } from './live-client.ts';
 import { encodeRequest, type Workload } from './workload.ts';
 
 /** The resident memory of the server after each tenth of a mixed load, in bytes. */
@@ -15,15 +16,46 @@ const TENTHS = 10;
 const MAX_GROWTH = 1.3;
 const BYTES_PER_MB = 1024 * 1024;
 
-/** Sends the requests of all workloads at the same time, and reads the memory of the server after each tenth of the time. */
-export async function measureMemory(server: ChildServer, workloads: readonly Workload[], seconds: number): Promise<MemoryResult> {
+/** Subscribers during the load, to sessions that messages are appended to. */
+const SUBSCRIBERS = 100;
+
+/**
+ * Sends the requests of all workloads at the same time, with subscribers to the sessions that are written, and reads the memory of the
+ * server after each tenth of the time.
+ * @param sessionIds UUIDs of the sessions to watch
+ * @throws Error if a request or a subscription fails
+ */
+export async function measureMemory(
+  server: ChildServer,
+  workloads: readonly Workload[],
+  sessionIds: readonly string[],
+  seconds: number,
+): Promise<MemoryResult> {
   const clients = workloads.flatMap(workload =>
     workload.clients.slice(0, 2).map(requests => requests.flatMap(request => encodeRequest(request, 'ours') ?? [])),
   );
+  let fault: Error | null = null;
+  const closings = Array.from({ length: SUBSCRIBERS }, (_, subscriber) =>
+    openSubscription({
+      port: server.port,
+      transport: subscriber % 2 === 0 ? 'ws' : 'sse',
+      query: 'subscription Watch($id: ID!) { messageAdded(sessionId: $id) { cursor message { id content } } }',
+      variables: { id: sessionIds[subscriber % sessionIds.length] },
+      onEvent: () => undefined,
+      onFault: error => {
+        fault ??= error;
+      },
+    }),
+  );
   const resident: number[] = [];
-  for (let tenth = 0; tenth < TENTHS; tenth += 1) {
-    await runLoad({ port: server.port, clients, durationMs: (seconds * 1_000) / TENTHS });
-    resident.push((await server.memory()).resident);
+  try {
+    for (let tenth = 0; tenth < TENTHS; tenth += 1) {
+      await runLoad({ port: server.port, clients, durationMs: (seconds * 1_000) / TENTHS });
+      if (fault !== null) throw fault;
+      resident.push(await server.residentBytes());
+    }
+  } finally {
+    for (const close of closings) close();
   }
   return { seconds, resident, growth: Math.max(...resident) / (resident[0] ?? 1) };
 }
