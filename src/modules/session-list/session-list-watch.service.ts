@@ -194,8 +194,8 @@ export class SessionListWatch {
   #schedule(): void {
     const isWanted = this.#waiters.size > 0 || this.#listeners.size > 0;
     if (!this.#isStale || !isWanted || this.#isReading || this.#isClosed || this.#readTimer !== undefined) return;
-    const pause = this.#pausedUntil - performance.now();
-    this.#readTimer = setTimeout(() => void this.#read(), this.#state === null ? pause : Math.max(COALESCE_MS, pause));
+    const pause = Math.max(this.#state === null ? 0 : COALESCE_MS, this.#pausedUntil - performance.now());
+    this.#readTimer = setTimeout(() => void this.#read(), pause);
   }
 
   async #read(): Promise<void> {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 import { DomainError } from '../../errors.ts';
 import type { RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
 import { type Access, type Authenticator, DENIED_ACCESS } from '../auth/authenticate.ts';
@@ -122,6 +123,30 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
     return performance.now() - startedAt > REAUTHENTICATE_AFTER_MS ? authenticate(request) : authentication;
   }
 
+  /** Sends what Yoga responds. The body of an event stream is written without Yoga. */
+  async function respond(
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: TransportContext,
+    headers: ResponseHeaders,
+  ): Promise<void> {
+    const streams: ((body: Writable) => void)[] = [];
+    const answer = await yoga.handleNodeRequestAndResponse(request, response, {
+      ...context,
+      onEventStream: write => streams.push(write),
+    });
+    const body = answer.body === null ? '' : await answer.text();
+    const all = headers.toObject();
+    answer.headers.forEach((value, name) => {
+      all[name] = value;
+    });
+    if (body !== '') all['content-length'] = String(Buffer.byteLength(body));
+    response.writeHead(answer.status, all);
+    const [writeStream] = streams;
+    if (writeStream === undefined) response.end(body);
+    else writeStream(response);
+  }
+
   async function execute(
     request: IncomingMessage,
     response: ServerResponse,
@@ -131,8 +156,7 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
     try {
       const isPlain = request.method === 'POST' && context.authenticationError === undefined;
       if (isPlain && (await serveJson({ request, response, headers }, context))) return;
-      headers.setOn(response);
-      await watched.run(() => yoga(request, response, context));
+      await watched.run(() => respond(request, response, context, headers));
     } catch (error) {
       const failure = errors.present(error, { requestId: context.origin.requestId });
       watched.end([failure]);
@@ -167,7 +191,6 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
     }
     const { access, authenticationError } = authentication;
     const origin = new HttpOrigin(request, response, { requestId, access, watch: watched, headers });
-    const client = { isFull: () => response.writableNeedDrain, cut: () => response.destroy() };
-    return execute(request, response, { origin, authenticationError, ending: draining, client }, origin);
+    return execute(request, response, { origin, authenticationError, ending: draining }, origin);
   };
 }

@@ -27,4 +27,12 @@ export class ResponseHeaders {
   get list(): string[] {
     return this.#collected;
   }
+
+  /** The same, as an object, to which other headers can be added or which they can replace. */
+  toObject(): Record<string, string> {
+    const headers: Record<string, string> = {};
+    for (let index = 0; index < this.#collected.length; index += 2)
+      headers[this.#collected[index] ?? ''] = this.#collected[index + 1] ?? '';
+    return headers;
+  }
 }

@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto';
+import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ExecutionResult, GraphQLError } from 'graphql';
+import { EndableGenerator } from '../../async-iterator.ts';
 import { resumeCursorOf, toJson } from './event-result.ts';
 import { yieldTurn } from './loop-turn.ts';
 
@@ -12,34 +14,12 @@ export interface EventStreamTimeouts {
   readonly stallMs?: number;
 }
 
-/** The client's end of a response. */
-export interface StreamClient {
-  /** Whether the client must read before more is written. */
-  isFull(): boolean;
-  /** Cuts the connection. */
-  cut(): void;
-}
-
 /** What an event stream needs. */
 interface EventStreamOptions extends EventStreamTimeouts {
   /** Aborts when the server drains. The stream then ends without completing the subscription. */
   readonly ending?: AbortSignal;
-  readonly client: StreamClient;
   /** The cursor with which a client that has received all results so far can resume. Null while a result is being made, or if it cannot resume. */
   readonly settledCursor: () => string | null;
-}
-
-/** The controller of a `ReadableStream`. */
-interface StreamController {
-  enqueue(chunk: Uint8Array): void;
-  close(): void;
-}
-
-/** The source of a `ReadableStream`. */
-interface EventStreamSource {
-  start(controller: StreamController): void;
-  pull(controller: StreamController): Promise<void>;
-  cancel(): Promise<void>;
 }
 
 /** Range of the reconnection time sent to an EventSource. It is random, so that clients do not all return at once after a deployment. */
@@ -80,24 +60,46 @@ export function toSingleEventStream(result: ExecutionResult): string {
   return frame(result) + completion(result);
 }
 
+/** Sends everything that is written in this turn of the event loop with one system call. */
+function writeInTurn(response: Writable, text: string): boolean {
+  if (response.writableCorked === 0) {
+    response.cork();
+    process.nextTick(() => response.uncork());
+  }
+  return response.write(text);
+}
+
+/** Resolves when the client has read what waits for it, or has disconnected. */
+function whenDrained(response: Writable): Promise<void> {
+  return new Promise(resolve => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.once('drain', done);
+    response.once('close', done);
+  });
+}
+
 /**
- * The source of an event stream in the distinct connections mode of GraphQL over SSE.
+ * Writes an event stream in the distinct connections mode of GraphQL over SSE to the body of a response.
  *
  * Each result is an `event: next`, with the cursor of its event as `id:`. An EventSource sends it back as `Last-Event-ID` when it reconnects.
  * An `id:` without data comes at the start, and with heartbeats after events of other subscribers, so that a client without recent events
  * can resume, too. `event: complete` means that subscribing again would end the same way. If the server drains, the stream ends without it,
- * and clients reconnect. The source asks for the next result when there is room for it. If the stream is cancelled, the results are
- * returned.
+ * and clients reconnect. The stream takes the next result when the client has read most of the earlier ones. If the client disconnects, the
+ * results are returned.
  */
-export function createEventStreamSource(
+export async function writeEventStream(
   results: AsyncIterator<ExecutionResult>,
-  { heartbeatMs = 12_000, stallMs = 60_000, ending, client, settledCursor }: EventStreamOptions,
-): EventStreamSource {
-  let heartbeat: NodeJS.Timeout | undefined;
+  response: Writable,
+  { heartbeatMs = 12_000, stallMs = 60_000, ending, settledCursor }: EventStreamOptions,
+): Promise<void> {
   let last: ExecutionResult = {};
   /** When a heartbeat last found that the client reads. */
   let lastReadAt = performance.now();
-  let hasRead = false;
+  let hasRead = true;
   let sentCursor: string | null = null;
 
   /** A line with the current cursor; empty if the client has it. */
@@ -108,45 +110,52 @@ export function createEventStreamSource(
     return `id: ${cursor}\n`;
   }
 
-  async function end(controller: StreamController): Promise<void> {
-    clearInterval(heartbeat);
-    if (ending?.aborted === true) await delay(PAUSE_BEFORE_END_MS);
-    else controller.enqueue(Buffer.from(completion(last)));
-    controller.close();
+  const heartbeat = setInterval(() => {
+    const isFull = response.writableNeedDrain;
+    if (!isFull || hasRead) lastReadAt = performance.now();
+    hasRead = false;
+    if (!isFull) response.write(`:\n${cursorLine()}\n`);
+    else if (performance.now() - lastReadAt >= stallMs) response.destroy();
+  }, heartbeatMs);
+
+  async function send(result: ExecutionResult): Promise<void> {
+    last = result;
+    if (!writeInTurn(response, frame(result))) await whenDrained(response);
+    hasRead = true;
   }
 
-  return {
-    start(controller) {
-      // Some browsers report a response only after the first bytes of its body.
-      controller.enqueue(Buffer.from(`retry: ${randomInt(...RECONNECT_MS)}\n${cursorLine()}\n`));
-      heartbeat = setInterval(() => {
-        const isFull = client.isFull();
-        if (!isFull || hasRead) lastReadAt = performance.now();
-        hasRead = false;
-        if (!isFull) controller.enqueue(Buffer.from(`:\n${cursorLine()}\n`));
-        else if (performance.now() - lastReadAt >= stallMs) client.cut();
-      }, heartbeatMs);
-    },
-    async pull(controller) {
-      hasRead = true;
+  async function sendAll(): Promise<void> {
+    for (;;) {
       const turn = yieldTurn();
       if (turn !== undefined) await turn;
-      try {
-        const next = await results.next();
-        if (next.done === true) return await end(controller);
-        last = next.value;
-      } catch (error) {
-        last = { errors: [toGraphQLError(error)] };
-        controller.enqueue(Buffer.from(frame(last)));
-        return await end(controller);
-      }
-      controller.enqueue(Buffer.from(frame(last)));
-    },
-    async cancel() {
-      clearInterval(heartbeat);
-      await results.return?.();
-    },
-  };
+      const next = takeNow(results) ?? (await results.next());
+      if (next.done === true || response.destroyed) return;
+      await send(next.value);
+    }
+  }
+
+  response.once('close', () => {
+    clearInterval(heartbeat);
+    const returnResults = async () => results.return?.();
+    returnResults().catch(() => undefined);
+  });
+  // Some browsers report a response only after the first bytes of its body.
+  response.write(`retry: ${randomInt(...RECONNECT_MS)}\n${cursorLine()}\n`);
+  try {
+    await sendAll();
+  } catch (error) {
+    await send({ errors: [toGraphQLError(error)] });
+  }
+  clearInterval(heartbeat);
+  if (ending?.aborted === true) await delay(PAUSE_BEFORE_END_MS);
+  else response.write(completion(last));
+  response.end();
+}
+
+/** The next result if that takes no waiting. */
+function takeNow(results: AsyncIterator<ExecutionResult>): IteratorResult<ExecutionResult, undefined> | null {
+  const value = results instanceof EndableGenerator ? results.takeNow() : null;
+  return value === null ? null : { done: false, value };
 }
 
 /** Result streams of this server fail with GraphQL errors only. */

@@ -1,5 +1,5 @@
+import type { Writable } from 'node:stream';
 import type { Plugin } from 'graphql-yoga';
-import type { StreamClient } from '../../live/event-stream.ts';
 import type { OperationOrigin } from '../execution.ts';
 import type { OperationRunner } from '../operation-runner.ts';
 
@@ -10,8 +10,11 @@ export interface TransportContext extends Record<string, unknown> {
   readonly authenticationError?: unknown;
   /** Aborts when the server drains. Ends the stream of a subscription, and with it the response. */
   readonly ending?: AbortSignal;
-  /** The client that reads an event stream. */
-  readonly client?: StreamClient;
+  /**
+   * Receives the function that writes the event stream of a subscription. The response of Yoga has no body then: its streams would cost
+   * much more memory than all else for an idle subscriber.
+   */
+  readonly onEventStream?: (write: (response: Writable) => void) => void;
 }
 
 /** Checks and executes operations by the runner that all transports share. It must come before plugins that reject subscriptions. */
