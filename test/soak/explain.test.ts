@@ -62,12 +62,12 @@ interface Explained {
   readonly plan: QueryPlan;
 }
 
-/** Runs an operation and returns the plans of its statements. A named prepared statement has its generic plan too. */
+/** Runs an operation and returns the plans of its statements, other than those that are EXPLAIN themselves. A named prepared statement has its generic plan too. */
 async function plansOf(query: string, variables?: Record<string, unknown>): Promise<Explained[]> {
   const response = await app.gql(query, variables);
   response.expectOk();
   const plans: Explained[] = [];
-  for (const statement of response.sql) {
+  for (const statement of response.sql.filter(({ sql }) => !sql.startsWith('explain'))) {
     plans.push({ statement, plan: await explain(client, statement) });
     if (statement.sql.startsWith(PREPARED)) plans.push({ statement, plan: await explainGeneric(client, statement) });
   }
