@@ -1,4 +1,5 @@
 import type { EventSubscription, SubscriptionRegistry } from './event-subscription.ts';
+import { KeyedSets } from './keyed-sets.ts';
 import { leftParent, linkedParent, type StoredEvent } from './stored-event.ts';
 
 /**
@@ -6,10 +7,10 @@ import { leftParent, linkedParent, type StoredEvent } from './stored-event.ts';
  * all events. The cost of an event depends on how many subscriptions want its session or agent, not on how many there are.
  */
 export class EventDispatcher implements SubscriptionRegistry {
-  readonly #bySession = new SubscriptionIndex();
-  readonly #byAgent = new SubscriptionIndex();
+  readonly #bySession = new KeyedSets<EventSubscription>();
+  readonly #byAgent = new KeyedSets<EventSubscription>();
   /** Subscriptions that follow children, by each session they want. */
-  readonly #byParent = new SubscriptionIndex();
+  readonly #byParent = new KeyedSets<EventSubscription>();
   readonly #all = new Set<EventSubscription>();
 
   add(subscription: EventSubscription): void {
@@ -57,28 +58,5 @@ export class EventDispatcher implements SubscriptionRegistry {
   #removeSession(sessionId: string, subscription: EventSubscription): void {
     this.#bySession.remove(sessionId, subscription);
     this.#byParent.remove(sessionId, subscription);
-  }
-}
-
-const NO_SUBSCRIPTIONS: ReadonlySet<EventSubscription> = new Set();
-
-/** Subscriptions by session or agent. */
-class SubscriptionIndex {
-  readonly #sets = new Map<string, Set<EventSubscription>>();
-
-  get(key: string): ReadonlySet<EventSubscription> {
-    return this.#sets.get(key) ?? NO_SUBSCRIPTIONS;
-  }
-
-  add(key: string, subscription: EventSubscription): void {
-    const set = this.#sets.get(key);
-    if (set === undefined) this.#sets.set(key, new Set([subscription]));
-    else set.add(subscription);
-  }
-
-  /** Removes empty sets too, so that ids which nobody wants take no memory. */
-  remove(key: string, subscription: EventSubscription): void {
-    const set = this.#sets.get(key);
-    if (set?.delete(subscription) === true && set.size === 0) this.#sets.delete(key);
   }
 }

@@ -1,6 +1,6 @@
 import type { StoredEvent } from '../../events/stored-event.ts';
 import type { ListedSession, ReadList } from './session-list.loader.ts';
-import { type ListChange, type ListEntry, listChanges } from './session-list.rules.ts';
+import { isInScope, type ListChange, type ListEntry, type ListScope, listChanges } from './session-list.rules.ts';
 
 /** The list is read this long after an event, so that a burst of events causes one read. */
 const COALESCE_MS = 25;
@@ -49,8 +49,8 @@ export interface ListState {
 }
 
 export interface SessionListWatchOptions {
-  /** Only events of these agents can change the list. Null for all agents. */
-  readonly agents: ReadonlySet<string> | null;
+  /** Only events of these sessions can change the list. */
+  readonly scope: ListScope;
   readonly read: () => Promise<ReadList>;
   /** Limits how many lists are read at the same time: runs the function when there is a free slot. */
   readonly limit: <Result>(work: () => Promise<Result>) => Promise<Result>;
@@ -109,6 +109,10 @@ export class SessionListWatch {
     this.#options = options;
   }
 
+  get scope(): ListScope {
+    return this.#options.scope;
+  }
+
   /** The list as last read. Null before the first read. */
   get state(): ListState | null {
     return this.#state;
@@ -148,7 +152,7 @@ export class SessionListWatch {
    * @returns true if the list will be read: then further events can be left out until `onReadStart`
    */
   notice(event: StoredEvent): boolean {
-    if (this.#options.agents !== null && !this.#options.agents.has(event.agentId)) return false;
+    if (!isInScope(this.scope, event)) return false;
     this.refresh();
     return true;
   }

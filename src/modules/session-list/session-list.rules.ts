@@ -1,4 +1,5 @@
-import type { SessionFilter } from '../session-filter/session-filter.rules.ts';
+import { parseSessionId } from '../../global-id.ts';
+import type { SessionFilter, SetFilter } from '../session-filter/session-filter.rules.ts';
 
 /** A session in a list. */
 export interface ListEntry {
@@ -88,9 +89,37 @@ export function activityWindows(filter: SessionFilter | null | undefined): reado
   return [...new Set(filter.activeWithinMinutes == null ? parts : [filter.activeWithinMinutes, ...parts])];
 }
 
-/** The agents whose sessions can match the filter. Null if it does not restrict them. */
-export function pinnedAgents(filter: SessionFilter | null | undefined): readonly string[] | null {
-  const { eq, in: among } = filter?.agentId ?? {};
+/** The sessions that can be in a list: those that pass both. */
+export interface ListScope {
+  /** UUIDs in lower case. Null for all sessions. */
+  readonly sessions: ReadonlySet<string> | null;
+  /** Null for all agents. */
+  readonly agents: ReadonlySet<string> | null;
+}
+
+/**
+ * The sessions that can match the filter, as far as it names sessions or agents.
+ * @param visibleAgents the agents that the viewer may see; null for all
+ */
+export function scopeOf(filter: SessionFilter | null | undefined, visibleAgents: readonly string[] | null): ListScope {
+  const ids = namedValues(filter?.id);
+  const named = namedValues(filter?.agentId);
+  const agents = named === null || visibleAgents === null ? (named ?? visibleAgents) : named.filter(id => visibleAgents.includes(id));
+  return {
+    // A malformed id matches nothing.
+    sessions: ids && new Set(ids.map(parseSessionId).filter(id => id !== null)),
+    agents: agents && new Set(agents),
+  };
+}
+
+/** Whether an event of this session can change a list. */
+export function isInScope({ sessions, agents }: ListScope, { sessionId, agentId }: { sessionId: string; agentId: string }): boolean {
+  return (sessions === null || sessions.has(sessionId)) && (agents === null || agents.has(agentId));
+}
+
+/** The values that can match. Null if the filter does not restrict them. */
+function namedValues(filter: SetFilter<string> | null | undefined): readonly string[] | null {
+  const { eq, in: among } = filter ?? {};
   if (eq != null) return [eq];
   return among ?? null;
 }

@@ -11,9 +11,10 @@ import { sessionOrdering } from '../session-filter/session-order.sql.ts';
 import { sessionSearch } from '../session-filter/session-search.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { readList } from './session-list.loader.ts';
-import { activityWindows, pinnedAgents } from './session-list.rules.ts';
+import { activityWindows, scopeOf } from './session-list.rules.ts';
 import { SessionListStream } from './session-list-stream.service.ts';
 import { SessionListWatch } from './session-list-watch.service.ts';
+import { WatchIndex } from './watch-index.ts';
 
 /** A list to watch, and what to read of its sessions. */
 export interface SessionListRequest {
@@ -52,7 +53,7 @@ export class SessionLists {
   readonly #options: SessionListsOptions;
   readonly #watches = new Map<string, WatchedEntry>();
   /** The watches to notify of events. The others are stale already. */
-  readonly #toNotify = new Set<SessionListWatch>();
+  readonly #toNotify = new WatchIndex<SessionListWatch>();
   readonly #limit = pLimit(MAX_READS);
   /** Number of open streams, including those that are being opened. */
   #users = 0;
@@ -89,12 +90,9 @@ export class SessionLists {
 
   #addWatch(key: string, viewer: Viewer, list: ReturnType<typeof toList>, filter: SessionFilter | null | undefined): WatchedEntry {
     const { database, log } = this.#options;
-    const pinned = pinnedAgents(filter);
-    const agents =
-      pinned === null || viewer.agentIds === null ? (pinned ?? viewer.agentIds) : pinned.filter(id => viewer.agentIds?.includes(id));
     const streams = new Set<SessionListStream>();
     const watch = new SessionListWatch({
-      agents: agents === null ? null : new Set(agents),
+      scope: scopeOf(filter, viewer.agentIds),
       read: () => readList(database, viewer, list),
       limit: this.#limit,
       position: () => this.#position,
@@ -111,7 +109,7 @@ export class SessionLists {
     const entry = this.#watches.get(key);
     if (entry?.streams.delete(stream) === true && entry.streams.size === 0) {
       this.#watches.delete(key);
-      this.#toNotify.delete(entry.watch);
+      this.#toNotify.remove(entry.watch);
       entry.watch.close();
     }
     this.#removeUser();
@@ -156,7 +154,7 @@ export class SessionLists {
       for await (const event of stream) {
         if (this.#log !== log) return;
         this.#position = event.seq;
-        for (const watch of this.#toNotify) if (watch.notice(event)) this.#toNotify.delete(watch);
+        this.#toNotify.notify(event);
       }
     } catch (error) {
       this.#options.log.warn({ reason: String(error) }, 'live lists lost the event log; will reconnect');

@@ -24,7 +24,7 @@ function watchOn(text: string) {
     return { rows: list.rows, total: list.total, changesInMs: null };
   });
   const watch = new SessionListWatch({
-    agents: new Set(['main']),
+    scope: { sessions: null, agents: new Set(['main']) },
     read,
     limit: work => work(),
     position: () => list.position,

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createRandomSource } from '../../../../scripts/seed/random-source.ts';
-import { activityWindows, type ListEntry, listChanges, pinnedAgents } from '../../../../src/modules/session-list/session-list.rules.ts';
+import { sessionGlobalId } from '../../../../src/global-id.ts';
+import type { SessionFilter } from '../../../../src/modules/session-filter/session-filter.rules.ts';
+import { activityWindows, type ListEntry, listChanges, scopeOf } from '../../../../src/modules/session-list/session-list.rules.ts';
 
 /** Parses a list: `a1` is the session a with the stamp 1. */
 function entries(text: string): readonly ListEntry[] {
@@ -90,13 +92,27 @@ describe('activityWindows', () => {
   });
 });
 
-describe('pinnedAgents', () => {
-  it('returns the agents only if no other agent can match', () => {
-    expect(pinnedAgents(null)).toBeNull();
-    expect(pinnedAgents({ agentId: { notIn: ['a'] } })).toBeNull();
-    expect(pinnedAgents({ or: [{ agentId: { eq: 'a' } }] })).toBeNull();
-    expect(pinnedAgents({ agentId: { eq: 'a' } })).toEqual(['a']);
-    expect(pinnedAgents({ agentId: { in: ['a', 'b'] } })).toEqual(['a', 'b']);
-    expect(pinnedAgents({ agentId: { in: [] } })).toEqual([]);
+describe('scopeOf', () => {
+  const agentsOf = (filter: SessionFilter | null, visible: readonly string[] | null = null) => scopeOf(filter, visible).agents;
+
+  it('names agents only if sessions of no other agent can match', () => {
+    expect(agentsOf(null)).toBeNull();
+    expect(agentsOf({ agentId: { notIn: ['a'] } })).toBeNull();
+    expect(agentsOf({ or: [{ agentId: { eq: 'a' } }] })).toBeNull();
+    expect(agentsOf({ agentId: { eq: 'a' } })).toEqual(new Set(['a']));
+    expect(agentsOf({ agentId: { in: ['a', 'b'] } })).toEqual(new Set(['a', 'b']));
+    expect(agentsOf({ agentId: { in: [] } })).toEqual(new Set());
+  });
+
+  it('leaves out agents that the viewer may not see', () => {
+    expect(agentsOf(null, ['a'])).toEqual(new Set(['a']));
+    expect(agentsOf({ agentId: { in: ['a', 'b'] } }, ['b', 'c'])).toEqual(new Set(['b']));
+  });
+
+  it('names sessions only if no other session can match', () => {
+    const id = '0198c1d2-0000-7000-8000-00000000000a';
+    expect(scopeOf({ id: { notIn: [id] } }, null).sessions).toBeNull();
+    expect(scopeOf({ id: { eq: id.toUpperCase() } }, null).sessions).toEqual(new Set([id]));
+    expect(scopeOf({ id: { in: [sessionGlobalId(id), 'malformed'] } }, null).sessions).toEqual(new Set([id]));
   });
 });
