@@ -29,12 +29,53 @@ export interface OperationOrigin {
   readonly whenSent?: (release: () => void) => void;
 }
 
-/** The request behind one execution. */
+/** What a context is made for: an execution, or a subscription while it starts. */
 interface ExecutionOrigin extends Pick<OperationOrigin, 'requestId' | 'signal' | 'access' | 'resumeAfter'> {
   /** Whether the execution has timed out: the client has got REQUEST_TIMEOUT. */
-  readonly isTimedOut?: () => boolean;
+  isTimedOut?(): boolean;
   /** Pays for the rows and the response of the execution. */
   readonly budget?: MemoryBudget;
+}
+
+/**
+ * One execution for a request. A class, because an object literal with a getter costs more than a small operation: V8 makes a hidden
+ * class for each.
+ */
+class Execution implements ExecutionOrigin {
+  readonly #origin: OperationOrigin;
+  readonly budget: MemoryBudget | undefined;
+  #hasTimedOut = false;
+
+  constructor(origin: OperationOrigin, budget: MemoryBudget | undefined) {
+    this.#origin = origin;
+    this.budget = budget;
+  }
+
+  get requestId(): string {
+    return this.#origin.requestId;
+  }
+
+  get access(): Access {
+    return this.#origin.access;
+  }
+
+  get resumeAfter(): string | undefined {
+    return this.#origin.resumeAfter;
+  }
+
+  /** An HTTP request makes its signal when it is first asked for. */
+  get signal(): AbortSignal {
+    return this.#origin.signal;
+  }
+
+  /** The client gets REQUEST_TIMEOUT. */
+  timeOut(): void {
+    this.#hasTimedOut = true;
+  }
+
+  isTimedOut(): boolean {
+    return this.#hasTimedOut;
+  }
 }
 
 /** Makes the context of one execution. A subscription gets a new context for every event: its loaders must not cache across events. */
@@ -113,22 +154,10 @@ export function executeOperation(
   options: ExecutionOptions,
 ): ExecutionResult | Promise<ExecutionResult> {
   const logFields = logFieldsOf(operation, origin);
-  const { requestId, access, resumeAfter } = origin;
   const { errors, memory, timeoutMs } = options;
-  let hasTimedOut = false;
   const budget = memory?.openBudget();
+  const execution = new Execution(origin, budget);
   const release = () => budget?.release();
-  const executionOrigin: ExecutionOrigin = {
-    requestId,
-    access,
-    resumeAfter,
-    budget,
-    isTimedOut: () => hasTimedOut,
-    // An HTTP request makes its signal when it is first asked for.
-    get signal() {
-      return origin.signal;
-    },
-  };
   let running: MeasuredResult | Promise<MeasuredResult> | undefined;
   const finish = ({ result: executed, dataSize }: MeasuredResult): ExecutionResult => {
     const result = errors.presentResult(explainVariableErrors(executed, operation), logFields);
@@ -143,13 +172,12 @@ export function executeOperation(
     else release();
     return { errors: [errors.present(error, logFields)] };
   };
-  const timedOut = () => {
-    hasTimedOut = true;
-  };
   try {
-    running = run(operation, options.createContext(executionOrigin));
+    running = run(operation, options.createContext(execution));
     if (!(running instanceof Promise)) return finish(running);
-    return withTimeout(running, timeoutMs, timedOut).then(finish).catch(fail);
+    return withTimeout(running, timeoutMs, () => execution.timeOut())
+      .then(finish)
+      .catch(fail);
   } catch (error) {
     return fail(error);
   }
