@@ -20,7 +20,9 @@ export interface Route {
 
 /** The path of a request, without its query string. */
 export function pathOf(request: IncomingMessage): string {
-  return (request.url ?? '/').split('?', 1).join();
+  const { url = '/' } = request;
+  const end = url.indexOf('?');
+  return end === -1 ? url : url.slice(0, end);
 }
 
 function matchesMethod(route: Route, method: string | undefined): boolean {
