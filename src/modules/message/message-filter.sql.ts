@@ -33,7 +33,7 @@ export function messageList(filter: MessageFilter | null | undefined, branch: Br
   return {
     conditions,
     ordering: {
-      terms: [{ expression: Prisma.sql`m.position`, type: 'bigint', descending: false }],
+      terms: [{ expression: Prisma.sql`m.position`, type: 'bigint', descending: false, field: 'position' }],
       fingerprint: fingerprintOf(['messages', view, filter]),
     },
   };

@@ -1,7 +1,10 @@
 import type { Column } from '../../postgres/columns/columns.ts';
 
-/** Groups of columns that are read together. `core` is always read, the others if a field of the request needs them. */
-export const MESSAGE_GROUPS = ['core', 'tree', 'content', 'parts', 'details'] as const;
+/**
+ * Groups of columns that are read together. `core` is always read, `session` unless the statement reads the messages of given sessions, the
+ * others if a field of the request needs them.
+ */
+export const MESSAGE_GROUPS = ['core', 'session', 'tree', 'content', 'parts', 'details'] as const;
 
 /** A group of columns of a message. */
 export type MessageGroup = (typeof MESSAGE_GROUPS)[number];
@@ -23,7 +26,7 @@ const MAX_NAME_LENGTH = 200;
 /** The columns of `chat_messages`, alias `m`. A unit test compares them with schema.prisma. */
 export const MESSAGE_COLUMNS = {
   id: { type: 'uuid', read: 'core', appended: true, imported: true },
-  sessionId: { type: 'uuid', read: 'core' },
+  sessionId: { type: 'uuid', read: 'session' },
   position: { type: 'bigint', read: 'core', imported: true },
   role: { type: 'message_role', read: 'core', appended: true, imported: true },
   createdAt: { type: 'timestamptz', read: 'core', appended: true, imported: true },

@@ -8,11 +8,11 @@ const MAX_ORDER_TERMS = 3;
 const SORT_VALUES: Readonly<Record<SessionOrderField, Omit<OrderTerm, 'descending'>>> = {
   CREATED_AT: { expression: Prisma.sql`s.created_at`, type: 'timestamptz' },
   STARTED_AT: { expression: Prisma.sql`s.started_at`, type: 'timestamptz' },
-  UPDATED_AT: { expression: Prisma.sql`a.updated_at`, type: 'timestamptz' },
-  LAST_ACTIVITY_AT: { expression: Prisma.sql`a.last_activity_at`, type: 'timestamptz' },
+  UPDATED_AT: { expression: Prisma.sql`a.updated_at`, type: 'timestamptz', field: 'updatedAt' },
+  LAST_ACTIVITY_AT: { expression: Prisma.sql`a.last_activity_at`, type: 'timestamptz', field: 'lastActivityAt' },
   ENDED_AT: { expression: Prisma.sql`coalesce(s.ended_at, 'infinity'::timestamptz)`, type: 'timestamptz' },
   TITLE: { expression: Prisma.sql`s.title collate "und-x-icu"`, type: 'text' },
-  MESSAGE_COUNT: { expression: Prisma.sql`a.message_count`, type: 'integer' },
+  MESSAGE_COUNT: { expression: Prisma.sql`a.message_count`, type: 'integer', field: 'messageCount' },
   TOTAL_TOKENS: { expression: Prisma.sql`a.total_tokens`, type: 'bigint' },
   PRIORITY: {
     expression: Prisma.sql`(case s.priority when 'LOW' then 0 when 'NORMAL' then 1 when 'HIGH' then 2 else 3 end)`,
@@ -38,7 +38,7 @@ export function sessionOrdering(orderBy: readonly SessionOrder[] | null | undefi
   // both tables is checked for each joined row: at 1,000,000 sessions, a page in the middle took seven times as long as the first.
   const id = orders[0] !== undefined && ACTIVITY_FIELDS.has(orders[0].field) ? Prisma.sql`a.session_id` : Prisma.sql`s.id`;
   return {
-    terms: [...terms, { expression: id, type: 'uuid', descending: terms[0]?.descending ?? true }],
+    terms: [...terms, { expression: id, type: 'uuid', descending: terms[0]?.descending ?? true, field: 'id' }],
     fingerprint: fingerprintOf([list, orders.map(order => [order.field, order.direction ?? 'DESC'])]),
   };
 }

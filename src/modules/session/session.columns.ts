@@ -2,7 +2,7 @@ import type { Column } from '../../postgres/columns/columns.ts';
 import { MAX_LABEL_LENGTH, MAX_NAME_LENGTH } from './session.rules.ts';
 
 /** Groups of columns that are read together. `core` is always read, the others if a field of the request needs them. */
-export const SESSION_GROUPS = ['core', 'identity', 'times', 'details', 'texts', 'json', 'extra', 'usage', 'progress'] as const;
+export const SESSION_GROUPS = ['core', 'identity', 'creation', 'times', 'details', 'texts', 'json', 'extra', 'usage', 'progress'] as const;
 
 /** A group of columns. */
 export type SessionGroup = (typeof SESSION_GROUPS)[number];
@@ -61,7 +61,7 @@ export const SESSION_COLUMNS = {
   parentId: { type: 'uuid', nullable: true, read: 'identity', changed: 'parent', imported: 'computed' },
   version: { type: 'int', read: 'identity', imported: 'computed' },
 
-  createdAt: { type: 'timestamptz', read: 'times', filter: true, imported: 'computed' },
+  createdAt: { type: 'timestamptz', read: 'creation', filter: true, imported: 'computed' },
   startedAt: { type: 'timestamptz', read: 'times', filter: true, imported: 'computed' },
   endedAt: { type: 'timestamptz', nullable: true, read: 'times', filter: true, imported: 'computed' },
   deletedAt: { type: 'timestamptz', nullable: true, read: 'times', imported: 'read' },
