@@ -217,6 +217,19 @@ export function orderList(ordering: Ordering, window: PageWindow): Sql {
   );
 }
 
+/**
+ * The order of a page for a statement that finds its rows in a subquery `listed`: the sort values with names for the subquery's SELECT list,
+ * and the ORDER BY list by these names. Postgres then sees that the subquery's rows are in order.
+ */
+export function namedOrder(ordering: Ordering, window: PageWindow): { readonly columns: Sql; readonly order: Sql } {
+  const named = ordering.terms.map((term, index) => ({ ...term, name: `key_${index}` }));
+  const terms = named.map(term => ({ ...term, expression: Prisma.raw(`listed.${term.name}`) }));
+  return {
+    columns: Prisma.join(named.map(({ expression, name }) => Prisma.sql`${expression} as ${Prisma.raw(name)}`)),
+    order: orderList({ ...ordering, terms }, window),
+  };
+}
+
 /** The conditions that limit a page to the rows between its cursors; empty without cursors. */
 export function keysetConditions(ordering: Ordering, window: PageWindow): Sql[] {
   const conditions: Sql[] = [];

@@ -22,7 +22,14 @@ beforeAll(async () => {
       title: index === 10 ? 'Rarity' : `Session ${index}`,
       createdAt: new Date(START + index * 60_000),
       messages: Array.from({ length: MESSAGES }, (_, position) =>
-        ['message', position, 'everywhere', isBurst ? 'burst' : '', index % 250 === 3 && position === 5 ? 'rarity' : ''].join(' '),
+        [
+          'message',
+          position,
+          'everywhere',
+          isBurst ? 'burst' : '',
+          index % 250 === 3 && position === 5 ? 'rarity' : '',
+          isBurst && index % 4 === 0 && position === 3 ? 'seldom' : '',
+        ].join(' '),
       ),
     });
   });
@@ -55,6 +62,7 @@ describe.each(['WORDS', 'SUBSTRING'])('searchMessages in %s mode', mode => {
   it.each([
     ['in every message', 'everywhere', 20, 100],
     ['in many messages, but not in the newest', 'burst', 20, 300 + QUIET * MESSAGES + 300],
+    ['in 145 old messages', 'seldom', 20, 310],
     ['in three old messages', 'rarity', 3, 310],
     ['in no message', 'xylophone', 0, 300],
   ])('reads few rows for a term %s', async (_, term, expectedCount, maxRows) => {

@@ -6,6 +6,7 @@ import {
   emptyPage,
   fingerprintOf,
   keysetConditions,
+  namedOrder,
   type Ordering,
   orderList,
   type Page,
@@ -117,28 +118,30 @@ export class SearchLoader {
 
   #newest(search: Search, window: PageWindow, ordering: Ordering, columns: Sql): Promise<ReadHit[]> {
     const inOrder = orderList(ordering, window);
+    const named = namedOrder(ordering, window);
     const bounds = [...rangeConditions(Prisma.sql`m.created_at`, search.createdAt), ...keysetConditions(ordering, window)];
     const conditions = this.#conditions(search);
-    const read = (prefix: Sql, source: Sql, where: readonly Sql[]) =>
-      this.#database.rows<ReadHit>(Prisma.sql`${prefix} select ${columns}, ${cursorColumn(ordering)}, null::float8 as score
-        from (select m.* from aria_engine.chat_messages m where ${source}) m ${lookUpSession(Prisma.sql`m.session_id`)}
-        where ${allOf(where)} order by ${inOrder} limit ${pageLimit(window)}`);
+    const selected = Prisma.sql`${columns}, ${cursorColumn(ordering)}, null::float8 as score`;
+    const session = lookUpSession(Prisma.sql`m.session_id`);
     const prepared = search.sessions === null ? Prisma.raw(PREPARED) : Prisma.empty;
     // The planner must see a date range, which may have fewer messages than the text index has matches.
     const isPlain = search.createdAt === null && (search.mode === 'WORDS' || hasTrigram(search.query));
     return searchList(this.#database, {
       limit: rowsToRead(window),
-      walk: times => {
-        const limit = Prisma.raw(String(RECENT_MESSAGES * times));
-        return read(prepared, Prisma.sql`${allOf(bounds)} order by ${inOrder} limit ${limit}`, [...conditions, matchesWhenRead(search)]);
-      },
-      // `offset 0` keeps the planner from scanning by date for rare words.
+      walk: times =>
+        this.#database.rows<ReadHit>(Prisma.sql`${prepared} select ${selected} from (
+            select m.* from aria_engine.chat_messages m where ${allOf(bounds)}
+            order by ${inOrder} limit ${Prisma.raw(String(RECENT_MESSAGES * times))}
+          ) m ${session} where ${allOf([...conditions, matchesWhenRead(search)])} order by ${inOrder} limit ${pageLimit(window)}`),
+      // Sorts the places of all matches, and then reads messages and sessions until the page is full. `offset 0` keeps the planner from
+      // scanning by date for rare words.
       useIndex: () =>
-        read(
-          isPlain ? prepared : Prisma.empty,
-          Prisma.sql`${allOf([isPlain ? matchesPrepared(search) : matches(search), ...bounds])} offset 0`,
-          conditions,
-        ),
+        this.#database.rows<ReadHit>(Prisma.sql`${isPlain ? prepared : Prisma.empty} select ${selected} from (
+            select m.session_id, m.position, ${named.columns} from aria_engine.chat_messages m
+            where ${allOf([isPlain ? matchesPrepared(search) : matches(search), ...bounds])} order by ${inOrder} offset 0
+          ) listed cross join lateral (
+            select * from aria_engine.chat_messages where session_id = listed.session_id and position = listed.position offset 0
+          ) m ${session} where ${allOf(conditions)} order by ${named.order} limit ${pageLimit(window)}`),
       matches: Prisma.sql`select from aria_engine.chat_messages m where ${matches(search)}`,
     });
   }
