@@ -21,6 +21,8 @@ ALTER TABLE "aria_engine"."event_log_state" ADD CONSTRAINT "event_log_state_one_
 
 -- Indexes on expressions, with a collation, or on a part of the rows.
 CREATE INDEX "chat_sessions_ended_at_idx" ON "aria_engine"."chat_sessions"((coalesce("ended_at", 'infinity'::timestamptz)), "id");
+CREATE INDEX "chat_sessions_status_ended_at_idx" ON "aria_engine"."chat_sessions"("status", (coalesce("ended_at", 'infinity'::timestamptz)), "id");
+CREATE INDEX "chat_sessions_priority_idx" ON "aria_engine"."chat_sessions"((CASE "priority" WHEN 'LOW' THEN 0 WHEN 'NORMAL' THEN 1 WHEN 'HIGH' THEN 2 ELSE 3 END), "id");
 CREATE INDEX "chat_sessions_title_idx" ON "aria_engine"."chat_sessions"("title" COLLATE "und-x-icu", "id");
 CREATE UNIQUE INDEX "chat_sessions_key_unique" ON "aria_engine"."chat_sessions"("agent_id", "key") WHERE "deleted_at" IS NULL AND "superseded_at" IS NULL;
 CREATE UNIQUE INDEX "chat_sessions_label_unique" ON "aria_engine"."chat_sessions"("agent_id", "label") WHERE "deleted_at" IS NULL AND "superseded_at" IS NULL;
@@ -33,3 +35,4 @@ CREATE INDEX "chat_messages_branch_idx" ON "aria_engine"."chat_messages"("sessio
 ALTER TABLE "aria_engine"."chat_messages" ADD COLUMN "words" TSVECTOR GENERATED ALWAYS AS (to_tsvector('english'::regconfig, left("content", 100000))) STORED;
 CREATE INDEX "chat_messages_words_idx" ON "aria_engine"."chat_messages" USING GIN ("words");
 CREATE INDEX "chat_messages_content_trgm_idx" ON "aria_engine"."chat_messages" USING GIN (translate(lower("content" COLLATE "und-x-icu"), 'ς', 'σ') gin_trgm_ops);
+CREATE INDEX "chat_sessions_texts_trgm_idx" ON "aria_engine"."chat_sessions" USING GIN ((translate(lower((coalesce("title", '') || chr(10) || coalesce("label", '') || chr(10) || coalesce("display_name", '') || chr(10) || coalesce("subject", '') || chr(10) || coalesce("key", '') || chr(10) || coalesce("agent_id", '') || chr(10) || coalesce("task", '')) COLLATE "und-x-icu"), 'ς', 'σ')) gin_trgm_ops);

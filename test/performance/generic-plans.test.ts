@@ -51,7 +51,7 @@ beforeAll(async () => {
   await client.connect();
   await writeSessions(client, generateSessions({ sessions: 1_000, messages: 10, seed: 1, until: UNTIL, keys: KEYS }), KEYS);
   await client.query('vacuum (analyze)');
-  const FIRST = '{ sessions(first: 5) { nodes { id messages(first: 1) { nodes { id } } } pageInfo { endCursor } } }';
+  const FIRST = '{ sessions(first: 100) { nodes { id messages(first: 1) { nodes { id } } } pageInfo { endCursor } } }';
   const { sessions } = (await app.gql<{ sessions: FirstPage }>(FIRST)).expectOk();
   const [first] = sessions.nodes;
   const CREATE = 'mutation { createSession(input: {}) { session { id } } }';

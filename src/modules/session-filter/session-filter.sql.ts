@@ -7,7 +7,7 @@ import type { Sql } from '../../postgres/database.ts';
 import { ACTIVITY_COLUMNS, SESSION_COLUMNS } from '../session/session.columns.ts';
 import { assertMetadataSize, assertStorable, isJsonObject, readText } from '../text/text.input.ts';
 import { MAX_SEARCH_LENGTH } from '../text/text.rules.ts';
-import { containsText } from '../text/text.sql.ts';
+import { containsTerm, containsText } from '../text/text.sql.ts';
 import type { Viewer } from '../viewer/viewer.rules.ts';
 import { visibleAgents } from '../viewer/viewer.sql.ts';
 import type { DateTimeRange, SessionFilter, SetFilter, StringFilter } from './session-filter.rules.ts';
@@ -171,15 +171,21 @@ function searchCondition(term: string): Sql {
   return Prisma.sql`s.id in (${sessionsWith(term)})`;
 }
 
+/**
+ * All searched texts of a session, by the expression of their trigram index. A term with a line break may match it across two texts, so each
+ * text must be checked too.
+ */
+const SEARCHED_TEXTS = Prisma.raw(`(${SEARCHED.map(field => `coalesce(s.${columnName(field)}, '')`).join(' || chr(10) || ')})`);
+
 /** A SELECT of the ids of the sessions whose own texts or messages contain a term, by the indexes on them. A session may occur twice. */
 export function sessionsWith(term: string, contains = containsText): Sql {
   return Prisma.sql`select m.session_id as id from aria_engine.chat_messages m where ${contains(Prisma.sql`m.content`, term)}
-    union all select s.id from aria_engine.chat_sessions s where ${textsContain(contains, term)}`;
+    union all select s.id from aria_engine.chat_sessions s where ${contains(SEARCHED_TEXTS, term)} and ${textsContain(term)}`;
 }
 
-/** The condition that one of a session's own texts contains a term. */
-export function textsContain(contains: typeof containsText, term: string): Sql {
-  return anyOf(SEARCHED.map(field => contains(Prisma.raw(`s.${columnName(field)}`), term)));
+/** The condition that one of a session's own texts contains a term, without an index. */
+export function textsContain(term: string): Sql {
+  return anyOf(SEARCHED.map(field => containsTerm(Prisma.raw(`s.${columnName(field)}`), term)));
 }
 
 /**

@@ -35,7 +35,7 @@ export function sessionSearch(filter: SessionFilter | null | undefined, viewer: 
   ) m where ${containsTerm(Prisma.sql`m.content`, search)})`;
   return {
     rest: sessionConditions(rest, viewer),
-    foundInNewest: Prisma.sql`(${textsContain(containsTerm, search)} or ${inMessages}) is true`,
+    foundInNewest: Prisma.sql`(${textsContain(search)} or ${inMessages}) is true`,
     newest: NEWEST_MESSAGES,
     matches: sessionsWith(search),
     preparedMatches: hasTrigram(search) ? sessionsWith(search, containsPrepared) : null,

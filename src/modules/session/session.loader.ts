@@ -7,7 +7,7 @@ import {
   allOf,
   emptyPage,
   keysetConditions,
-  type Ordering,
+  namedOrder,
   orderList,
   type Page,
   type PageWindow,
@@ -19,6 +19,7 @@ import {
 } from '../../postgres/keyset.ts';
 import { type KeyedRead, readAlone } from '../../postgres/shared-reads.ts';
 import { lookUpSession } from '../session-filter/session-filter.sql.ts';
+import type { SessionOrdering } from '../session-filter/session-order.sql.ts';
 import type { SessionSearch } from '../session-filter/session-search.sql.ts';
 import { type ListSearch, searchList } from '../text/text-search.loader.ts';
 import { rightsOf, type Viewer } from '../viewer/viewer.rules.ts';
@@ -61,13 +62,13 @@ function depthColumn(viewer: Viewer): Sql {
 
 const SESSIONS = Prisma.sql`aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id`;
 
-/** The same rows, for counting. With a left join, Postgres does not read `s` if no condition uses it; with an inner join it must. */
-const COUNTED = Prisma.sql`aria_engine.chat_session_activity a left join aria_engine.chat_sessions s on s.id = a.session_id`;
+/** The same rows, if few columns are read. With a left join, Postgres does not read `s` if nothing uses it; with an inner join it must. */
+const ACTIVITIES = Prisma.sql`aria_engine.chat_session_activity a left join aria_engine.chat_sessions s on s.id = a.session_id`;
 
 /** A list of sessions: its conditions, on the tables `s` (chat_sessions) and `a` (chat_session_activity), and its order. */
 export interface SessionList {
   readonly conditions: readonly Sql[];
-  readonly ordering: Ordering;
+  readonly ordering: SessionOrdering;
   /** The search, which the conditions contain too. */
   readonly search?: SessionSearch | null;
 }
@@ -98,6 +99,22 @@ type CheckedSession = ReadSession & { readonly found: boolean };
  */
 function preparedUnlessFiltered({ conditions }: Pick<SessionList, 'conditions'>): Sql {
   return conditions.every(({ values }) => values.length === 0) ? Prisma.raw(PREPARED) : Prisma.empty;
+}
+
+/**
+ * A SELECT of one page. It finds the ids of the page first and then reads their sessions, except for the first page of an indexed order.
+ * - Without an index, Postgres sorts the whole list. It stops a sort of ids at the size of the page, but writes a sort of joined rows to disk.
+ * - Behind a cursor, a prepared statement does not know how many rows follow. With a join, Postgres would plan it for each execution.
+ */
+function selectPage(columns: Sql, conditions: Sql, ordering: SessionOrdering, window: PageWindow): Sql {
+  const inOrder = Prisma.sql`order by ${orderList(ordering, window)} limit ${pageLimit(window)}`;
+  if (ordering.hasIndex && window.after === null && window.before === null) {
+    return Prisma.sql`select ${columns} from ${SESSIONS} where ${conditions} ${inOrder}`;
+  }
+  const named = namedOrder(ordering, window);
+  return Prisma.sql`select ${columns} from (
+      select a.session_id as id, ${named.columns} from ${ordering.isOnActivity ? ACTIVITIES : SESSIONS} where ${conditions} ${inOrder}
+    ) listed ${lookUpSession(Prisma.sql`listed.id`)} order by ${named.order}`;
 }
 
 /** Reads sessions for one operation. Equal loads of the operation share a statement. */
@@ -144,9 +161,8 @@ export class SessionLoader {
 
   /** The rows of a window. */
   #listed(columns: Sql, list: SessionList, window: PageWindow): Promise<ReadSession[]> {
-    return this.#database.rows(Prisma.sql`${preparedUnlessFiltered(list)} select ${columns} from ${SESSIONS}
-      where ${allOf([this.#visible, ...list.conditions, ...keysetConditions(list.ordering, window)])}
-      order by ${orderList(list.ordering, window)} limit ${pageLimit(window)}`);
+    const conditions = allOf([this.#visible, ...list.conditions, ...keysetConditions(list.ordering, window)]);
+    return this.#database.rows(Prisma.sql`${preparedUnlessFiltered(list)} ${selectPage(columns, conditions, list.ordering, window)}`);
   }
 
   /** The rows of a window of a list with a search. */
@@ -156,18 +172,17 @@ export class SessionLoader {
     const prepared = preparedUnlessFiltered({ conditions: search.rest });
     const newest = Prisma.raw(String(search.newest));
     // Named, so that the planner sees that the sessions come in order, and stops when the page is full.
-    const sortColumns = ordering.terms.map((term, index) => ({ ...term, expression: Prisma.raw(`listed.key_${index}`) }));
-    const sortKeys = Prisma.join(ordering.terms.map((term, index) => Prisma.sql`${term.expression} as ${Prisma.raw(`key_${index}`)}`));
+    const named = namedOrder(ordering, window);
     return {
       limit: rowsToRead(window),
       walk: async times => {
         const rows = await this.#database.rows<CheckedSession>(Prisma.sql`${prepared}
           select ${columns}, checked.found from (
-            select s.id, ${sortKeys}, sum(least(a.message_count, ${newest})) over (order by ${inOrder} rows unbounded preceding) as messages
+            select s.id, ${named.columns}, sum(least(a.message_count, ${newest})) over (order by ${inOrder} rows unbounded preceding) as messages
             from ${SESSIONS} where ${conditions} order by ${inOrder} limit ${Prisma.raw(String(WALKED_SESSIONS * times))}
           ) listed ${lookUpSession(Prisma.sql`listed.id`)} cross join lateral (select ${search.foundInNewest} as found offset 0) checked
           where listed.messages <= ${Prisma.raw(String(WALKED_MESSAGES * times))} and (checked.found or a.next_position > ${newest} + 1)
-          order by ${orderList({ ...ordering, terms: sortColumns }, window)} limit ${pageLimit(window)}`);
+          order by ${named.order} limit ${pageLimit(window)}`);
         // If a session has older messages that were not checked, it may match or not. What follows it cannot be used, so that the order stays right.
         const end = rows.findIndex(row => !row.found);
         return end === -1 ? rows : rows.slice(0, end);
@@ -184,7 +199,7 @@ export class SessionLoader {
   /** Number of sessions in a list. */
   async count(list: Pick<SessionList, 'conditions'>): Promise<number> {
     const conditions = allOf([this.#visible, ...list.conditions]);
-    const statement = Prisma.sql`select count(*)::int as count from ${COUNTED} where ${conditions}`;
+    const statement = Prisma.sql`select count(*)::int as count from ${ACTIVITIES} where ${conditions}`;
     const [row] = await this.#database.rows<{ count: number }>(statement);
     return row?.count ?? 0;
   }
@@ -224,8 +239,7 @@ export class SessionLoader {
     ]);
     const rows = await this.#database.rows<ReadSession & OfParent>(Prisma.sql`${preparedUnlessFiltered(list)}
       select session.*, parent.place::int as "listParent" from unnest((select ${[...parents]}::${type}[])) with ordinality parent(id, place) cross join lateral (
-        select ${pageColumns(this.#columns(groups), list.ordering, groups)} from ${SESSIONS}
-        where ${conditions} order by ${orderList(list.ordering, window)} limit ${pageLimit(window)}
+        ${selectPage(pageColumns(this.#columns(groups), list.ordering, groups), conditions, list.ordering, window)}
       ) session`);
     return pagesByParent(parents, rows, window, list.ordering);
   }
@@ -234,7 +248,7 @@ export class SessionLoader {
     const { column, type } = PARENTS[list.by];
     const conditions = allOf([Prisma.sql`${column} = any(${[...parents]}::${type}[])`, this.#visible, ...list.conditions]);
     const rows = await this.#database.rows<{ parent: string; count: number }>(Prisma.sql`
-      select ${column} as parent, count(*)::int as count from ${COUNTED} where ${conditions} group by ${column}`);
+      select ${column} as parent, count(*)::int as count from ${ACTIVITIES} where ${conditions} group by ${column}`);
     return byKey(parents, rows, row => row.parent).map(row => row?.count ?? 0);
   }
 }
