@@ -6,14 +6,14 @@ import { createLog } from '../src/log.ts';
 import { withDedicatedConnection } from '../src/postgres/dedicated-connection.ts';
 import { type BenchArguments, readBenchArguments, USAGE } from './bench/bench-arguments.ts';
 import { type ChildServer, startChildServer } from './bench/child-server.ts';
-import { addManySessions, type DeepPageResult, formatDeepPages, measureDeepPages } from './bench/deep-pages.ts';
+import { addManySessions, type DeepPageResult, findCursors, formatDeepPages, measureDeepPages } from './bench/deep-pages.ts';
 import { createLiveWorkloads, formatLiveTable, type LiveResult, measureLive } from './bench/live-workload.ts';
 import { formatResults, measure, type WorkloadResult } from './bench/measurement.ts';
 import { formatMemory, type MemoryResult, measureMemory } from './bench/memory-workload.ts';
 import { createPostgraphileTables, readPostgraphileCursors, startPostgraphile } from './bench/postgraphile.ts';
 import { postgresCpuMs } from './bench/process-cpu.ts';
 import { createScratchDatabase, type Defer, type ScratchDatabase } from './bench/scratch-database.ts';
-import { createWorkloads, cursorBehind, type PagePlace } from './bench/workload.ts';
+import { createWorkloads } from './bench/workload.ts';
 import { CommandError, runCommand } from './command-line.ts';
 
 const DEEP_SESSIONS = 1_000_000;
@@ -115,14 +115,11 @@ async function preparePostgraphile(database: ScratchDatabase, defer: Defer) {
 
 async function measureAmongMany(database: ScratchDatabase, server: ChildServer): Promise<readonly DeepPageResult[]> {
   const middle = Math.floor(DEEP_SESSIONS / 2);
-  const place = await withDedicatedConnection({ url: database.url, name: 'sessiongraph bench' }, async ({ client }) => {
+  const cursors = await withDedicatedConnection({ url: database.url, name: 'sessiongraph bench' }, async ({ client }) => {
     await addManySessions(client, DEEP_SESSIONS);
-    const { rows } = await client.query<PagePlace>(`select last_activity_at::text as at, session_id as id
-      from aria_engine.chat_session_activity where listed order by last_activity_at desc, session_id desc offset ${middle} limit 1`);
-    return rows[0];
+    return findCursors(client, middle);
   });
-  if (place === undefined) throw new Error('There are too few listed sessions.');
-  return measureDeepPages(server, cursorBehind(place), middle);
+  return measureDeepPages(server, cursors, middle);
 }
 
 function tables({ results, live, deepPages, memory }: Report): string[] {

@@ -1,7 +1,10 @@
+import type { SessionOrderField } from '../../src/modules/session-filter/session-filter.rules.ts';
+import { sessionOrdering } from '../../src/modules/session-filter/session-order.sql.ts';
 import type { DedicatedConnection } from '../../src/postgres/dedicated-connection.ts';
 import type { ChildServer } from './child-server.ts';
 import { formatTable } from './format-table.ts';
 import { encodePost, runLoad, sendOnce } from './http-load.ts';
+import { cursorBehind, type PagePlace } from './workload.ts';
 
 /** The time of one page among many sessions. */
 export interface DeepPageResult {
@@ -18,7 +21,20 @@ const LONG_SESSION_MESSAGES = 100_000;
 const ROUNDS = 5;
 const ROUND_MS = 500;
 
-const PAGE = 'query Page($after: String) { sessions(first: 20, after: $after) { nodes { id title messageCount } pageInfo { endCursor } } }';
+const PAGE =
+  'query Page($field: SessionOrderField!, $after: String) { sessions(first: 20, after: $after, orderBy: [{ field: $field }]) { nodes { id title messageCount } pageInfo { endCursor } } }';
+
+/** The orders whose pages are measured. */
+const ORDERS: readonly SessionOrderField[] = [
+  'LAST_ACTIVITY_AT',
+  'CREATED_AT',
+  'ENDED_AT',
+  'TITLE',
+  'PRIORITY',
+  'UPDATED_AT',
+  'MESSAGE_COUNT',
+  'TOTAL_TOKENS',
+];
 const WITH_MESSAGES =
   'query WithMessages($after: String) { sessions(first: 20, after: $after) { nodes { id title messages(first: 10) { nodes { id content } } } } }';
 
@@ -76,6 +92,24 @@ interface SessionsPage {
   readonly data: { readonly sessions: { readonly pageInfo: { readonly endCursor: string } } };
 }
 
+/** Returns the cursor behind so many sessions of the list, in each measured order. */
+export async function findCursors(
+  client: DedicatedConnection['client'],
+  sessions: number,
+): Promise<ReadonlyMap<SessionOrderField, string>> {
+  const cursors = new Map<SessionOrderField, string>();
+  for (const field of ORDERS) {
+    const { terms } = sessionOrdering([{ field }], null);
+    const [value, id] = terms.map(({ expression }) => expression.sql);
+    const { rows } = await client.query<PagePlace>(`select (${value})::text as at, ${id} as id
+      from aria_engine.chat_sessions s join aria_engine.chat_session_activity a on a.session_id = s.id
+      where a.listed order by ${value} desc, ${id} desc offset ${sessions - 1} limit 1`);
+    if (rows[0] === undefined) throw new Error('There are too few listed sessions.');
+    cursors.set(field, cursorBehind(rows[0], field));
+  }
+  return cursors;
+}
+
 /** Measures pages in turn, one client at a time. Their times are compared with that of the first page. */
 async function compare(port: number, pages: readonly { readonly title: string; readonly body: object }[]): Promise<DeepPageResult[]> {
   const times = pages.map((): number[] => []);
@@ -91,22 +125,31 @@ async function compare(port: number, pages: readonly { readonly title: string; r
 }
 
 /**
- * Compares a page in the middle of the list with the first page, and a page that has a session with 100,000 messages with a page that has
- * none.
- * @param middle the place of the session in the middle of the default list
+ * Compares a page in the middle of the list in each order with the first page, and a page that has a session with 100,000 messages with a
+ * page that has none.
+ * @param middles a cursor in the middle of the list in each order
  */
-export async function measureDeepPages(server: ChildServer, middle: string, rows: number): Promise<readonly DeepPageResult[]> {
-  const first = (await sendOnce(server.port, encodePost('/graphql', { query: PAGE }))) as SessionsPage;
+export async function measureDeepPages(
+  server: ChildServer,
+  middles: ReadonlyMap<SessionOrderField, string>,
+  rows: number,
+): Promise<readonly DeepPageResult[]> {
+  const results: DeepPageResult[] = [];
+  for (const [field, after] of middles) {
+    const pages = [
+      { title: `the first page by ${field}`, body: { query: PAGE, variables: { field } } },
+      { title: `the page behind row ${rows} by ${field}`, body: { query: PAGE, variables: { field, after } } },
+    ];
+    results.push(...(await compare(server.port, pages)));
+  }
+  const variables = { field: 'LAST_ACTIVITY_AT' };
+  const first = (await sendOnce(server.port, encodePost('/graphql', { query: PAGE, variables }))) as SessionsPage;
   const second = first.data.sessions.pageInfo.endCursor;
-  const pages = await compare(server.port, [
-    { title: 'the first page of sessions', body: { query: PAGE } },
-    { title: `the page behind row ${rows}`, body: { query: PAGE, variables: { after: middle } } },
-  ]);
   const withMessages = await compare(server.port, [
     { title: 'a page with 10 messages of each session', body: { query: WITH_MESSAGES, variables: { after: second } } },
     { title: `the same, one session has ${LONG_SESSION_MESSAGES} messages`, body: { query: WITH_MESSAGES } },
   ]);
-  return [...pages, ...withMessages];
+  return [...results, ...withMessages];
 }
 
 /** Formats the results as a Markdown table. */

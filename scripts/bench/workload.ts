@@ -1,4 +1,5 @@
 import { deepStrictEqual } from 'node:assert';
+import type { SessionOrderField } from '../../src/modules/session-filter/session-filter.rules.ts';
 import { sessionOrdering } from '../../src/modules/session-filter/session-order.sql.ts';
 import { toPage } from '../../src/postgres/keyset.ts';
 import { encodePost } from './http-load.ts';
@@ -98,9 +99,9 @@ const POSTGRAPHILE = {
     'query SessionWithMessages($id: UUID!) { sessionByRowId(rowId: $id) { rowId title messagesBySessionId(first: 50, orderBy: [POSITION_ASC]) { nodes { rowId position role content createdAt } } } }',
 } as const;
 
-/** The cursor of Sessiongraph's default list behind a place. */
-export function cursorBehind({ at, id }: PagePlace): string {
-  const ordering = sessionOrdering(null, ['sessions', undefined]);
+/** The cursor of Sessiongraph's list of all sessions behind a place, whose `at` is the value of the order's field. */
+export function cursorBehind({ at, id }: PagePlace, field: SessionOrderField = 'LAST_ACTIVITY_AT'): string {
+  const ordering = sessionOrdering([{ field }], ['sessions', undefined]);
   const window = { limit: 1, inverted: false, after: null, before: null };
   return toPage([{ cursor: JSON.stringify([at, id]) }], window, ordering).cursorAt(0) ?? '';
 }
