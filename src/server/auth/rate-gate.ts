@@ -4,15 +4,15 @@ import type { DomainError } from '../../errors.ts';
 import type { RateCharge, RateLimitState } from '../../modules/rate-limit/rate-limit.rules.ts';
 import type { DocumentCache } from '../graphql/document-cache.ts';
 import type { OperationOrigin } from '../graphql/execution.ts';
-import { type RateLimiter, rateLimitExceeded } from './rate-limiter.ts';
+import { type RateLimiter, type RateVerdict, rateLimitExceeded } from './rate-limiter.ts';
 
 /** Counts each operation once, over every transport, and reports the caller's rate limit states to the transport. */
 export interface RateGate {
   /**
    * Counts an operation of a valid document.
-   * @returns RATE_LIMIT_EXCEEDED, or null if the operation may run
+   * @returns RATE_LIMIT_EXCEEDED, or null if the operation may run; not a promise if no limit applies to the caller
    */
-  take(origin: OperationOrigin, charge: RateCharge): Promise<DomainError | null>;
+  take(origin: OperationOrigin, charge: RateCharge): DomainError | null | Promise<DomainError | null>;
   /**
    * Counts a faulty request: a document that cannot be parsed or is invalid, or an unknown operation name. It counts as one request. Does
    * nothing if the origin has already been counted or rejected.
@@ -37,11 +37,14 @@ export function createRateGate(limiter: RateLimiter, documents: DocumentCache<Do
   const exhausted = new LRUCache<string, RateLimitState>({ max: MAX_EXHAUSTED_CALLERS });
 
   return {
-    async take(origin, charge) {
+    take(origin, charge) {
       counted.add(origin);
-      const { states, rejection } = await limiter.take(origin.access.viewer, charge);
-      origin.onRateLimits?.(states, rejection !== null);
-      return rejection;
+      const report = ({ states, rejection }: RateVerdict) => {
+        origin.onRateLimits?.(states, rejection !== null);
+        return rejection;
+      };
+      const verdict = limiter.take(origin.access.viewer, charge);
+      return verdict instanceof Promise ? verdict.then(report) : report(verdict);
     },
     async takeFault(origin) {
       if (counted.has(origin)) return null;

@@ -21,10 +21,15 @@ export interface RateVerdict {
   readonly rejection: DomainError | null;
 }
 
+const UNLIMITED: RateVerdict = { states: [], rejection: null };
+
 /** Limits the operations of each caller. The first operation starts a window of one minute. */
 export interface RateLimiter {
-  /** Counts an operation in all its classes, or in none if it is rejected. While authentication is off, nothing is counted. */
-  take(viewer: Viewer, charge: RateCharge): Promise<RateVerdict>;
+  /**
+   * Counts an operation in all its classes, or in none if it is rejected. While authentication is off, nothing is counted.
+   * @returns not a promise if no limit applies to the caller
+   */
+  take(viewer: Viewer, charge: RateCharge): RateVerdict | Promise<RateVerdict>;
   /** The caller's state in each class that has a limit. */
   states(viewer: Viewer): Promise<readonly RateLimitState[]>;
   /** Whether all servers share their counts now, in Redis. */
@@ -129,23 +134,28 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
     }
   }
 
+  async function takeFrom(applicable: readonly ViewerCounter[], viewer: Viewer, charge: RateCharge): Promise<RateVerdict> {
+    const states: RateLimitState[] = [];
+    const counted: (() => Promise<unknown>)[] = [];
+    for (const { name, limit, counter } of applicable) {
+      const points = charge[name] ?? 0;
+      if (points === 0) continue;
+      const { result, isExceeded } = await count(counter, viewer.id, points);
+      const state = toState(name, limit, result);
+      states.push(state);
+      counted.push(() => counter.reward(viewer.id, points));
+      if (!isExceeded) continue;
+      // A rejected operation does not run, so it must not count in any class.
+      await Promise.all(counted.map(undo => undo()));
+      return { states, rejection: rateLimitExceeded(state, result.msBeforeNext) };
+    }
+    return { states, rejection: null };
+  }
+
   return {
-    async take(viewer, charge) {
-      const states: RateLimitState[] = [];
-      const counted: (() => Promise<unknown>)[] = [];
-      for (const { name, limit, counter } of countersOf(viewer)) {
-        const points = charge[name] ?? 0;
-        if (points === 0) continue;
-        const { result, isExceeded } = await count(counter, viewer.id, points);
-        const state = toState(name, limit, result);
-        states.push(state);
-        counted.push(() => counter.reward(viewer.id, points));
-        if (!isExceeded) continue;
-        // A rejected operation does not run, so it must not count in any class.
-        await Promise.all(counted.map(undo => undo()));
-        return { states, rejection: rateLimitExceeded(state, result.msBeforeNext) };
-      }
-      return { states, rejection: null };
+    take(viewer, charge) {
+      const applicable = countersOf(viewer);
+      return applicable.length === 0 ? UNLIMITED : takeFrom(applicable, viewer, charge);
     },
     async states(viewer) {
       const read = countersOf(viewer).map(async ({ name, limit, counter }) => toState(name, limit, await counter.get(viewer.id)));

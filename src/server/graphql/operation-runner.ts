@@ -34,8 +34,11 @@ export interface OperationRunnerOptions {
  * `details.cost` and `details.limit`. The `contextValue` of the arguments is a TransportContext.
  */
 export interface OperationRunner {
-  /** Runs a query or mutation, and reports its outcome to the watch. Responses carry the cost in `extensions.cost`. Never rejects. */
-  run(args: ExecutionArgs): Promise<ExecutionResult>;
+  /**
+   * Runs a query or mutation, and reports its outcome to the watch. Responses carry the cost in `extensions.cost`. Never throws or rejects.
+   * @returns the result itself if nothing had to wait
+   */
+  run(args: ExecutionArgs): ExecutionResult | Promise<ExecutionResult>;
   /** Counts and checks a subscription. Returns the rejection, or null if it may start. */
   admit(args: ExecutionArgs): Promise<ExecutionResult | null>;
   /** Starts a subscription that has been admitted. Its results and its end are reported to the watch. */
@@ -69,18 +72,20 @@ export function createOperationRunner({ execution, maxCost, rates, hideSuggestio
     return rejectionOf(new DomainError('QUERY_TOO_COMPLEX', message, { cost, limit: maxCost }), report);
   }
 
-  async function check(facts: OperationFacts, args: ExecutionArgs): Promise<Verdict> {
+  function check(facts: OperationFacts, args: ExecutionArgs): Verdict | Promise<Verdict> {
     const { origin } = args.contextValue as TransportContext;
-    const limited = rates === undefined ? null : await rates.take(origin, facts.charge);
-    return limited === null ? checkSize(facts, args) : rejectionOf(limited);
+    const judge = (limited: DomainError | null) => (limited === null ? checkSize(facts, args) : rejectionOf(limited));
+    const limited = rates === undefined ? null : rates.take(origin, facts.charge);
+    return limited instanceof Promise ? limited.then(judge) : judge(limited);
   }
 
-  async function execute(facts: OperationFacts, args: ExecutionArgs): Promise<ExecutionResult> {
+  function execute(verdict: Verdict, args: ExecutionArgs): ExecutionResult | Promise<ExecutionResult> {
     const { origin } = args.contextValue as TransportContext;
-    const verdict = await check(facts, args);
     if (verdict.rejection !== null) return execution.errors.presentResult(verdict.rejection, { requestId: origin.requestId });
-    const result = await executeOperation(toOperation(args, hideSuggestions), origin, execution);
-    return { ...result, extensions: { ...result.extensions, cost: verdict.report } };
+    const { report } = verdict;
+    const withCost = (result: ExecutionResult) => ({ ...result, extensions: { ...result.extensions, cost: report } });
+    const result = executeOperation(toOperation(args, hideSuggestions), origin, execution);
+    return result instanceof Promise ? result.then(withCost) : withCost(result);
   }
 
   async function admit(args: ExecutionArgs): Promise<ExecutionResult | null> {
@@ -97,16 +102,20 @@ export function createOperationRunner({ execution, maxCost, rates, hideSuggestio
   }
 
   return {
-    async run(args) {
+    run(args) {
       const { origin } = args.contextValue as TransportContext;
       const facts = factsOf(args.schema, args.document, args.operationName);
       // Reports the unknown name as graphql-js does.
       if (facts === null) return executeOperation(toOperation(args, hideSuggestions), origin, execution);
       const { watch, access } = origin;
       watch?.setOperation({ type: facts.node.operation, name: facts.name, viewer: access.viewer.name });
-      const result = await execute(facts, args);
-      watch?.end(result.errors);
-      return result;
+      const report = (result: ExecutionResult) => {
+        watch?.end(result.errors);
+        return result;
+      };
+      const verdict = check(facts, args);
+      const result = verdict instanceof Promise ? verdict.then(known => execute(known, args)) : execute(verdict, args);
+      return result instanceof Promise ? result.then(report) : report(result);
     },
     admit,
     subscribe,

@@ -6,6 +6,7 @@ import {
   type GraphQLCompositeType,
   type GraphQLField,
   type GraphQLInputType,
+  type GraphQLNamedType,
   type GraphQLSchema,
   getNamedType,
   getNullableType,
@@ -21,6 +22,7 @@ import {
   typeFromAST,
   type ValueNode,
   valueFromASTUntyped,
+  visit,
 } from 'graphql';
 
 /** The `extensions` of a field that concern its cost. */
@@ -79,9 +81,18 @@ function searchCost(name: string, value: unknown, type: GraphQLInputType, factor
   }, 0);
 }
 
+/** Whether values of a type can contain a `search`, at any depth. */
+function canSearch(name: string, type: GraphQLInputType, seen = new Set<GraphQLNamedType>()): boolean {
+  const named = getNamedType(type);
+  if (!isInputObjectType(named)) return name === 'search';
+  if (seen.has(named)) return false;
+  seen.add(named);
+  return Object.values(named.getFields()).some(field => canSearch(field.name, field.type, seen));
+}
+
 class CostMeter {
-  /** Whether the cost may depend on variables. */
-  variablesUsed = false;
+  /** The variables on which the cost may depend. */
+  readonly usedVariables = new Set<string>();
   readonly #schema: GraphQLSchema;
   readonly #variables: Readonly<Record<string, unknown>>;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
@@ -170,7 +181,8 @@ class CostMeter {
     const base = field.name === 'searchMessages' ? SEARCH : 0;
     return (node.arguments ?? []).reduce((cost, { name, value }) => {
       const argument = field.args.find(known => known.name === name.value);
-      return argument === undefined ? cost : sum(cost, searchCost(argument.name, this.#value(value), argument.type));
+      if (argument === undefined || !canSearch(argument.name, argument.type)) return cost;
+      return sum(cost, searchCost(argument.name, this.#value(value), argument.type));
     }, base);
   }
 
@@ -180,14 +192,19 @@ class CostMeter {
   }
 
   #value(node: ValueNode): unknown {
-    // Lists and objects may contain variables. Searching them would cost more than it saves.
-    this.variablesUsed ||= node.kind === Kind.VARIABLE || node.kind === Kind.LIST || node.kind === Kind.OBJECT;
+    visit(node, { Variable: ({ name }) => void this.usedVariables.add(name.value) });
     return valueFromASTUntyped(node, this.#variables);
   }
 }
 
-/** Costs that do not depend on variables. */
-const constantCosts = new WeakMap<OperationDefinitionNode, number>();
+/** The last measured cost of an operation, with the variables on which it depends. */
+interface MeasuredCost {
+  readonly cost: number;
+  readonly variables: readonly { readonly name: string; readonly value: unknown }[];
+}
+
+/** Most requests for an operation have the same page sizes as the one before. */
+const lastMeasured = new WeakMap<OperationDefinitionNode, MeasuredCost>();
 
 /**
  * The cost of an operation of a valid document: 1, plus 1 for each object, page size x (1 + cost of its node) for each connection, 10 for
@@ -201,8 +218,8 @@ export function measureCost(
   operation: OperationDefinitionNode,
   variables: Readonly<Record<string, unknown>>,
 ): number {
-  const known = constantCosts.get(operation);
-  if (known !== undefined) return known;
+  const known = lastMeasured.get(operation);
+  if (known?.variables.every(({ name, value }) => variables[name] === value)) return known.cost;
   const withDefaults: Record<string, unknown> = {};
   for (const { variable, defaultValue } of operation.variableDefinitions ?? []) {
     const name = variable.name.value;
@@ -210,6 +227,8 @@ export function measureCost(
   }
   const meter = new CostMeter(schema, document, withDefaults);
   const cost = meter.ofOperation(operation);
-  if (!meter.variablesUsed) constantCosts.set(operation, cost);
+  const used = [...meter.usedVariables].map(name => ({ name, value: variables[name] }));
+  // Objects are never equal to those of the next request, and would be kept in memory.
+  if (used.every(({ value }) => typeof value !== 'object' || value === null)) lastMeasured.set(operation, { cost, variables: used });
   return cost;
 }
