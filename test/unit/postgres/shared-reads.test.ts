@@ -7,9 +7,16 @@ import { type ReadByKeys, SharedReads } from '../../../src/postgres/shared-reads
 
 const MAX_BYTES = 1_000_000;
 
-/** The reads of an operation that sends no statement itself. */
+/** The reads of an operation. Its statements return no rows, but as many bytes as their text says. */
 function operationWith(budget: MemoryBudget): OperationReads {
-  return { budget, limited: read => read(), rows: () => Promise.resolve([]) };
+  return {
+    budget,
+    limited: read => read(),
+    async rows({ text }) {
+      budget.addRead(Number(text) || 0);
+      return [];
+    },
+  };
 }
 
 /** Shared reads whose statements are recorded and end when the test calls `complete`. */
@@ -168,7 +175,10 @@ describe('a read that fails', () => {
 });
 
 describe('the budget of an operation', () => {
-  const text = async () => ['x'.repeat(MAX_BYTES / 2)];
+  const text: ReadByKeys<string, string> = async ({ rows }) => {
+    await rows(Prisma.raw(String(MAX_BYTES / 2)));
+    return ['x'.repeat(MAX_BYTES / 2)];
+  };
 
   it('is charged for the values that the operation got from a shared statement', async () => {
     const { memory, reads, openOperation } = setUp();
@@ -178,6 +188,16 @@ describe('the budget of an operation', () => {
     expect(memory.usedBytes()).toBeGreaterThanOrEqual(MAX_BYTES);
     for (const { budget } of operations) budget.release();
     expect(memory.usedBytes()).toBe(0);
+  });
+
+  it('is charged an equal share of a small statement, whose values are not measured', async () => {
+    const { memory, reads, openOperation } = setUp();
+    const small: ReadByKeys<string, string> = async ({ rows }) => {
+      await rows(Prisma.raw('1000'));
+      return ['x'.repeat(100_000)];
+    };
+    await Promise.all([openOperation(), openOperation()].map(operation => reads.forOperation(operation)('texts', ['a'], small)));
+    expect(memory.usedBytes()).toBe(1_000);
   });
 
   it('refuses values of shared statements that together exceed the size of one response, and only for that operation', async () => {
