@@ -28,9 +28,10 @@ export interface Authenticator {
   isOpen(): boolean;
   /**
    * @param authorization the `Authorization` header, `Bearer <key or token>`; null if there is none
+   * @returns not a promise if nothing had to wait
    * @throws DomainError UNAUTHORIZED, SERVICE_UNAVAILABLE if the credentials cannot be checked now
    */
-  authenticate(authorization: string | null): Promise<Access>;
+  authenticate(authorization: string | null): Access | Promise<Access>;
 }
 
 /** What an authenticator needs. */
@@ -49,8 +50,7 @@ function unauthorized(message: string): DomainError {
   return new DomainError('UNAUTHORIZED', message);
 }
 
-async function accessOfKey(keys: KeyRegistry, secret: string): Promise<Access> {
-  const key = await keys.find(secret);
+function assertKnown(key: Access | null): Access {
   if (key === null) throw unauthorized(UNKNOWN_KEY);
   return key;
 }
@@ -72,14 +72,17 @@ export function createAuthenticator({ auth, keys, tokens }: AuthenticatorOptions
   const isOpen = () => auth.mode === 'off' || (auth.mode === 'auto' && !keys.hasKeys);
   return {
     isOpen,
-    async authenticate(authorization) {
+    authenticate(authorization) {
       if (isOpen()) return openAccess;
       if (authorization === null || authorization.trim() === '') {
         throw unauthorized('This server needs an API key. Send it as "Authorization: Bearer sg_…".');
       }
       const credential = BEARER.exec(authorization)?.[1];
       if (credential === undefined) throw unauthorized('The Authorization header must have the form "Bearer sg_…".');
-      if (credential.startsWith(SECRET_MARK)) return accessOfKey(keys, credential);
+      if (credential.startsWith(SECRET_MARK)) {
+        const key = keys.find(credential);
+        return key instanceof Promise ? key.then(assertKnown) : assertKnown(key);
+      }
       if (tokens === null) throw unauthorized(UNKNOWN_KEY);
       return tokens.verify(credential);
     },

@@ -136,17 +136,17 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
 
   async function takeFrom(applicable: readonly ViewerCounter[], viewer: Viewer, charge: RateCharge): Promise<RateVerdict> {
     const states: RateLimitState[] = [];
-    const counted: (() => Promise<unknown>)[] = [];
+    const counted: { readonly counter: RateLimiterAbstract; readonly points: number }[] = [];
     for (const { name, limit, counter } of applicable) {
       const points = charge[name] ?? 0;
       if (points === 0) continue;
       const { result, isExceeded } = await count(counter, viewer.id, points);
       const state = toState(name, limit, result);
       states.push(state);
-      counted.push(() => counter.reward(viewer.id, points));
+      counted.push({ counter, points });
       if (!isExceeded) continue;
       // A rejected operation does not run, so it must not count in any class.
-      await Promise.all(counted.map(undo => undo()));
+      await Promise.all(counted.map(taken => taken.counter.reward(viewer.id, taken.points)));
       return { states, rejection: rateLimitExceeded(state, result.msBeforeNext) };
     }
     return { states, rejection: null };

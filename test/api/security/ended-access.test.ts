@@ -118,6 +118,17 @@ describe('an API key in use', () => {
     expect(await lastUsed()).toBe(first);
   });
 
+  it('is refused as soon as it is revoked, and never accepted with another secret of the same prefix', async () => {
+    const key = await makeKey(app, { scope: 'READ', by: admin.secret });
+    for (let request = 0; request < 3; request += 1) (await viewerOf(app, key)).expectOk();
+    const similar = `${key.secret.slice(0, -1)}${key.secret.endsWith('x') ? 'y' : 'x'}`;
+    const forged = { headers: { authorization: `Bearer ${similar}` } };
+    (await app.gql('{ viewer { name } }', undefined, forged)).expectError('UNAUTHORIZED');
+    (await app.gql(REVOKE, { id: key.id }, { headers: admin.headers })).expectOk();
+    await expect.poll(async () => (await viewerOf(app, key)).errors?.[0]?.extensions?.code).toBe('UNAUTHORIZED');
+    (await app.gql('{ viewer { name } }', undefined, forged)).expectError('UNAUTHORIZED');
+  });
+
   it('is accepted during a flood of requests with unknown keys', async () => {
     const key = await makeKey(app, { scope: 'READ', by: admin.secret });
     const wrong = Array.from({ length: 200 }, (_, index) => ({
