@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Logger } from '../log.ts';
+import { estimatedJsonSize } from '../postgres/json-size.ts';
 import { EventLogExpiredError, type EventTable } from './event-table.ts';
 import type { StoredEvent } from './stored-event.ts';
 
@@ -7,7 +8,7 @@ import type { StoredEvent } from './stored-event.ts';
  * Maximum events per statement. If many events are new, a subscriber then gets several of them at the same time. The server
  * sends these with one system call, which costs more than all other work for an event.
  */
-const BATCH = 2_048;
+const BATCH = 4_096;
 
 /** At least this many recent events stay in memory, so that subscriptions that are a little behind need not read the table. */
 const MIN_RECENT = 4_096;
@@ -143,5 +144,5 @@ export class EventReader {
 }
 
 function sizeOf({ agentId, payload }: StoredEvent): number {
-  return EVENT_BYTES + 2 * (agentId.length + JSON.stringify(payload).length);
+  return EVENT_BYTES + 2 * (agentId.length + estimatedJsonSize(payload));
 }

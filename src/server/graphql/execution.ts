@@ -7,7 +7,7 @@ import type { LimitEvents } from '../live/event-limit.ts';
 import type { SharedExecution } from '../live/shared-execution.ts';
 import type { WatchedOperation } from '../observe/operation-watch.ts';
 import type { ErrorModel } from './error-model.ts';
-import { compiledOperationOf, type MeasuredResult } from './executor/compiled-operation.ts';
+import { compiledOperationOf, type MeasuredResult, type ReusedVariables } from './executor/compiled-operation.ts';
 import { chargeResponse, UNCOUNTED_BYTES } from './response-size.ts';
 import { findVariableErrors } from './variable-errors.ts';
 
@@ -96,7 +96,10 @@ export interface ExecutionOptions {
 }
 
 /** What graphql-js executes, without a context: each execution makes its own. */
-export type Operation = Omit<ExecutionArgs, 'contextValue'>;
+export interface Operation extends Omit<ExecutionArgs, 'contextValue'> {
+  /** Given for an operation that is executed again and again with the same variables. */
+  readonly reused?: ReusedVariables;
+}
 
 /** Replaces errors about invalid variables, for which graphql-js gives only a message, by errors with codes. Other results stay as they are. */
 export function explainVariableErrors(result: ExecutionResult, operation: Operation): ExecutionResult {

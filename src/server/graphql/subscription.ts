@@ -16,6 +16,7 @@ import {
   type OperationOrigin,
   withTimeout,
 } from './execution.ts';
+import type { ReusedVariables } from './executor/compiled-operation.ts';
 
 /** While the database is unavailable, the execution for an event is retried for a minute, with growing pauses. */
 const RETRIES = { retries: Number.POSITIVE_INFINITY, maxRetryTime: 60_000, minTimeout: 150, maxTimeout: 2_000, unref: true };
@@ -39,8 +40,10 @@ function createEventExecution(operation: Operation, origin: OperationOrigin, opt
   signal.addEventListener('abort', () => release(), { once: true });
   const executionOrigin: OperationOrigin = key === null ? { ...origin, whenSent } : { requestId, access, signal: NEVER_ABORTED, whenSent };
 
+  const reused: ReusedVariables = { prepared: null };
+
   const execute = (event: unknown, isWanted: () => boolean) =>
-    isWanted() ? executeOperation({ ...operation, rootValue: event }, executionOrigin, options) : {};
+    isWanted() ? executeOperation({ ...operation, rootValue: event, reused }, executionOrigin, options) : {};
 
   function executeFor(event: unknown, isWanted: () => boolean): EventOutcome {
     // The consumer asks for the next event after it has sent the result of the last one.

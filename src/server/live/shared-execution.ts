@@ -24,16 +24,42 @@ interface SharedResult {
   readonly subscribers: AbortSignal[];
 }
 
-interface EventResults {
+/** The results for one event, by share key. Most events have one result, and a Map costs more than the rest of this. */
+class EventResults {
   readonly startedAt: number;
-  /** By share key. */
-  readonly results: Map<string, SharedResult>;
+  #firstKey: string | null = null;
+  #first: SharedResult | null = null;
+  #others: Map<string, SharedResult> | null = null;
+
+  constructor(startedAt: number) {
+    this.startedAt = startedAt;
+  }
+
+  get(key: string): SharedResult | undefined {
+    return this.#first !== null && this.#firstKey === key ? this.#first : this.#others?.get(key);
+  }
+
+  /** Adds a result whose key has none. */
+  add(key: string, result: SharedResult): void {
+    if (this.#first === null) {
+      this.#firstKey = key;
+      this.#first = result;
+    } else {
+      this.#others ??= new Map();
+      this.#others.set(key, result);
+    }
+  }
+
+  delete(key: string): void {
+    if (this.#firstKey === key) this.#first = null;
+    else this.#others?.delete(key);
+  }
 }
 
 /** Results contain the session and message as of delivery, so subscribers never get results older than this. */
 const MAX_AGE_MS = 100;
 
-/** Maximum events whose results are kept. Beyond that the oldest are dropped. */
+/** When twice as many events have results, all but this many of the newest are dropped. */
 const MAX_EVENTS = 256;
 
 /** @param now a monotonic clock in milliseconds */
@@ -52,16 +78,17 @@ export function createSharedExecution(now: () => number = () => performance.now(
     cleanUpTimer = null;
   }
 
-  function resultsOf(event: object): EventResults['results'] {
+  function resultsOf(event: object): EventResults {
     const known = recent.get(event);
-    if (known !== undefined && now() - known.startedAt <= MAX_AGE_MS) return known.results;
-    const started: EventResults = { startedAt: now(), results: new Map() };
+    const time = now();
+    if (known !== undefined && time - known.startedAt <= MAX_AGE_MS) return known;
+    const started = new EventResults(time);
     // Deleted first: setting a key that exists would not move it to the end of the map.
-    recent.delete(event);
+    if (known !== undefined) recent.delete(event);
     recent.set(event, started);
-    if (recent.size > MAX_EVENTS) dropOldResults();
+    if (recent.size >= 2 * MAX_EVENTS) dropOldResults();
     cleanUpTimer ??= setInterval(dropOldResults, MAX_AGE_MS).unref();
-    return started.results;
+    return started;
   }
 
   return {
@@ -80,7 +107,7 @@ export function createSharedExecution(now: () => number = () => performance.now(
         if (!isWanted) results.delete(key);
         return isWanted;
       });
-      results.set(key, { result, subscribers });
+      results.add(key, { result, subscribers });
       return result;
     },
   };

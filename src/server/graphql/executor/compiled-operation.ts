@@ -16,7 +16,7 @@ import {
 } from 'graphql';
 import { collectFields } from 'graphql/execution/collectFields.js';
 import { createSelectionCompiler, type Selection } from './compiled-selection.ts';
-import { ExecutionRun, type OperationParts, toFieldError } from './execution-run.ts';
+import { ExecutionRun, type FieldArguments, type OperationParts, toFieldError } from './execution-run.ts';
 
 /** The result of an execution. */
 export interface MeasuredResult {
@@ -25,8 +25,25 @@ export interface MeasuredResult {
   readonly dataSize: number | null;
 }
 
+/** What depends only on the variables of an execution. */
+interface PreparedVariables {
+  /** Coerced. */
+  readonly variables: Record<string, unknown>;
+  readonly fieldArguments: FieldArguments;
+  /** Null before the first execution. */
+  selection: Selection | null;
+}
+
+/** Keeps what executions of one operation with the same variables share, such as those of a subscription. Start with null. */
+export interface ReusedVariables {
+  prepared: PreparedVariables | null;
+}
+
 /** What one execution of an operation depends on. */
-export type ExecutionValues = Pick<ExecutionArgs, 'rootValue' | 'contextValue' | 'variableValues' | 'hideSuggestions'>;
+export interface ExecutionValues extends Pick<ExecutionArgs, 'rootValue' | 'contextValue' | 'variableValues' | 'hideSuggestions'> {
+  /** The same object in each execution with these variables; without it, nothing is kept. */
+  readonly reused?: ReusedVariables;
+}
 
 /**
  * Executes an operation as `execute` of graphql-js does, with the same results and the same calls of resolvers. Never throws or rejects.
@@ -99,13 +116,21 @@ export function compileOperation(schema: GraphQLSchema, document: DocumentNode, 
   const fragments: Record<string, FragmentDefinitionNode> = Object.create(null);
   for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments[node.name.value] = node;
   const parts: OperationParts = { schema, operation, fragments };
+  const definitions = operation.variableDefinitions ?? [];
   const selectionFor = createVariants(parts, type, directiveVariablesOf(document));
 
-  return ({ rootValue, contextValue, variableValues, hideSuggestions }) => {
+  function prepare({ variableValues, hideSuggestions }: ExecutionValues): PreparedVariables | { readonly errors: readonly GraphQLError[] } {
     const options = { maxErrors: MAX_VARIABLE_ERRORS, hideSuggestions: hideSuggestions ?? false };
-    const variables = getVariableValues(schema, operation.variableDefinitions ?? [], variableValues ?? {}, options);
-    if (variables.errors !== undefined) return { result: { errors: variables.errors }, dataSize: 0 };
-    const run = new ExecutionRun(parts, rootValue, contextValue, variables.coerced);
+    const { errors, coerced } = getVariableValues(schema, definitions, variableValues ?? {}, options);
+    return errors === undefined ? { variables: coerced, fieldArguments: [], selection: null } : { errors };
+  }
+
+  return values => {
+    const { rootValue, contextValue, reused } = values;
+    const prepared = reused?.prepared ?? prepare(values);
+    if ('errors' in prepared) return { result: prepared, dataSize: 0 };
+    if (reused !== undefined) reused.prepared = prepared;
+    const run = new ExecutionRun(parts, rootValue, contextValue, prepared);
     const finish = (data: ExecutionResult['data']): MeasuredResult => ({
       result: run.errors.length === 0 ? { data } : { errors: run.errors, data },
       dataSize: run.dataSize,
@@ -115,7 +140,8 @@ export function compileOperation(schema: GraphQLSchema, document: DocumentNode, 
       return finish(null);
     };
     try {
-      const data = selectionFor(variables.coerced).execute(rootValue, undefined, run);
+      prepared.selection ??= selectionFor(prepared.variables);
+      const data = prepared.selection.execute(rootValue, undefined, run);
       return data instanceof Promise ? data.then(finish, fail) : finish(data);
     } catch (error) {
       return fail(error);

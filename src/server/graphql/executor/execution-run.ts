@@ -18,6 +18,9 @@ export interface OperationParts {
   readonly fragments: Record<string, FragmentDefinitionNode>;
 }
 
+/** The arguments of each field that has been executed, by the field's number. All objects of a list share them. */
+export type FieldArguments = (Readonly<Record<string, unknown>> | undefined)[];
+
 /** The state of one execution of an operation. */
 export class ExecutionRun {
   readonly parts: OperationParts;
@@ -26,18 +29,23 @@ export class ExecutionRun {
   /** Coerced. */
   readonly variables: Record<string, unknown>;
   readonly errors: GraphQLError[] = [];
-  /** The arguments of each field that has been executed, by the field's number. All objects of a list share them. */
-  readonly fieldArguments: (Readonly<Record<string, unknown>> | undefined)[] = [];
+  readonly fieldArguments: FieldArguments;
   /** The approximate size of the data as JSON, in bytes. */
   dataSize = 0;
   /** The paths whose values became null because of an error. */
   readonly #nulled = new Set<Path | undefined>();
 
-  constructor(parts: OperationParts, rootValue: unknown, context: unknown, variables: Record<string, unknown>) {
+  constructor(
+    parts: OperationParts,
+    rootValue: unknown,
+    context: unknown,
+    { variables, fieldArguments }: { readonly variables: Record<string, unknown>; readonly fieldArguments: FieldArguments },
+  ) {
     this.parts = parts;
     this.rootValue = rootValue;
     this.context = context;
     this.variables = variables;
+    this.fieldArguments = fieldArguments;
   }
 
   /**

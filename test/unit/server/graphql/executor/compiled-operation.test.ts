@@ -5,7 +5,10 @@ import {
   type ExecutionResult,
   execute,
   type GraphQLError,
-  type GraphQLSchema,
+  GraphQLObjectType,
+  GraphQLScalarType,
+  GraphQLSchema,
+  GraphQLString,
   getIntrospectionQuery,
   OperationTypeNode,
   parse,
@@ -186,6 +189,40 @@ describe('compileOperation', () => {
     const dataFor = async (n: number) => (await operation?.({ rootValue, variableValues: { n } }))?.result.data;
     expect(await dataFor(1)).toEqual({ double: 2, six: 6 });
     expect(await dataFor(5)).toEqual({ double: 10, six: 6 });
+  });
+
+  it('coerces variables and arguments once for executions that reuse them', async () => {
+    const parsed: unknown[] = [];
+    const counting = new GraphQLScalarType({
+      name: 'Counting',
+      parseValue(value) {
+        parsed.push(value);
+        return value;
+      },
+    });
+    const counted = new GraphQLSchema({
+      query: new GraphQLObjectType({
+        name: 'Query',
+        fields: {
+          echo: { type: GraphQLString, args: { of: { type: counting } }, resolve: (root, { of }) => `${root}: ${of}` },
+          other: { type: GraphQLString, args: { of: { type: counting } }, resolve: () => 'other' },
+        },
+      }),
+    });
+    const text = 'query ($n: Counting, $no: Boolean!) { echo(of: $n) @skip(if: $no) other(of: $n) @include(if: $no) }';
+    const operation = compileOperation(counted, parse(text));
+    const executor = (variableValues: Record<string, unknown>) => {
+      const reused = { prepared: null };
+      return async (rootValue: string) => (await operation?.({ rootValue, variableValues, reused }))?.result.data;
+    };
+    const [one, two] = [executor({ n: 1, no: false }), executor({ n: 2, no: true })];
+    expect([await one('a'), await two('a'), await one('b'), await two('b')]).toEqual([
+      { echo: 'a: 1' },
+      { other: 'other' },
+      { echo: 'b: 1' },
+      { other: 'other' },
+    ]);
+    expect(parsed).toEqual([1, 2]);
   });
 
   it.each([
