@@ -3,6 +3,7 @@ import PrismaPlugin from '@pothos/plugin-prisma';
 import type { Context } from '../context.ts';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
+import { NULLABLE_ROOT_FIELDS } from './nullable-root-fields.ts';
 
 /**
  * The row type of each Prisma object whose rows come from a loader. The module that defines the object adds its entry:
@@ -35,7 +36,7 @@ export type SchemaTypes = PothosSchemaTypes.ExtendDefaultTypes<BuilderTypes>;
 
 /** The schema builder. Every module's schema file adds its types and fields to it when it is imported. */
 export const builder = new SchemaBuilder<BuilderTypes>({
-  plugins: [PrismaPlugin],
+  plugins: [PrismaPlugin, NULLABLE_ROOT_FIELDS],
   defaultFieldNullability: false,
   prisma: {
     dmmf: getDatamodel(),

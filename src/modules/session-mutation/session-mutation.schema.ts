@@ -25,12 +25,15 @@ const CreateSessionPayload = builder.objectRef<Written & { readonly created: boo
   }),
 });
 
-const SessionPayload = builder.objectRef<Written>('SessionPayload').implement({
-  description: 'The session after the change.',
-  fields: t => ({
-    session: t.field({ type: Session, resolve: (payload, _args, context, info) => writtenSession(payload, context, info) }),
-  }),
-});
+/** The payload of a mutation that returns only the changed session. Each mutation has its own type, so that it can get fields of its own. */
+function sessionPayload(name: string) {
+  return builder.objectRef<Written>(name).implement({
+    description: 'The session after the change.',
+    fields: t => ({
+      session: t.field({ type: Session, resolve: (payload, _args, context, info) => writtenSession(payload, context, info) }),
+    }),
+  });
+}
 
 const DeleteSessionPayload = builder.objectRef<Written & { readonly permanent: boolean }>('DeleteSessionPayload').implement({
   description: 'The session that was deleted.',
@@ -58,14 +61,14 @@ builder.mutationFields(t => ({
     },
   }),
   updateSession: t.field({
-    type: SessionPayload,
+    type: sessionPayload('UpdateSessionPayload'),
     description: 'Changes the given fields of a session, all or nothing.',
     args: { input: t.arg({ type: UpdateSessionInputType, required: true }) },
     extensions: { scope: 'WRITE' },
     resolve: async (_root, { input }, context) => ({ sessionId: await updateSession(context.caller, input) }),
   }),
   endSession: t.field({
-    type: SessionPayload,
+    type: sessionPayload('EndSessionPayload'),
     description: 'Ends a session. It then accepts no more messages.',
     args: { input: t.arg({ type: EndSessionInputType, required: true }) },
     extensions: { scope: 'WRITE' },
@@ -82,7 +85,7 @@ builder.mutationFields(t => ({
     },
   }),
   restoreSession: t.field({
-    type: SessionPayload,
+    type: sessionPayload('RestoreSessionPayload'),
     description: 'Restores a session from the trash. A session that is not in the trash stays unchanged.',
     args: { input: t.arg({ type: RestoreSessionInputType, required: true }) },
     extensions: { scope: 'MANAGE' },

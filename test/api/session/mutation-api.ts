@@ -129,7 +129,7 @@ export function useMutationApi(options: TestAppOptions = {}): MutationApi {
     },
     async expectError(name, input, code) {
       const answer = await api.send(name, input);
-      if (answer.data != null) throw new Error(`${name} returned data besides its error: ${JSON.stringify(answer.data)}`);
+      if (answer.data?.[name] != null) throw new Error(`${name} returned data besides its error: ${JSON.stringify(answer.data)}`);
       return answer.expectError(code);
     },
     async create(input = {}) {
