@@ -47,7 +47,7 @@ export class CatchUpReader {
    * @throws EventLogExpiredError, the error of pg
    */
   async read(position: bigint, end: bigint): Promise<CatchUpBatch> {
-    const recent = this.#backlog.recent(position);
+    const recent = end <= this.#backlog.position ? this.#backlog.recent(position) : null;
     if (recent !== null) return { events: recent, reached: end, maxDelivered: this.#bufferSize };
     const { filter, through } = await this.#filterFor(position, earlier(position + this.#window, end));
     const filtersHere = this.#matcher.match.followChildren && filter.sessionIds === null;
@@ -66,7 +66,7 @@ export class CatchUpReader {
    */
   async #filterFor(position: bigint, end: bigint): Promise<{ readonly filter: EventTableFilter; readonly through: bigint }> {
     const { match, sessionIds } = this.#matcher;
-    if (!match.followChildren || sessionIds === null) return { filter: match, through: end };
+    if (!match.followChildren || sessionIds === null) return { filter: { ...match, types: this.#matcher.neededTypes }, through: end };
     const { events, reached } = await this.#backlog.readLinks({ after: position, through: end, limit: FOLLOW_LIMIT });
     const followed = new Set(sessionIds);
     for (const event of events) {

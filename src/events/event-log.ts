@@ -19,10 +19,18 @@ export interface EventRequest<Types extends EventType = EventType> {
   readonly types?: readonly Types[] | null;
   /** Also events of all descendants of `sessionIds`, including later ones. */
   readonly includeDescendants?: boolean;
+  /** End the stream after the event that removes one of `sessionIds` for good. `types` must not have DELETED then. */
+  readonly endsWithSession?: boolean;
   /** The agents whose events the subscriber may see. Null for all. */
   readonly visibleAgents: readonly string[] | null;
   /** Start with the events after this position of the log. By default, with the events from now on. */
   readonly after?: bigint;
+}
+
+/** The matching events, in the order of the log. */
+export interface EventStream<Types extends EventType = EventType> extends AsyncIterableIterator<StoredEvent<Types>> {
+  /** Ends the stream after the matching events up to a position of the log. Call this before the first `next`. */
+  endAt(position: bigint): void;
 }
 
 /** The state of the log, for metrics. */
@@ -54,7 +62,7 @@ export interface EventLog {
    * @throws DomainError SERVICE_UNAVAILABLE; BAD_CURSOR if `after` is beyond the end of the log; CURSOR_EXPIRED if the events after it have been
    * dropped
    */
-  subscribe<Types extends EventType = EventType>(request: EventRequest<Types>): Promise<AsyncIterableIterator<StoredEvent<Types>>>;
+  subscribe<Types extends EventType = EventType>(request: EventRequest<Types>): Promise<EventStream<Types>>;
   gauges(): EventLogGauges;
   /** Ends all streams and closes all connections. Later calls have no effect. */
   close(): Promise<void>;
@@ -170,7 +178,15 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
     wake: () => sequencer.wake(),
     sync,
     async subscribe<Types extends EventType>(request: EventRequest<Types>) {
-      const { sessionIds = null, agentIds = null, types = null, includeDescendants = false, visibleAgents, after } = request;
+      const {
+        sessionIds = null,
+        agentIds = null,
+        types = null,
+        includeDescendants = false,
+        endsWithSession,
+        visibleAgents,
+        after,
+      } = request;
       const now = await sync();
       if (after !== undefined) {
         if (after > now) throw badEventCursor('after');
@@ -182,7 +198,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       // Without streams the reader has stopped. Nobody needs the events that it has not read.
       if (streams.size === 0 && reader.position < now) reader.moveTo(now);
       const stream: EventSubscription = new EventSubscription({
-        match: { sessionIds, agentIds: intersectionOf(agentIds, visibleAgents), types, followChildren },
+        match: { sessionIds, agentIds: intersectionOf(agentIds, visibleAgents), types, followChildren, endsWithSession },
         position,
         bufferSize,
         backlog: {
@@ -199,7 +215,7 @@ export async function createEventLog(options: EventLogOptions): Promise<EventLog
       streams.add(stream);
       reader.advance(now);
       // The filter accepts no other types.
-      return stream as AsyncIterableIterator<StoredEvent<Types>>;
+      return stream as EventSubscription & EventStream<Types>;
     },
     gauges() {
       const all = [...streams];

@@ -11,6 +11,8 @@ export interface EventMatch {
   readonly types: readonly string[] | null;
   /** Also deliver events of the descendants of `sessionIds`, while they are descendants. */
   readonly followChildren: boolean;
+  /** End the stream after the event that removes one of `sessionIds` for good. */
+  readonly endsWithSession?: boolean;
 }
 
 /** Decides which events a subscription delivers. It tracks which sessions the subscription follows at its position of the log. */
@@ -52,6 +54,18 @@ export class EventMatcher {
   /** The requested sessions, if the tree of their descendants must be read from the database. */
   get unreadRoots(): readonly string[] | null {
     return this.#tree === null || this.#isTreeCurrent ? null : [...this.#tree.requestedIds];
+  }
+
+  /** The types of the events that the subscription needs: those it delivers, and the one that may end it. Null for all types. */
+  get neededTypes(): readonly string[] | null {
+    const { types, endsWithSession } = this.match;
+    return types !== null && endsWithSession === true ? [...types, 'DELETED'] : types;
+  }
+
+  /** Whether no event that matches comes after this one. */
+  isLast(event: StoredEvent): boolean {
+    if (this.match.endsWithSession !== true || event.type !== 'DELETED' || !event.payload.permanent) return false;
+    return this.#sessions?.has(event.sessionId) === true;
   }
 
   matches(event: StoredEvent): boolean {

@@ -64,6 +64,8 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
   #isLive = false;
   #isCatchingUp = false;
   #hasEnded = false;
+  /** The stream ends when it has caught up with this position. Null if it goes on. */
+  #endPosition: bigint | null = null;
   #failure: Error | null = null;
   /** True from the delivery of an event until the consumer asks for the next one. */
   #isConsumerBusy = false;
@@ -158,15 +160,25 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
     this.#options.onEnd(this);
   }
 
+  /** Ends the stream after the matching events up to a position of the log. Call this before the first `next`. */
+  endAt(position: bigint): void {
+    this.#endPosition = position;
+  }
+
   /** Ends the stream with an error, after the buffered events. */
   fail(error: Error): void {
     if (this.#hasEnded) return;
     const waiter = this.#waiters.shift();
+    this.#finish();
+    if (waiter === undefined) this.#failure = error;
+    else waiter.reject(error);
+  }
+
+  /** Ends the stream after the buffered events. */
+  #finish(): void {
     const buffer = this.#buffer;
     this.end();
     this.#buffer = buffer;
-    if (waiter === undefined) this.#failure = error;
-    else waiter.reject(error);
   }
 
   /**
@@ -174,7 +186,11 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
    * @returns true if the buffer has become half full: if the consumer runs before the next event, it can keep up
    */
   push(event: StoredEvent): boolean {
-    if (!this.#isLive || event.seq <= this.#position || !this.#matcher.matches(event)) return false;
+    if (!this.#isLive || event.seq <= this.#position) return false;
+    if (!this.#matcher.matches(event)) {
+      if (this.#matcher.isLast(event)) this.#finish();
+      return false;
+    }
     const { bufferSize } = this.#options;
     if (this.#waiters.length === 0 && this.#buffer.length >= bufferSize) {
       const first = this.#buffer[0] ?? event;
@@ -272,7 +288,8 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
       this.#matcher.setTree(await backlog.withDescendants(unreadRoots, this.#position));
       if (this.#hasEnded) return;
     }
-    const end = backlog.position;
+    const end = this.#endPosition ?? backlog.position;
+    if (this.#endPosition !== null && this.#position >= this.#endPosition) return this.#finish();
     if (this.#matcher.matchesNothing && this.#position < end) this.#position = end;
     if (this.#position >= end) {
       this.#isLive = true;
@@ -285,6 +302,7 @@ export class EventSubscription implements AsyncIterableIterator<StoredEvent> {
       if (this.#hasEnded) return;
       this.#position = event.seq;
       if (this.#matcher.matches(event)) this.#deliver(event);
+      else if (this.#matcher.isLast(event)) return this.#finish();
       this.#matcher.unfollow(event);
       if (this.#buffer.length >= maxDelivered) return;
     }

@@ -150,7 +150,10 @@ const SessionEventFilterInput = builder.inputRef<SessionEventFilter>('SessionEve
 });
 
 const UNKNOWN_SESSION =
-  'SESSION_NOT_FOUND if it does not exist. With `after`, it may have been removed for good since: its remaining events are delivered.';
+  'SESSION_NOT_FOUND if it does not exist. With `after`, it may have been removed for good since: its remaining events are delivered, then the ' +
+  'stream completes.';
+
+const ENDS_WITH_SESSION = 'The stream of a session completes when the session is removed for good; the trash does not end it.';
 
 const AFTER =
   'The cursor of an event. The stream starts with the events after it, and continues live without gaps or repeats. Without a cursor it starts now. ' +
@@ -170,7 +173,7 @@ builder.subscriptionFields(t => ({
   }),
   sessionStatusChanged: t.field({
     type: EVENT_OBJECTS.STATUS_CHANGED.ref,
-    description: 'Status changes of all sessions, of one session, or of the sessions of one agent.',
+    description: `Status changes of all sessions, of one session, or of the sessions of one agent. ${ENDS_WITH_SESSION}`,
     args: {
       sessionId: t.arg.id({ description: `Global id or UUID. ${UNKNOWN_SESSION}` }),
       agentId: t.arg.string(),
@@ -183,7 +186,7 @@ builder.subscriptionFields(t => ({
   }),
   messageAdded: t.field({
     type: EVENT_OBJECTS.MESSAGE_ADDED.ref,
-    description: 'Messages that are added to a session.',
+    description: `Messages that are added to a session. ${ENDS_WITH_SESSION}`,
     args: {
       sessionId: t.arg.id({ required: true, description: `Global id or UUID. ${UNKNOWN_SESSION}` }),
       after: t.arg.string({ description: AFTER }),

@@ -1,6 +1,6 @@
 import { badInput, sessionNotFound } from '../../errors.ts';
 import { readEventCursor } from '../../events/event-cursor.ts';
-import type { EventLog } from '../../events/event-log.ts';
+import type { EventLog, EventRequest, EventStream } from '../../events/event-log.ts';
 import type { EventType } from '../../events/event-types.ts';
 import type { StoredEvent } from '../../events/stored-event.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
@@ -52,7 +52,7 @@ export async function streamEvents(
 
 /**
  * Streams the status changes of one session, of one agent's sessions, or of all sessions. With both arguments, of the session while it belongs to
- * the agent.
+ * the agent. The stream of one session ends when the session is removed for good.
  * @param sessionId global id or UUID
  * @throws DomainError SESSION_NOT_FOUND, BAD_CURSOR, CURSOR_EXPIRED, SERVICE_UNAVAILABLE
  */
@@ -61,18 +61,17 @@ export async function streamStatusChanges(
   events: EventLog,
   { sessionId, agentId, after }: { readonly sessionId?: string | null; readonly agentId?: string | null } & StreamStart,
 ): Promise<AsyncIterableIterator<StoredEvent<'STATUS_CHANGED'>>> {
-  const ids = sessionId == null ? null : [await findStreamedSession(caller, sessionId, after)];
-  return events.subscribe({
-    sessionIds: ids,
+  const request = {
     agentIds: agentId == null ? null : [findableAgentId(agentId) ?? ''],
-    types: ['STATUS_CHANGED'],
+    types: ['STATUS_CHANGED'] as const,
     visibleAgents: caller.viewer.agentIds,
-    after: positionOf(after),
-  });
+  };
+  if (sessionId != null) return streamOfSession(caller, events, sessionId, after, request);
+  return events.subscribe({ ...request, after: positionOf(after) });
 }
 
 /**
- * Streams the messages that are added to a session.
+ * Streams the messages that are added to a session. The stream ends when the session is removed for good.
  * @param sessionId global id or UUID
  * @throws DomainError SESSION_NOT_FOUND, BAD_CURSOR, CURSOR_EXPIRED, SERVICE_UNAVAILABLE
  */
@@ -81,8 +80,7 @@ export async function streamAddedMessages(
   events: EventLog,
   { sessionId, after }: { readonly sessionId: string } & StreamStart,
 ): Promise<AsyncIterableIterator<StoredEvent<'MESSAGE_ADDED'>>> {
-  const id = await findStreamedSession(caller, sessionId, after);
-  return events.subscribe({ sessionIds: [id], types: ['MESSAGE_ADDED'], visibleAgents: caller.viewer.agentIds, after: positionOf(after) });
+  return streamOfSession(caller, events, sessionId, after, { types: ['MESSAGE_ADDED'], visibleAgents: caller.viewer.agentIds });
 }
 
 function assertLength(values: readonly string[] | null | undefined, field: string): void {
@@ -96,16 +94,48 @@ function positionOf(after: string | null | undefined): bigint | undefined {
 }
 
 /**
- * The UUID of a stream's session. If the stream resumes, the session may have been removed for good: the client may still lack its last events.
- * @throws DomainError SESSION_NOT_FOUND
+ * Streams events of one session until it is removed for good. If the stream resumes, that may have happened already: the client may still lack
+ * the last events.
+ * @throws DomainError SESSION_NOT_FOUND; as `subscribe`
  */
-async function findStreamedSession(caller: Caller, sessionId: string, after: string | null | undefined): Promise<string> {
+async function streamOfSession<Types extends EventType>(
+  caller: Caller,
+  events: EventLog,
+  sessionId: string,
+  after: string | null | undefined,
+  request: EventRequest<Types>,
+): Promise<EventStream<Types>> {
   const id = parseSessionId(sessionId);
   if (id === null) throw sessionNotFound(sessionId);
-  const removed = Prisma.sql`union all select t.session_id from aria_engine.session_tombstones t
+  const findSession = () => findStreamedSession(caller, id, { orRemoved: after != null });
+  let stream: EventStream<Types>;
+  try {
+    stream = await events.subscribe({ ...request, sessionIds: [id], endsWithSession: true, after: positionOf(after) });
+  } catch (error) {
+    if ((await findSession()) === null) throw sessionNotFound(sessionId);
+    throw error;
+  }
+  try {
+    // Read after the stream has its position: a removal that this does not see comes later in the log, and ends the stream.
+    const found = await findSession();
+    if (found === null) throw sessionNotFound(sessionId);
+    if (found.removed) stream.endAt(await events.sync());
+    return stream;
+  } catch (error) {
+    await stream.return?.();
+    throw error;
+  }
+}
+
+/** Null if the session does not exist. `orRemoved`: also finds a session that has been removed for good. */
+async function findStreamedSession(
+  caller: Caller,
+  id: string,
+  { orRemoved }: { readonly orRemoved: boolean },
+): Promise<{ readonly removed: boolean } | null> {
+  const removed = Prisma.sql`union all select true from aria_engine.session_tombstones t
     where t.session_id = ${id}::uuid and ${visibleAgents(caller.viewer, Prisma.sql`t.agent_id`)}`;
-  const [found] = await caller.database.rows<{ id: string }>(Prisma.sql`select s.id from aria_engine.chat_sessions s
-    where s.id = ${id}::uuid and ${visibleAgents(caller.viewer, Prisma.sql`s.agent_id`)} ${after == null ? Prisma.empty : removed}`);
-  if (found === undefined) throw sessionNotFound(sessionId);
-  return found.id;
+  const [found] = await caller.database.rows<{ removed: boolean }>(Prisma.sql`select false as removed from aria_engine.chat_sessions s
+    where s.id = ${id}::uuid and ${visibleAgents(caller.viewer, Prisma.sql`s.agent_id`)} ${orRemoved ? removed : Prisma.empty}`);
+  return found ?? null;
 }

@@ -102,10 +102,44 @@ describe.each(TRANSPORTS)('a subscription with after over %s', over => {
     await deletePermanently(id);
     const messages = await app.subscribe(ADDED, { id, after }, { over });
     expect(await messages.next()).toMatchObject({ messageAdded: { message: null } });
-    await messages.close();
+    expect(await messages.nextResult()).toBeNull();
     expect(await (await app.subscribe(ADDED, { id }, { over })).nextResult()).toMatchObject({
       errors: [{ extensions: { code: 'SESSION_NOT_FOUND' } }],
     });
+  });
+
+  it('completes the streams of a session when it is removed for good, but not when it goes to the trash', async () => {
+    const id = await createSession();
+    const messages = await app.subscribe(ADDED, { id }, { over });
+    const statuses = await app.subscribe(STATUS, { id }, { over });
+    (await app.gql('mutation($id: ID!) { deleteSession(input: { id: $id }) { deletedId } }', { id })).expectOk();
+    (await app.gql('mutation($id: ID!) { restoreSession(input: { id: $id }) { session { id } } }', { id })).expectOk();
+    await append(id);
+    expect(await messages.next()).toMatchObject({ messageAdded: { message: { position: 1 } } });
+    await deletePermanently(id);
+    expect(await messages.nextResult()).toBeNull();
+    expect(await statuses.nextResult()).toBeNull();
+  });
+
+  it('completes the streams of a removed session at once if the cursor is later than its removal', async () => {
+    const id = await createSession();
+    await append(id);
+    await deletePermanently(id);
+    const after = await lastCursorOf(await createSession());
+    for (const query of [ADDED, STATUS]) {
+      const stream = await app.subscribe(query, { id, after }, { over });
+      expect(await stream.nextResult()).toBeNull();
+    }
+  });
+
+  it('keeps sessionEvents open when a session of its filter is removed for good', async () => {
+    const [id, other] = [await createSession(), await createSession()];
+    const stream = await app.subscribe<{ sessionEvents: EventData }>(EVENTS, { filter: { sessionIds: [id, other] } }, { over });
+    await deletePermanently(id);
+    expect((await stream.next()).sessionEvents.__typename).toBe('SessionDeletedEvent');
+    await append(other);
+    expect((await stream.next()).sessionEvents.__typename).toBe('MessageAddedEvent');
+    await stream.close();
   });
 
   it('returns SESSION_NOT_FOUND for an unknown session, with a valid or a malformed cursor', async () => {
