@@ -199,6 +199,17 @@ describe('a store entry', () => {
     });
   });
 
+  it('with a key that names no agent and rest keeps the key as it is, and belongs to the agent of the store', async () => {
+    const [one, two] = [uuid(990), uuid(991)];
+    const { folder, agent } = await createStateFolder({
+      'agent:::': { sessionId: one, updatedAt: START },
+      'agent:AGENT': { sessionId: two, updatedAt: START },
+    });
+    await fixture.import(folder);
+    expect(await readSession(fixture, one)).toMatchObject({ key: 'agent:::', agent_id: agent, kind: 'DIRECT' });
+    expect(await readSession(fixture, two)).toMatchObject({ key: `agent:${agent}`, agent_id: agent, kind: 'DIRECT' });
+  });
+
   it('without a session id is skipped and reported, and the others are imported', async () => {
     const id = uuid(170);
     const { folder } = await createStateFolder({
@@ -238,7 +249,7 @@ describe('a store', () => {
   });
 
   it('names the live sessions: other transcripts become ended sessions, and other files are skipped', async () => {
-    const [live, old] = [uuid(190), uuid(191)];
+    const [live, old] = [uuid(990), uuid(991)];
     const lines = (id: string) => transcript(header(id), message('a1', null, `of ${id}`));
     const { folder, agent, sessions } = await createStateFolder(
       { 'agent:AGENT:main': { sessionId: live, updatedAt: START } },

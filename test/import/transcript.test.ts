@@ -210,6 +210,19 @@ describe('a transcript', () => {
     expect(await branch()).toEqual(['root', 'left', 'left leaf', 'left again']);
   });
 
+  it('sets lastMessageAt to the time of the last message of its branch, not to the latest time', async () => {
+    const lastMessageAt = async (id: string) => (await readSession(fixture, id)).last_message_at;
+    const { id, folder, file } = await importLines(message('a7', null, 'wrong clock'), message('a3', 'a7', 'last'));
+    expect(await lastMessageAt(id)).toEqual(new Date(at(3)));
+    await appendFile(file, transcript(message('a2', 'a3', 'later line')));
+    await fixture.import(folder);
+    expect(await lastMessageAt(id)).toEqual(new Date(at(2)));
+    // The label moves the branch back to the first message.
+    await appendFile(file, transcript({ type: 'label', id: 'a5', parentId: 'a7', timestamp: at(5), targetId: 'a7', label: 'here' }));
+    await fixture.import(folder);
+    expect(await readSession(fixture, id)).toMatchObject({ leaf_position: 1, last_message_at: new Date(at(7)) });
+  });
+
   it('applies the compaction of the active branch only', async () => {
     const compaction = (id: string, parentId: string, firstKeptEntryId: string) => ({
       type: 'compaction',

@@ -46,6 +46,7 @@ export interface RecordGain {
   readonly firstUserText: string | null;
   readonly firstAt: Date | null;
   readonly lastAt: Date | null;
+  /** Time of the message at `leafPosition`; null if there is none. */
   readonly lastMessageAt: Date | null;
   readonly replacedCharacters: number;
   readonly problems: readonly ImportProblem[];
@@ -123,7 +124,8 @@ class RecordImport {
   #firstUserText: string | null = null;
   #firstAt: Date | null = null;
   #lastAt: Date | null = null;
-  #lastMessageAt: Date | null = null;
+  /** Time of the last new message. */
+  #newestAt: Date | null = null;
   #clock: Date | null = null;
   #replacedCharacters = 0;
 
@@ -209,7 +211,7 @@ class RecordImport {
       firstUserText: this.#firstUserText,
       firstAt: this.#firstAt,
       lastAt: this.#lastAt,
-      lastMessageAt: this.#lastMessageAt,
+      lastMessageAt: await this.#timeOf(leafPosition),
       replacedCharacters: this.#replacedCharacters,
       problems: this.#problems,
     };
@@ -266,7 +268,7 @@ class RecordImport {
     this.#messages++;
     if (parentPosition !== this.#straightLeaf) this.#isStraight = false;
     this.#straightLeaf = position;
-    this.#lastMessageAt = later(this.#lastMessageAt, createdAt);
+    this.#newestAt = createdAt;
     if (message.usage !== null) this.#usage = addUsage(this.#usage, message.usage);
     if (message.role === 'USER' && message.content.trim() !== '') this.#firstUserText ??= message.content;
   }
@@ -310,6 +312,15 @@ class RecordImport {
     if (this.#messages > 0) return sourceLeaf ?? this.#position;
     // Without a new message the branch follows the source, unless somebody has appended to it here.
     return leafPosition === this.#knownLeaf ? (sourceLeaf ?? leafPosition) : leafPosition;
+  }
+
+  async #timeOf(leaf: number | null): Promise<Date | null> {
+    const { transaction, row } = this.#target;
+    if (leaf === row.leafPosition) return row.lastMessageAt;
+    if (leaf === this.#position && this.#newestAt !== null) return this.#newestAt;
+    const [message] = await transaction.rows<{ createdAt: Date }>(Prisma.sql`
+      select created_at as "createdAt" from aria_engine.chat_messages where session_id = ${row.id}::uuid and position = ${leaf}::bigint`);
+    return message?.createdAt ?? null;
   }
 
   async #readCompactedThrough(): Promise<number> {

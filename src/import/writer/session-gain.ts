@@ -20,7 +20,7 @@ export function withGain(
           messageCount: row.messageCount + gain.messages,
           nextPosition: gain.nextPosition,
           leafPosition: gain.leafPosition,
-          lastMessageAt: latest(row.lastMessageAt, gain.lastMessageAt),
+          lastMessageAt: gain.lastMessageAt,
           derivedTitle: row.derivedTitle ?? (gain.firstUserText === null ? null : deriveTitle(gain.firstUserText)),
         };
   const lastRecordAt = gain?.lastAt ?? null;

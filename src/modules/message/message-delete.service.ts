@@ -31,16 +31,17 @@ export async function deleteMessage(caller: Caller, input: DeleteMessageInput): 
     await transaction.rows(Prisma.sql`update aria_engine.chat_messages set parent_position = ${parent}::bigint
       where session_id = ${session.id}::uuid and parent_position = ${position}::bigint`);
     const [activity] = await transaction.rows<{ leaf: number | null }>(Prisma.sql`
-      with last as (
-        select max(position) as position, max(created_at) as created_at from aria_engine.chat_messages where session_id = ${session.id}::uuid
+      with next as (
+        select case when leaf_position is distinct from ${position}::bigint then leaf_position
+            else coalesce(${parent}::bigint, (select max(position) from aria_engine.chat_messages where session_id = ${session.id}::uuid)) end as leaf
+        from aria_engine.chat_session_activity where session_id = ${session.id}::uuid
       ), event as (
         ${insertEvents(session.id, session.agentId, [{ type: 'MESSAGE_DELETED', payload: { messageId, position } }])}
       )
       update aria_engine.chat_session_activity a set message_count = a.message_count - 1, updated_at = clock_timestamp(),
-        last_message_at = (select created_at from last),
-        leaf_position = case when a.leaf_position is distinct from ${position}::bigint then a.leaf_position
-          else coalesce(${parent}::bigint, (select position from last)) end
-      where a.session_id = ${session.id}::uuid
+        leaf_position = next.leaf,
+        last_message_at = (select created_at from aria_engine.chat_messages where session_id = ${session.id}::uuid and position = next.leaf)
+      from next where a.session_id = ${session.id}::uuid
       returning leaf_position::float8 as leaf`);
     // The deleted message may have been a root and the leaf: then the newest message is the new leaf, and its branch becomes active.
     if (parent === null && activity?.leaf != null) await transaction.rows(moveBranch(session.id, activity.leaf, 0));

@@ -111,7 +111,7 @@ export function insertMessages(viewer: Viewer, appends: readonly MessageAppend[]
       where s.id = any((select ${[...new Set(appends.map(({ sessionId }) => sessionId))]}::uuid[])::uuid[]) and ${visibleAgents(viewer, Prisma.sql`s.agent_id`)}
       order by s.id for no key update${Prisma.raw(whenLocked === 'skip' ? ' skip locked' : '')}
     ), open_session as materialized (
-      select session.agent_id, session.status, session.token_limit, session.is_named, session.derived_title, a.session_id, a.next_position, a.leaf_position, a.last_activity_at, a.last_message_at,
+      select session.agent_id, session.status, session.token_limit, session.is_named, session.derived_title, a.session_id, a.next_position, a.leaf_position, a.last_activity_at,
         ${OLD_AMOUNTS}
       from session join aria_engine.chat_session_activity a on a.session_id = session.id
       where not session.trashed and session.status in (${OPEN})
@@ -120,7 +120,7 @@ export function insertMessages(viewer: Viewer, appends: readonly MessageAppend[]
       select call.number, call.title, call.size, call.total_tokens > 0 as adds_tokens, sum(call.size) over so_far - call.size as earlier,
         open_session.session_id, open_session.agent_id, open_session.status, open_session.token_limit, open_session.is_named,
         open_session.derived_title, open_session.next_position, open_session.leaf_position, open_session.last_activity_at,
-        open_session.last_message_at, ${RUNNING_AMOUNTS}
+        ${RUNNING_AMOUNTS}
       from call join open_session on open_session.session_id = call.session_id
       window so_far as (partition by call.session_id order by call.number)
     ), judged as materialized (
@@ -137,14 +137,14 @@ export function insertMessages(viewer: Viewer, appends: readonly MessageAppend[]
       insert into aria_engine.chat_messages (session_id, position, ${names})
       select session_id, position, ${names} from placed order by session_id, position
     ), outcome as materialized (
-      select distinct on (accepted.session_id) accepted.*, earlier + size as added, newest.created_at as newest_at,
+      select distinct on (accepted.session_id) accepted.*, earlier + size as added, last.created_at as last_created_at,
         case when derived_title is null then first_value(title) over (partition by accepted.session_id order by title is null, number) end as new_title
-      from accepted join (select session_id, max(created_at) as created_at from placed group by session_id) newest
-        on newest.session_id = accepted.session_id
+      from accepted join (select session_id, place, created_at from placed) last
+        on last.session_id = accepted.session_id and last.place = accepted.earlier + accepted.size
       order by accepted.session_id, number desc
     ), moved as (
       update aria_engine.chat_session_activity a set updated_at = outcome.at, last_activity_at = greatest(outcome.last_activity_at, outcome.at),
-        last_message_at = greatest(outcome.last_message_at, outcome.newest_at),
+        last_message_at = outcome.last_created_at,
         message_count = a.message_count + outcome.added, next_position = outcome.next_position + outcome.added,
         leaf_position = outcome.next_position + outcome.added - 1, ${NEW_AMOUNTS}
       from outcome where a.session_id = outcome.session_id

@@ -64,6 +64,15 @@ export function canonicalKey(raw: string, rules: KeyRules, owner: string = rules
 }
 
 /**
+ * True if the text is a key with at least one character that is not a colon and, if it starts with `agent:`, with an agent and a rest. API
+ * callers must send such keys. Imports also keep others, such as `agent:main` and `agent:::`, because sources have them.
+ */
+export function isWellFormedKey(raw: string): boolean {
+  const text = raw.trim();
+  return text.startsWith('agent:') ? AGENT_KEY.test(text) : /[^:]/.test(text);
+}
+
+/**
  * The kind of a session.
  * @param key in canonical form; null for a session without a key, whose kind is always OTHER
  * @param chatType `direct`, `group` or `channel`, from the session's origin; null if unknown

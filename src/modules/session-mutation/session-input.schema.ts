@@ -86,7 +86,12 @@ export const CreateSessionInputType = builder.inputRef<CreateSessionInput>('Crea
         'in a key. BAD_USER_INPUT if the key names another agent.',
     }),
     type: t.string({ defaultValue: 'chat', description: 'Any text, e.g. chat, cron or subagent. Stored in lower case.' }),
-    key: t.string({ description: 'Stored in canonical form: `agent:<agent>:<rest>`. Unique per agent.' }),
+    key: t.string({
+      description:
+        'Stored in canonical form: `agent:<agent>:<rest>`; `global` and `unknown` stay as they are. A key without an agent gets the agent of the ' +
+        'session. Unique per agent. BAD_USER_INPUT for a key that starts with `agent:` but lacks an agent or a rest, such as `agent:main` and ' +
+        '`agent:::`, and for a key of colons only.',
+    }),
     ifExists: t.field({ type: IfExists, defaultValue: 'ERROR' }),
     status: t.field({ type: SessionStatusEnum, defaultValue: 'ACTIVE', description: 'SPAWNING, ACTIVE or WORKING.' }),
     priority: t.field({ type: SessionPriorityEnum, defaultValue: 'NORMAL' }),
@@ -115,7 +120,9 @@ export const UpdateSessionInputType = builder.inputRef<UpdateSessionInput>('Upda
     expectedCompletionAt: t.field({ type: 'DateTime', description: 'When the work should be done.' }),
     endedAt: t.field({
       type: 'DateTime',
-      description: 'Only for a session that has ended, or ends with this call. If it ends with this call, null means now.',
+      description:
+        'Only for a session that has ended, or ends with this call. With a `status` that ends the session, null means now, or the end that it has ' +
+        'already. Otherwise null is BAD_USER_INPUT for a session that has ended, because it always has an end; `status: ACTIVE` reopens it.',
     }),
     metadataWrite: t.field({ type: MetadataWrite, defaultValue: 'MERGE' }),
     archived: t.boolean({ description: 'Sets or clears `archivedAt`.' }),

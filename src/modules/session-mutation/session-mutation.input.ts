@@ -1,7 +1,7 @@
 import { badInput } from '../../errors.ts';
 import type { KeyedInput } from '../idempotency/idempotency.input.ts';
 import { MAX_NAME_LENGTH, type SessionStatus } from '../session/session.rules.ts';
-import { canonicalKey, type KeyRules, MAX_KEY_LENGTH, normalizeAgentId } from '../session-key/session-key.rules.ts';
+import { canonicalKey, isWellFormedKey, type KeyRules, MAX_KEY_LENGTH, normalizeAgentId } from '../session-key/session-key.rules.ts';
 import { assertStorable, readName, readText } from '../text/text.input.ts';
 import type { DescriptionInput } from './session-description.input.ts';
 
@@ -65,12 +65,16 @@ export interface SessionIdentity {
 /**
  * The agent and the canonical key of a new session.
  * @param fallbackAgent the agent if neither the key nor the input names one
- * @throws DomainError BAD_USER_INPUT if key and input name different agents, or the key is too long
+ * @throws DomainError BAD_USER_INPUT if key and input name different agents, or the key is malformed or too long
  */
 export function readIdentity(input: Pick<CreateSessionInput, 'agentId' | 'key'>, rules: KeyRules, fallbackAgent: string): SessionIdentity {
   const named = input.agentId == null ? null : normalizeAgentId(readName(input.agentId, 'input.agentId', MAX_NAME_LENGTH));
   if (input.key == null) return { agentId: named ?? fallbackAgent, key: null };
-  const { key, agentId: keyAgent } = canonicalKey(readName(input.key, 'input.key', MAX_KEY_LENGTH), rules, named ?? fallbackAgent);
+  const raw = readName(input.key, 'input.key', MAX_KEY_LENGTH);
+  if (!isWellFormedKey(raw)) {
+    throw badInput('input.key', `must be agent:<agent>:<rest>, or a text of your own with other characters than colons; got "${raw}"`);
+  }
+  const { key, agentId: keyAgent } = canonicalKey(raw, rules, named ?? fallbackAgent);
   readText(key, 'input.key', MAX_KEY_LENGTH);
   if (named !== null && keyAgent !== null && keyAgent !== named) {
     throw badInput('input.agentId', `is ${named}, but the key ${key} belongs to ${keyAgent}`);

@@ -222,13 +222,19 @@ function changeStatus(
   const kept = isTransition ? null : session.statusReason;
   const reason = input.statusReason === undefined ? kept : readReason(input.statusReason, 'input.statusReason');
   if (input.endedAt != null && !isTerminal(to)) throw badInput('input.endedAt', 'can only be set on a session that has ended');
+  if (input.endedAt === null && input.status == null && isTerminal(to)) {
+    throw badInput(
+      'input.endedAt',
+      'must not be null, because the session has ended; leave it out, or reopen the session with status ACTIVE',
+    );
+  }
   const before = changes.assignments.length;
   if (isTransition) changes.set('status', to);
   // The last activity may be long ago: the session stalls only after a full interval from now.
   if (isTransition && to === 'WORKING') changes.setTo('workingSince', Prisma.sql`clock_timestamp()`);
   if (reason !== session.statusReason) changes.set('statusReason', reason);
   if (isTransition && isTerminal(to) && input.endedAt == null) changes.setTo('endedAt', Prisma.sql`clock_timestamp()`);
-  else if (input.endedAt !== undefined && isTerminal(to)) changeInstant(changes, session, 'endedAt', input.endedAt);
+  else if (input.endedAt != null) changeInstant(changes, session, 'endedAt', input.endedAt);
   else if (isTransition && session.endedAt !== null) changes.set('endedAt', null);
   if (changes.assignments.length > before) changes.status = { to, reason };
 }

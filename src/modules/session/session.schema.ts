@@ -57,7 +57,9 @@ export const Session = builder.prismaObject('Session', {
     }),
     key: t.string({
       nullable: true,
-      description: 'The routing key, in canonical form. Unique per agent among sessions that are neither superseded nor in the trash.',
+      description:
+        'The routing key, in canonical form: `agent:<agent>:<rest>`, `global` or `unknown`. Unique per agent among sessions that are neither ' +
+        'superseded nor in the trash. An imported key that starts with `agent:` but lacks an agent or a rest, such as `agent:::`, stays as it is.',
       ...column('key'),
     }),
     kind: t.field({ type: SessionKindEnum, description: 'Derived from the key and the chat type.', ...column('kind') }),
@@ -178,7 +180,9 @@ export const Session = builder.prismaObject('Session', {
     lastMessageAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When the last message was created. Null if there is none.',
+      description:
+        '`createdAt` of the last message of the current branch, the one that the next message follows. Messages before it may have a later time. ' +
+        'Null if there is none.',
       ...column('lastMessageAt'),
     }),
     expectedCompletionAt: t.field({

@@ -176,13 +176,20 @@ describe('appendMessage as activity of the session', () => {
     expect(Number(statusChanged?.payload.idleMs)).toBeGreaterThanOrEqual(7 * 60_000);
   });
 
-  it('sets lastMessageAt to the latest createdAt of the messages, in whatever order they are appended', async () => {
+  it('sets lastMessageAt to the createdAt of the last message, even if earlier messages have a later one', async () => {
     const { id } = await create();
     await append(id, { content: 'late', createdAt: '2030-01-01T00:00:00.000Z' });
     const early = await append(id, { content: 'early', createdAt: '2001-01-01T00:00:00.000Z' });
-    expect(await readSession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
+    expect(await readSession(id)).toMatchObject({ lastMessageAt: '2001-01-01T00:00:00.000Z' });
     await api.mutate('deleteMessage', { id: early.id, sessionId: id }, 'deletedId');
     expect(await readSession(id)).toMatchObject({ lastMessageAt: '2030-01-01T00:00:00.000Z' });
+  });
+
+  it('sets lastMessageAt to the createdAt of the last of several messages', async () => {
+    const { id } = await create();
+    const messages = ['2030-01-01T00:00:00.000Z', '2002-01-01T00:00:00.000Z'].map(createdAt => ({ role: 'USER', content: 'a', createdAt }));
+    await api.mutate('appendMessages', { sessionId: id, messages }, 'messages { id }');
+    expect(await readSession(id)).toMatchObject({ lastMessageAt: '2002-01-01T00:00:00.000Z' });
   });
 });
 

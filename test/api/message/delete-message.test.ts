@@ -56,6 +56,19 @@ describe('deleteMessage', () => {
     });
   });
 
+  it('sets lastMessageAt to the time of the message that is the last of the branch then', async () => {
+    const { id } = await create();
+    const [first, second, third] = ['2003', '2001', '2002'].map(year => `${year}-01-01T00:00:00.000Z`);
+    const root = await append(id, { content: 'root', createdAt: first });
+    await append(id, { content: 'other branch', createdAt: second });
+    const reply = await append(id, { content: 'reply', createdAt: third, parentId: root.id });
+    expect(await api.session(id)).toMatchObject({ lastMessageAt: third });
+    await deleteMessage(id, reply.messageId);
+    expect(await api.session(id)).toMatchObject({ lastMessageAt: first });
+    await deleteMessage(id, root.messageId);
+    expect(await api.session(id)).toMatchObject({ lastMessageAt: second });
+  });
+
   it('never reuses the position of a deleted message', async () => {
     const { id, at } = await createTree([null, 1, 2]);
     await deleteMessage(id, at(3).id);

@@ -167,6 +167,15 @@ describe('createSession with a key', () => {
     await expectError('createSession', { key: ' ' }, 'BAD_USER_INPUT');
   });
 
+  it.each(['agent:', 'agent:::', ' agent:main ', 'agent:main:', 'agent::main', 'agent:main:::', ':', ' ::: '])(
+    'returns BAD_USER_INPUT for the key %j, which names no agent and rest',
+    async key => {
+      const error = await expectError('createSession', { key, ifExists: 'RETURN' }, 'BAD_USER_INPUT');
+      expect(error.extensions.details).toEqual({ field: 'input.key' });
+      expect(error.message).toContain(JSON.stringify(key.trim()));
+    },
+  );
+
   it('returns KEY_TAKEN for every spelling of a taken key of the same agent', async () => {
     await create({ key: 'spelled' });
     for (const key of ['spelled', ' spelled', 'agent:aria:spelled', 'agent:ARIA:spelled']) {

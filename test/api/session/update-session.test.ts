@@ -383,12 +383,26 @@ describe('updateSession with a status', () => {
 describe('updateSession with endedAt', () => {
   const at = '2026-02-12T20:25:00.123Z';
 
-  it.each(TERMINAL)('sets and clears it if the status is %s', async status => {
+  it.each(TERMINAL)('sets it if the status is %s', async status => {
     const { id, sessionId } = await createSessionWithStatus(status);
     expect(await update({ id, endedAt: at })).toMatchObject({ endedAt: at, status, version: 2, statusReason: 'as it was' });
     expect(await update({ id, endedAt: at })).toMatchObject({ version: 2 });
-    expect(await update({ id, endedAt: null })).toMatchObject({ endedAt: null, version: 3 });
-    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'STATUS_CHANGED', 'STATUS_CHANGED']);
+    expect(typesOf(await api.events(sessionId))).toEqual(['CREATED', 'STATUS_CHANGED']);
+  });
+
+  it.each(TERMINAL)('returns BAD_USER_INPUT if it is null and the status stays %s', async status => {
+    const { id, sessionId } = await createSessionWithStatus(status);
+    await update({ id, endedAt: at });
+    const error = await expectError('updateSession', { id, endedAt: null, title: 'not applied' }, 'BAD_USER_INPUT');
+    expect(error.extensions.details).toEqual({ field: 'input.endedAt' });
+    expect(await api.session(sessionId)).toMatchObject({ endedAt: at, version: 2 });
+  });
+
+  it('takes null together with a terminal status for the time of the call, and keeps it when the call is repeated', async () => {
+    const { id } = await create();
+    const { endedAt } = await update({ id, status: 'ENDED', endedAt: null });
+    expect(Date.now() - Date.parse(endedAt ?? '')).toBeLessThan(60_000);
+    expect(await update({ id, status: 'ENDED', endedAt: null })).toMatchObject({ endedAt, version: 2 });
   });
 
   it('sets it together with a terminal status', async () => {

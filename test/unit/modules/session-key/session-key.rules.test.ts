@@ -3,6 +3,7 @@ import { createRandomSource } from '../../../../scripts/seed/random-source.ts';
 import {
   canonicalKey,
   isMainSessionKey,
+  isWellFormedKey,
   type KeyRules,
   normalizeAgentId,
   sessionKind,
@@ -84,6 +85,25 @@ describe('canonicalKey', () => {
       const agentId = normalizeAgentId(raw);
       expect(normalizeAgentId(agentId), JSON.stringify(raw)).toBe(agentId);
       expect(agentId).toMatch(/^[a-z0-9_-]{1,64}$/);
+    }
+  });
+});
+
+describe('isWellFormedKey', () => {
+  it.each(['main', 'a', ' agent:main:x ', 'agent::main:x', 'agent:a b:x', 'agents', 'x:', ':x', 'global'])('is true for %j', key => {
+    expect(isWellFormedKey(key)).toBe(true);
+  });
+
+  it.each(['', 'agent:', 'agent:::', 'agent:main', 'agent:main:', 'agent::main', 'agent:main:::', ':', ' :: '])('is false for %j', key => {
+    expect(isWellFormedKey(key)).toBe(false);
+  });
+
+  it('is true for the canonical form of each key for which it is true', () => {
+    const random = createRandomSource(20261201, 0);
+    const pieces: readonly [string, ...string[]] = ['agent', ':', ':', 'main', ' ', 'A', 'global'];
+    for (let round = 0; round < 20_000; round += 1) {
+      const raw = Array.from({ length: random.integer(0, 8) }, () => random.pick(pieces)).join('');
+      if (isWellFormedKey(raw)) expect(isWellFormedKey(canonicalKey(raw, renamed, 'work').key), JSON.stringify(raw)).toBe(true);
     }
   });
 });
