@@ -249,7 +249,7 @@ describe('a store', () => {
   });
 
   it('names the live sessions: other transcripts become ended sessions, and other files are skipped', async () => {
-    const [live, old] = [uuid(990), uuid(991)];
+    const [live, old] = [uuid(190), uuid(191)];
     const lines = (id: string) => transcript(header(id), message('a1', null, `of ${id}`));
     const { folder, agent, sessions } = await createStateFolder(
       { 'agent:AGENT:main': { sessionId: live, updatedAt: START } },
