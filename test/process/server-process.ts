@@ -20,10 +20,19 @@ export interface ServerProcess {
 
 const runningServers = new Set<ServerProcess>();
 
+/** Which program to run; by default the sources of this clone. */
+export interface ServerProgram {
+  readonly folder: string;
+  /** Arguments of node. */
+  readonly words: readonly string[];
+}
+
+const SOURCES: ServerProgram = { folder: ROOT, words: ['--import', 'tsx', 'src/main.ts'] };
+
 /** Starts a server. Its configuration comes only from these environment variables. */
-export function startServer(variables: Record<string, string>): ServerProcess {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts'], {
-    cwd: ROOT,
+export function startServer(variables: Record<string, string>, { folder, words }: ServerProgram = SOURCES): ServerProcess {
+  const child = spawn(process.execPath, words, {
+    cwd: folder,
     env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', PORT: '0', LOG_LEVEL: 'warn', ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
