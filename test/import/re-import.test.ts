@@ -65,7 +65,7 @@ describe('a repeated import', () => {
       `select payload from aria_engine.session_events where session_id = $1 and type = 'UPDATED'`,
       [id],
     );
-    expect(updated?.payload.changed.sort()).toEqual(['metadata', 'settings', 'subject', 'title']);
+    expect(updated?.payload.changed.sort()).toEqual(['lastActivityAt', 'metadata', 'settings', 'subject', 'title']);
     await fixture.import(folder);
     expect(await readSession(fixture, id)).toMatchObject({ version: 2 });
   });

@@ -123,4 +123,60 @@ describe('imported sessions', () => {
       'from the source',
     ]);
   });
+
+  it('reach subscribers of sessionList and sessionEvents when a later import changes only counters, times, the branch or raw lines', async () => {
+    const other = uuid(2);
+    const path = await mkdtemp(join(tmpdir(), 'sessiongraph-import-'));
+    const entry = { sessionId: other, updatedAt: START, inputTokens: 1, outputTokens: 2 };
+    const writeStore = (changes: object) =>
+      writeFile(join(path, 'sessions.json'), JSON.stringify({ 'agent:main:counted': { ...entry, ...changes } }));
+    const append = (line: object) => appendFile(join(path, `${other}.jsonl`), transcript(line));
+    const importAgain = async () => expect((await importOpenClaw(app.databaseUrl, path)).written.sessionsUpdated).toBe(1);
+    await writeStore({});
+    await writeFile(join(path, `${other}.jsonl`), transcript(header(other), message('a1', null, 'one'), message('a2', 'a1', 'two')));
+    expect((await importOpenClaw(app.databaseUrl, path)).failures).toEqual([]);
+
+    interface Row {
+      readonly usage: { readonly totalTokens: number };
+      readonly lastActivityAt: string;
+      readonly lastMessageAt: string;
+      readonly updatedAt: string;
+      readonly version: number;
+    }
+    const list = await app.subscribe<{ sessionList: { snapshot: Row[] | null; changes: { type: string; node: Row }[] | null } }>(
+      `subscription ($id: ID!) { sessionList(filter: { id: { eq: $id } }) { snapshot { ...Row } changes { type node { ...Row } } } }
+       fragment Row on Session { usage { totalTokens } lastActivityAt lastMessageAt updatedAt version }`,
+      { id: other },
+    );
+    const events = await app.subscribe<{ sessionEvents: { changed: string[] } }>(
+      `subscription ($id: ID!) { sessionEvents(filter: { sessionIds: [$id] }) { ... on SessionUpdatedEvent { changed } } }`,
+      { id: other },
+    );
+    const nextRow = async () => (await list.next()).sessionList.changes?.[0]?.node;
+    expect((await list.next()).sessionList.snapshot).toMatchObject([{ usage: { totalTokens: 3 }, lastMessageAt: at(2), version: 1 }]);
+
+    await writeStore({ outputTokens: 9 });
+    await importAgain();
+    expect(await nextRow()).toMatchObject({ usage: { totalTokens: 10 } });
+    expect(await events.next()).toEqual({ sessionEvents: { changed: expect.arrayContaining(['usage']) } });
+
+    await append({ type: 'custom', id: 'a3', parentId: 'a2', timestamp: at(90) });
+    await importAgain();
+    expect(await nextRow()).toMatchObject({ lastActivityAt: at(90), lastMessageAt: at(2), version: 2 });
+    expect(await events.next()).toEqual({ sessionEvents: { changed: ['lastActivityAt'] } });
+
+    await append({ type: 'label', id: 'a4', parentId: 'a1', timestamp: at(91), targetId: 'a1', label: 'here' });
+    await importAgain();
+    expect(await nextRow()).toMatchObject({ lastActivityAt: at(91), lastMessageAt: at(1) });
+    expect(await events.next()).toEqual({ sessionEvents: { changed: ['lastActivityAt', 'lastMessageAt', 'messages'] } });
+
+    const { updatedAt } = (await app.gql<{ session: Row }>('query ($id: ID!) { session(id: $id) { updatedAt } }', { id: other })).expectOk()
+      .session;
+    await append({ type: 'custom', id: 'a5', parentId: 'a4', timestamp: at(5) });
+    await importAgain();
+    expect(Date.parse((await nextRow())?.updatedAt ?? '')).toBeGreaterThan(Date.parse(updatedAt));
+    expect(await events.next()).toEqual({ sessionEvents: { changed: ['updatedAt'] } });
+    for (const stream of [list, events]) await stream.close();
+    await rm(path, { recursive: true, force: true });
+  });
 });

@@ -7,7 +7,7 @@ import type { ImportProblem, SessionOutcome } from '../report.ts';
 import type { RecordReader, SourceSession } from '../source.ts';
 import { type FieldHashes, hashValue } from './field-merge.ts';
 import { ConcurrentChangeError, type ImportContext, type ImportOptions } from './import-context.ts';
-import { statusChanged, writeEvents } from './import-events.ts';
+import { changedCounters, statusChanged, writeEvents } from './import-events.ts';
 import { importUsage } from './imported-usage.ts';
 import { type LastImport, RESERVED, readLastImport, recordsEntry, saveImport } from './last-import.ts';
 import { claimNames } from './name-claim.ts';
@@ -203,8 +203,15 @@ class SessionImport {
     const parent = newParentId === null ? {} : { parentId: newParentId };
     const events: TypedEvent[] = [];
     if (created) events.push({ type: 'CREATED', payload: parent });
-    if (!created && changed.length > 0) events.push({ type: 'UPDATED', payload: { changed, ...parent } });
-    if (!created && merged.statusChanged) events.push(statusChanged(before, row, now));
+    else if (anythingChanged) {
+      // New messages have events of their own, which say that the counters changed.
+      const hasMessages = (gain?.messages ?? 0) > 0;
+      const updated = hasMessages ? changed : [...changed, ...changedCounters(before, row)];
+      const isSilent = updated.length === 0 && !hasMessages && !merged.statusChanged;
+      if (isSilent) updated.push('updatedAt');
+      if (updated.length > 0) events.push({ type: 'UPDATED', payload: { changed: updated, ...parent } });
+      if (merged.statusChanged) events.push(statusChanged(before, row, now));
+    }
     await writeEvents(transaction, row, events);
     await saveImport(transaction, this.#source, merged.hashes);
     return this.#outcome(result, gain);
