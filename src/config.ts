@@ -53,11 +53,19 @@ const integer = (fallback: number, lowest: number, highest: number) =>
     `a whole number from ${lowest} to ${highest}`,
   ).prefault(String(fallback));
 
-const duration = (fallback: string, lowestMs = 1) =>
+/** A time in the past or the future that no timer waits for: a century. */
+const LONGEST_PERIOD = '36500d';
+
+/** 24.8 days. A timer of Node that is set to more than 2,147,483,647 ms fires at once; the rest is for times that are added to a variable. */
+const LONGEST_TIMER = '596h';
+
+const duration = (fallback: string, highest: string, lowest = '1ms') =>
   variable(text => {
     const milliseconds = parseDuration(text);
-    return milliseconds === null || milliseconds < lowestMs ? null : milliseconds;
-  }, 'a duration such as 30s, 5m or 7d').prefault(fallback);
+    const isValid =
+      milliseconds !== null && milliseconds >= Number(parseDuration(lowest)) && milliseconds <= Number(parseDuration(highest));
+    return isValid ? milliseconds : null;
+  }, `a duration such as 30s, 5m or 7d, from ${lowest} to ${highest}`).prefault(fallback);
 
 const size = (fallback: string, lowest: string, highest: string) =>
   variable(text => {
@@ -111,9 +119,9 @@ const environment = z.object({
   JWT_SCOPES_CLAIM: z.string().default('scope'),
   JWT_AGENTS_CLAIM: z.string().optional(),
   LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').prefault('info'),
-  STALLED_AFTER: duration('5m'),
+  STALLED_AFTER: duration('5m', LONGEST_PERIOD),
   TRASH_DAYS: integer(30, 1, 3_650),
-  EVENT_RETENTION: duration('7d'),
+  EVENT_RETENTION: duration('7d', LONGEST_PERIOD),
   MAX_TOKEN_LIMIT: integer(10_000_000, 1, 2_147_483_647),
   MAX_QUERY_COST: integer(20_000, 1, 1_000_000_000),
   MAX_QUERY_DEPTH: integer(20, 1, 1_000),
@@ -124,8 +132,8 @@ const environment = z.object({
   RATE_LIMIT_CREATIONS: integer(10, 0, 1_000_000_000),
   RATE_LIMIT_MANAGEMENT: integer(50, 0, 1_000_000_000),
   REDIS_URL: url('a redis:// or rediss:// URL', 'redis:', 'rediss:').optional(),
-  REQUEST_TIMEOUT: duration('30s'),
-  DRAIN_DELAY: duration('250ms', 0),
+  REQUEST_TIMEOUT: duration('30s', LONGEST_TIMER),
+  DRAIN_DELAY: duration('250ms', LONGEST_TIMER, '0ms'),
   DEFAULT_AGENT: name('main'),
   MAIN_KEY: name('main'),
   GRAPHIQL: flag().optional(),

@@ -8,6 +8,7 @@ import { readConfig } from '../../src/config.ts';
 import type { EventLog, EventRequest } from '../../src/events/event-log.ts';
 import type { EventType } from '../../src/events/event-types.ts';
 import type { RecordedStatement } from '../../src/postgres/database.ts';
+import type { Tracer } from '../../src/postgres/tracing.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { type GqlResponse, type ReceivedResponse, toGqlResponse } from './graphql-response.ts';
 import { TEST_WAIT_MS, WAIT_OPTIONS } from './wait-time.ts';
@@ -23,6 +24,8 @@ export interface TestAppOptions {
    * busy machine.
    */
   readonly connectTimeoutMs?: number;
+  /** By default nothing is traced. */
+  readonly tracer?: Tracer;
 }
 
 /** HTTP headers and the operation to run if the document has several. */
@@ -122,6 +125,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     config,
     databaseUrl,
     connectTimeoutMs: options.connectTimeoutMs ?? TEST_WAIT_MS,
+    tracer: options.tracer,
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
   app.database.onStatement(statement => void statements.push(statement));

@@ -155,7 +155,19 @@ describe('readConfig', () => {
     for (const line of error.problems) expect(error.message).toContain(`\n  ${line}`);
     expect(error.problems).toHaveLength(19);
     expect(error.problems).toContain('PORT must be a whole number from 0 to 65535; got "65536"');
-    expect(error.problems).toContain('STALLED_AFTER must be a duration such as 30s, 5m or 7d; got "soon"');
+    expect(error.problems).toContain('STALLED_AFTER must be a duration such as 30s, 5m or 7d, from 1ms to 36500d; got "soon"');
+  });
+
+  it.each(['REQUEST_TIMEOUT', 'DRAIN_DELAY'])('rejects %s beyond 24.8 days, the longest time that a timer of Node can wait', name => {
+    for (const value of ['597h', '25d', '2147483648ms', '36500d']) {
+      expect(() => readConfig({ [name]: value })).toThrow(new RegExp(`${name} must be a duration .* to 596h; got "${value}"`));
+    }
+    expect(() => readConfig({ [name]: '596h' })).not.toThrow();
+  });
+
+  it.each(['STALLED_AFTER', 'EVENT_RETENTION'])('accepts %s up to a century, because no timer waits for it', name => {
+    expect(() => readConfig({ [name]: '36500d' })).not.toThrow();
+    for (const value of ['36501d', '99999999999999999d']) expect(() => readConfig({ [name]: value })).toThrow(`${name} must be a duration`);
   });
 
   it('does not print URLs, which may contain a password', () => {

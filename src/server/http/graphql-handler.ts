@@ -12,7 +12,7 @@ import type { WatchedOperation, WatchOperation } from '../observe/operation-watc
 import { traceHeadersOf } from '../observe/trace-headers.ts';
 import type { JsonOperationHandler } from './json-operation.ts';
 import { addRateLimitHeaders } from './rate-limit-headers.ts';
-import { discardBody, isGraphQLContent, readRequestBody } from './request-body.ts';
+import { discardBody, IncompleteBodyError, isGraphQLContent, readRequestBody } from './request-body.ts';
 import { ResponseHeaders } from './response-headers.ts';
 import { sendError, sendText } from './responses.ts';
 import type { RequestHandler } from './routes.ts';
@@ -111,7 +111,7 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
 
   /**
    * Authenticates the caller, and puts the parsed body of a POST into `request.body`, where Yoga expects it.
-   * @throws DomainError if the body is invalid, Node's error if the client disconnects
+   * @throws DomainError if the body is invalid or incomplete
    */
   async function receive(request: IncomingMessage): Promise<Authentication> {
     const authentication = await authenticate(request);
@@ -184,8 +184,9 @@ export function createGraphQLHandler({ yoga, serveJson, errors, watch, authentic
     try {
       authentication = await receive(request);
     } catch (error) {
-      if (error instanceof DomainError) return reject(error);
-      // The client disconnected while it sent the body.
+      if (error instanceof DomainError && !(error instanceof IncompleteBodyError)) return reject(error);
+      // Nobody reads a response.
+      watched.end([error]);
       response.destroy();
       return undefined;
     }

@@ -58,9 +58,18 @@ function readBytes(request: IncomingMessage): Promise<Buffer> {
       return undefined;
     });
     request.once('end', () => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)));
-    request.once('error', reject);
+    // `error` comes only once: a request that was aborted earlier, such as during authentication, has no more events.
+    if (request.destroyed) reject(new IncompleteBodyError());
+    request.once('error', () => reject(new IncompleteBodyError()));
     return undefined;
   });
+}
+
+/** Rejects a request whose body did not arrive: the client disconnected, or was too slow and was cut off. */
+export class IncompleteBodyError extends DomainError {
+  constructor() {
+    super('BAD_USER_INPUT', 'The client disconnected before the request had arrived.');
+  }
 }
 
 function malformed(problem: string): DomainError {
@@ -70,7 +79,8 @@ function malformed(problem: string): DomainError {
 /**
  * The parameters of a POST: the JSON object in its body, or `query` if the body is GraphQL. Reading the body here instead of in Yoga halves
  * the cost of a small request.
- * @throws DomainError REQUEST_TOO_LARGE above 4 MiB (the rest is read and dropped), BAD_USER_INPUT if the body is not a JSON object
+ * @throws DomainError REQUEST_TOO_LARGE above 4 MiB (the rest is read and dropped), BAD_USER_INPUT if the body is not a JSON object;
+ * IncompleteBodyError
  */
 export async function readRequestBody(request: IncomingMessage): Promise<Record<string, unknown>> {
   const bytes = await readBytes(request);
