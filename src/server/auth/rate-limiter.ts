@@ -88,9 +88,12 @@ export function rateLimitExceeded({ name, limit }: RateLimitState, retryAfterMs:
 export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log }: RateLimiterOptions): RateLimiter {
   const redis = redisUrl === null ? null : connect(redisUrl, redisTimeoutMs, log);
 
+  const locals: RateLimiterMemory[] = [];
+
   function createCounter(name: RateClass, limit: number): RateLimiterAbstract {
     const options = { keyPrefix: `sessiongraph:rate:${name}`, points: limit, duration: WINDOW_SECONDS };
     const local = new RateLimiterMemory(options);
+    locals.push(local);
     return redis === null ? local : new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: local });
   }
 
@@ -164,6 +167,8 @@ export function createRateLimiter({ limits, redisUrl, redisTimeoutMs = 500, log 
     isShared: () => redis?.status === 'ready',
     async close() {
       redis?.disconnect();
+      // Each count has a timer, until its minute is over.
+      for (const local of locals) for (const { key } of local.dump().storage) await local.delete(key);
     },
   };
 }

@@ -74,6 +74,13 @@ export function createListener({ onRequest, onUpgrade, draining, log }: Listener
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   }
 
+  async function lingerUntil(closed: Promise<unknown>): Promise<void> {
+    const over = new AbortController();
+    const lingered = delay(LINGER_MS, undefined, { ref: false, signal: over.signal }).catch(() => undefined);
+    await Promise.race([closed, lingered]);
+    over.abort();
+  }
+
   return {
     async listen(port, host) {
       server.listen(port, host);
@@ -86,10 +93,12 @@ export function createListener({ onRequest, onUpgrade, draining, log }: Listener
       isLingering = lingers;
       // `close` of an HTTP server would also close idle connections immediately; `close` of a net server only stops listening.
       NetServer.prototype.close.call(server);
-      if (lingers) await Promise.race([closed, delay(LINGER_MS, undefined, { ref: false })]);
+      if (lingers) await lingerUntil(closed);
       isLingering = false;
       closeIdleConnections();
       await closed;
+      // Stops the timer with which Node looks for slow senders.
+      server.close();
     },
     closeAllConnections: () => server.closeAllConnections(),
   };
