@@ -9,7 +9,7 @@ import { createDatabase } from './postgres/pooled-database.ts';
 import { createResponseMemory } from './postgres/response-memory.ts';
 import type { Tracer } from './postgres/tracing.ts';
 import { createSchema } from './schema.ts';
-import { type Authenticator, createAuthenticator } from './server/auth/authenticate.ts';
+import { createAuthenticator } from './server/auth/authenticate.ts';
 import { createTokenVerifier } from './server/auth/authenticate-token.ts';
 import { createKeyRegistry } from './server/auth/key-registry.ts';
 import { createRateLimiter } from './server/auth/rate-limiter.ts';
@@ -56,35 +56,57 @@ export const DRAIN_TIMEOUT_MS = 8_000;
  * @throws StartError if the trusted documents cannot be read or AUTH=off contradicts existing keys; the error of pg if the database cannot
  * be reached
  */
-export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tracer }: AppOptions): Promise<App> {
-  const documents = await loadPersistedDocuments(config.persisted);
-  const memory = createResponseMemory(config.limits.maxResponseBytes);
-  const database = createDatabase({
-    url: databaseUrl,
-    poolSize: config.database.poolSize,
-    prepared: config.database.prepared,
-    statementTimeoutMs: config.limits.requestTimeoutMs,
-    connectTimeoutMs,
-    tracer,
-    memory,
-    onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
-  });
-  const keys = await createKeyRegistry({ url: databaseUrl, log });
-  const tokens = config.auth.jwt === null ? null : createTokenVerifier(config.auth.jwt);
-  let authenticator: Authenticator;
+export async function createApp(options: AppOptions): Promise<App> {
+  const opened: Part[] = [];
   try {
-    authenticator = createAuthenticator({ auth: config.auth, keys, tokens });
+    return await assemble(options, opened);
   } catch (error) {
-    await keys.close();
-    await database.close();
+    await closeAll(opened).catch(failure => options.log.warn({ err: failure }, 'closing failed after the start had failed'));
     throw error;
   }
+}
+
+/** A part of the application that holds connections or timers. */
+interface Part {
+  close(): Promise<void>;
+}
+
+/** Closes the parts in reverse order, also if some fail. @throws the first error */
+async function closeAll(parts: readonly Part[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const part of parts.toReversed()) await part.close().catch(failure => failures.push(failure));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** @param opened each part is added to it as soon as it is open */
+async function assemble({ config, databaseUrl, connectTimeoutMs, log, tracer }: AppOptions, opened: Part[]): Promise<App> {
+  const open = <Opened extends Part>(part: Opened): Opened => {
+    opened.push(part);
+    return part;
+  };
+  const documents = await loadPersistedDocuments(config.persisted);
+  const memory = createResponseMemory(config.limits.maxResponseBytes);
+  const database = open(
+    createDatabase({
+      url: databaseUrl,
+      poolSize: config.database.poolSize,
+      prepared: config.database.prepared,
+      statementTimeoutMs: config.limits.requestTimeoutMs,
+      connectTimeoutMs,
+      tracer,
+      memory,
+      onConnectionError: error => log.warn({ error: error.message }, 'lost a connection to Postgres'),
+    }),
+  );
+  const keys = open(await createKeyRegistry({ url: databaseUrl, log }));
+  const tokens = config.auth.jwt === null ? null : createTokenVerifier(config.auth.jwt);
+  const authenticator = createAuthenticator({ auth: config.auth, keys, tokens });
   const openBus =
     config.redisUrl === null
       ? createPostgresBus({ url: databaseUrl, log })
       : createRedisBus({ redisUrl: config.redisUrl, databaseUrl, log });
-  const events = await createEventLog({ url: databaseUrl, log, openBus });
-  const rateLimiter = createRateLimiter({ limits: config.rateLimits, redisUrl: config.redisUrl, log });
+  const events = open(await createEventLog({ url: databaseUrl, log, openBus }));
+  const rateLimiter = open(createRateLimiter({ limits: config.rateLimits, redisUrl: config.redisUrl, log }));
   const metrics = createMetrics({ pool: () => database.gauges(), events: () => events.gauges() });
   const server = createHttpServer({
     schema: createSchema(),
@@ -117,10 +139,7 @@ export async function createApp({ config, databaseUrl, connectTimeoutMs, log, tr
     async close() {
       // The sweeper stops now, so that another server can take over while this one drains.
       await Promise.all([server.close(), stopSweeper()]);
-      await rateLimiter.close();
-      await keys.close();
-      await events.close();
-      await database.close();
+      await closeAll(opened);
     },
   };
 }

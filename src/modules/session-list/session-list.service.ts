@@ -177,7 +177,7 @@ export class SessionLists {
         return;
       } catch (error) {
         if (performance.now() - since >= GIVE_UP_MS) for (const { streams } of [...this.#watches.values()]) failAll(streams, error);
-        await setTimeout(RECONNECT_MS);
+        await setTimeout(RECONNECT_MS, undefined, { ref: false });
       }
     }
   }
