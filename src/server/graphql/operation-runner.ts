@@ -13,8 +13,6 @@ interface CostReport {
   readonly cost: number;
   /** The maximum cost of one request. */
   readonly limit: number;
-  /** The limit minus the cost; never negative. */
-  readonly remaining: number;
 }
 
 /** What the runner needs. */
@@ -66,7 +64,7 @@ export function createOperationRunner({ execution, maxCost, rates, hideSuggestio
     const excess = findVariableExcess(variableTypes, variables);
     if (excess !== null) return rejectionOf(excess);
     const cost = measureCost(schema, document, node, variables);
-    const report = { cost, limit: maxCost, remaining: Math.max(0, maxCost - cost) };
+    const report = { cost, limit: maxCost };
     if (cost <= maxCost) return { rejection: null, report };
     const message = `The query costs ${cost}; at most ${maxCost} is allowed. Ask for smaller pages or fewer fields.`;
     return rejectionOf(new DomainError('QUERY_TOO_COMPLEX', message, { cost, limit: maxCost }), report);
