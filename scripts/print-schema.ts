@@ -1,22 +1,24 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { lexicographicSortSchema, printSchema } from 'graphql';
+import { printSortedSchema } from '../src/graphql/sorted-schema.ts';
 import { createSchema } from '../src/schema.ts';
 import { CommandError, parseWords, runCommand } from './command-line.ts';
+import { renderErrorPage } from './error-page.ts';
 
 const USAGE = `npm run print-schema -- [--check]
 
-Writes the GraphQL schema to schema.graphql. The file is committed: a change of the API shows in review.
+Writes the GraphQL schema to schema.graphql, and the error codes to docs/errors.md. Both files are committed: a change of the API shows in
+review.
 
-  --check   write nothing; exit code 1 if schema.graphql is not up to date
+  --check   write nothing; exit code 1 if a file is not up to date
 `;
-
-const FILE = 'schema.graphql';
 
 async function run(words: readonly string[]): Promise<void> {
   const { values } = parseWords({ args: [...words], options: { check: { type: 'boolean' } } });
-  const printed = `${printSchema(lexicographicSortSchema(createSchema()))}\n`;
-  if (values.check !== true) writeFileSync(FILE, printed);
-  else if (readFileSync(FILE, 'utf8') !== printed) throw new CommandError(`${FILE} is not up to date. Run: npm run print-schema`);
+  const files = { 'schema.graphql': `${printSortedSchema(createSchema())}\n`, 'docs/errors.md': renderErrorPage() };
+  for (const [file, text] of Object.entries(files)) {
+    if (values.check !== true) writeFileSync(file, text);
+    else if (readFileSync(file, 'utf8') !== text) throw new CommandError(`${file} is not up to date. Run: npm run print-schema`);
+  }
 }
 
 await runCommand({ name: 'print-schema', usage: USAGE, run });

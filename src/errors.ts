@@ -3,38 +3,202 @@
  * src/server/graphql turns a DomainError into the error of a response.
  */
 
-/** Every `extensions.code` that the server sends, its meaning, and whether the same call may succeed if it is sent again. */
+/** What a code tells a client. `docs/errors.md` and `serverInfo.errorCodes` repeat it. */
+interface ErrorCodeFacts {
+  readonly meaning: string;
+  /** Whether the same call may succeed if it is sent again unchanged. */
+  readonly isRetryable: boolean;
+  /** What `extensions.details` can have, by name. */
+  readonly details: Readonly<Record<string, string>>;
+}
+
+/** Every `extensions.code` that the server sends, in the order of the schema. */
 export const ERROR_CODES = {
-  SESSION_NOT_FOUND: { meaning: 'No such session, or not visible. `details.trashed`: it is in the trash.', isRetryable: false },
-  MESSAGE_NOT_FOUND: { meaning: 'No such message in the session.', isRetryable: false },
-  API_KEY_NOT_FOUND: { meaning: 'No such API key.', isRetryable: false },
-  BAD_USER_INPUT: { meaning: 'An argument is wrong; see `details.field`.', isRetryable: false },
-  PAGE_SIZE_TOO_LARGE: { meaning: 'The page size is over the maximum.', isRetryable: false },
-  BAD_CURSOR: { meaning: 'The cursor is malformed, or belongs to another order or filter.', isRetryable: false },
-  CURSOR_EXPIRED: { meaning: 'The event log no longer reaches back to the cursor. Start again without it.', isRetryable: false },
-  TITLE_TOO_LONG: { meaning: 'The title has more than 200 characters.', isRetryable: false },
-  MESSAGE_TOO_LARGE: { meaning: 'A message or a call has too much content.', isRetryable: false },
-  INVALID_TOKEN_LIMIT: { meaning: 'The token limit is out of range, or nearly used already.', isRetryable: false },
-  INVALID_STATUS_TRANSITION: { meaning: 'The status may not change in this way.', isRetryable: false },
-  SESSION_ENDED: { meaning: 'The session has ended and takes no messages.', isRetryable: false },
-  KEY_TAKEN: { meaning: 'Another session of the agent has the key.', isRetryable: false },
-  LABEL_TAKEN: { meaning: 'Another session of the agent has the label.', isRetryable: false },
-  MAIN_SESSION_PROTECTED: { meaning: 'The main session of the default agent cannot be deleted.', isRetryable: false },
-  VERSION_CONFLICT: { meaning: 'The session has another version than `expectedVersion`.', isRetryable: false },
-  IDEMPOTENCY_CONFLICT: { meaning: 'The idempotency key was used with another input.', isRetryable: false },
-  UNAUTHORIZED: { meaning: 'The key or token is missing, unknown, revoked or expired.', isRetryable: false },
-  FORBIDDEN: { meaning: 'The caller lacks a scope, or the page may not use the server.', isRetryable: false },
-  RATE_LIMIT_EXCEEDED: { meaning: 'Too many calls in a minute, or too many open connections.', isRetryable: true },
-  QUERY_TOO_COMPLEX: { meaning: 'The operation costs too much, or its response is too large.', isRetryable: false },
-  QUERY_TOO_DEEP: { meaning: 'Fields are nested too deep.', isRetryable: false },
-  REQUEST_TOO_LARGE: { meaning: 'The request has more than 4 MiB.', isRetryable: false },
-  REQUEST_TIMEOUT: { meaning: 'The request took too long. A change may or may not have happened.', isRetryable: true },
-  PERSISTED_QUERY_REQUIRED: { meaning: 'The server runs trusted documents only.', isRetryable: false },
-  GRAPHQL_PARSE_FAILED: { meaning: 'The document is not GraphQL.', isRetryable: false },
-  GRAPHQL_VALIDATION_FAILED: { meaning: 'The document does not fit the schema.', isRetryable: false },
-  SERVICE_UNAVAILABLE: { meaning: 'The database or another service is unreachable or busy.', isRetryable: true },
-  INTERNAL_SERVER_ERROR: { meaning: 'Unexpected failure; see `errorId`.', isRetryable: false },
-} as const;
+  SESSION_NOT_FOUND: {
+    meaning: 'There is no such session, or the caller may not see it.',
+    isRetryable: false,
+    details: { id: 'the id as the caller sent it', trashed: 'true if the session is in the trash, from which it can be restored' },
+  },
+  MESSAGE_NOT_FOUND: {
+    meaning: 'There is no such message in the session.',
+    isRetryable: false,
+    details: { id: 'the id as the caller sent it' },
+  },
+  COMPACTION_NOT_FOUND: {
+    meaning: 'There is no such compaction.',
+    isRetryable: false,
+    details: { id: 'the id as the caller sent it' },
+  },
+  TEMPLATE_NOT_FOUND: {
+    meaning: 'There is no such template.',
+    isRetryable: false,
+    details: { id: 'the id as the caller sent it' },
+  },
+  API_KEY_NOT_FOUND: {
+    meaning: 'There is no such API key.',
+    isRetryable: false,
+    details: { id: 'the id as the caller sent it' },
+  },
+  BAD_USER_INPUT: {
+    meaning: 'An argument has a value that is not accepted, or the request is malformed.',
+    isRetryable: false,
+    details: {
+      field: 'the path of the argument, if an argument is wrong',
+      parameter: 'the parameter of the request that is wrong, such as `operationName`',
+      header: 'the header of the request that is wrong',
+      maxLength: 'the most characters, if the text is too long',
+    },
+  },
+  PAGE_SIZE_TOO_LARGE: {
+    meaning: 'The page size is above the maximum of the list.',
+    isRetryable: false,
+    details: { field: 'the path of the argument', requested: 'the size that was asked for', max: 'the largest size' },
+  },
+  BAD_CURSOR: {
+    meaning: 'The cursor is malformed, or belongs to another list, order or filter. Start again without it.',
+    isRetryable: false,
+    details: { field: 'the path of the argument' },
+  },
+  TITLE_TOO_LONG: {
+    meaning: 'The title has more than 200 characters.',
+    isRetryable: false,
+    details: { field: 'the path of the argument', length: 'the characters of the title', maxLength: 'the most characters' },
+  },
+  MESSAGE_TOO_LARGE: {
+    meaning: 'A message, or all messages of a call together, have too much content.',
+    isRetryable: false,
+    details: { field: 'the path of the argument', length: 'the characters of the content', maxLength: 'the most characters' },
+  },
+  INVALID_TOKEN_LIMIT: {
+    meaning: 'The token limit is out of range, or 95 % of it is already used.',
+    isRetryable: false,
+    details: {
+      field: 'the path of the argument',
+      max: 'the largest limit, if the limit is out of range',
+      totalTokens: 'the tokens that are already used, otherwise',
+    },
+  },
+  INVALID_STATUS_TRANSITION: {
+    meaning: 'The status of the session may not change in this way.',
+    isRetryable: false,
+    details: { from: 'the current status', to: 'the status that was asked for', allowed: 'the statuses that the session may change to' },
+  },
+  SESSION_ENDED: {
+    meaning: 'The session has ended, and takes no messages, log entries or progress.',
+    isRetryable: false,
+    details: { status: 'the status of the session' },
+  },
+  SESSION_ALREADY_TERMINATED: {
+    meaning: 'The session has ended already and cannot be killed.',
+    isRetryable: false,
+    details: { status: 'the status of the session' },
+  },
+  RESPAWN_NOT_ALLOWED: {
+    meaning: 'Only a session that is FAILED, STALLED or TERMINATED can be respawned.',
+    isRetryable: false,
+    details: { status: 'the status of the session' },
+  },
+  KEY_TAKEN: {
+    meaning: 'Another session of the agent has the key.',
+    isRetryable: false,
+    details: { field: 'the path of the argument, if the call sets the key', value: 'the key' },
+  },
+  LABEL_TAKEN: {
+    meaning: 'Another session of the agent has the label.',
+    isRetryable: false,
+    details: { field: 'the path of the argument, if the call sets the label', value: 'the label' },
+  },
+  AMBIGUOUS_LABEL: {
+    meaning: 'Sessions of several agents have the label. Name the agent too.',
+    isRetryable: false,
+    details: { field: 'the path of the argument' },
+  },
+  MAIN_SESSION_PROTECTED: {
+    meaning: 'The main session of the default agent cannot be deleted.',
+    isRetryable: false,
+    details: { key: 'the key of the session' },
+  },
+  VERSION_CONFLICT: {
+    meaning: 'The session has another version than `expectedVersion`. Read it again.',
+    isRetryable: false,
+    details: { expectedVersion: 'the version that was expected', currentVersion: 'the version of the session' },
+  },
+  IDEMPOTENCY_CONFLICT: {
+    meaning: 'The idempotency key was used for another field or input.',
+    isRetryable: false,
+    details: { field: 'the path of the argument' },
+  },
+  CURSOR_EXPIRED: {
+    meaning: 'The event log no longer reaches back to the cursor. Read the data again, and subscribe without the cursor.',
+    isRetryable: false,
+    details: {},
+  },
+  UNAUTHORIZED: {
+    meaning: 'The key or token is missing, unknown, revoked or expired.',
+    isRetryable: false,
+    details: {},
+  },
+  FORBIDDEN: {
+    meaning: 'The caller lacks a scope or may not use the agent, the access has ended, or the page may not use the server.',
+    isRetryable: false,
+    details: { requiredScope: 'the missing scope', scopes: 'the scopes of the caller', agentId: 'the agent' },
+  },
+  RATE_LIMIT_EXCEEDED: {
+    meaning: 'Too many calls in a minute, or too many open connections.',
+    isRetryable: true,
+    details: {
+      limit: 'the name of the limit',
+      perMinute: 'its calls in a minute',
+      max: 'the most open connections',
+      retryAfterMs: 'how long to wait, in milliseconds',
+    },
+  },
+  QUERY_TOO_COMPLEX: {
+    meaning: 'The operation costs too much or has too many parts, or its response is too large. Ask for less.',
+    isRetryable: false,
+    details: { cost: 'the cost of the operation', limit: 'the maximum that is exceeded', maxBytes: 'the largest response' },
+  },
+  QUERY_TOO_DEEP: {
+    meaning: 'Fields or values are nested too deep.',
+    isRetryable: false,
+    details: { limit: 'the most levels' },
+  },
+  REQUEST_TOO_LARGE: {
+    meaning: 'The request has more than 4 MiB.',
+    isRetryable: false,
+    details: { maxBytes: 'the largest request' },
+  },
+  REQUEST_TIMEOUT: {
+    meaning: 'The request took too long. Its changes may or may not have happened.',
+    isRetryable: true,
+    details: {},
+  },
+  PERSISTED_QUERY_REQUIRED: {
+    meaning: 'The server runs trusted documents only.',
+    isRetryable: false,
+    details: {},
+  },
+  GRAPHQL_PARSE_FAILED: {
+    meaning: 'The document is not GraphQL, or is too long.',
+    isRetryable: false,
+    details: { maxTokens: 'the most tokens, if it has more' },
+  },
+  GRAPHQL_VALIDATION_FAILED: {
+    meaning: 'The document does not fit the schema.',
+    isRetryable: false,
+    details: { field: 'the path of the argument, if a value in the document has the wrong type' },
+  },
+  SERVICE_UNAVAILABLE: {
+    meaning: 'The database or another service is unreachable or busy.',
+    isRetryable: true,
+    details: { field: '`input.idempotencyKey`, if the first call with the key is still running' },
+  },
+  INTERNAL_SERVER_ERROR: {
+    meaning: 'An unexpected failure. The log of the server has its cause under `errorId`.',
+    isRetryable: false,
+    details: { errorId: 'names the line of the log; also in `extensions.errorId`' },
+  },
+} as const satisfies Readonly<Record<string, ErrorCodeFacts>>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
@@ -66,7 +230,7 @@ export class DomainError extends Error {
 
 /**
  * BAD_USER_INPUT for one field.
- * @param field the field's path as the caller wrote it, such as `input.tags.3`
+ * @param field the path from the arguments of the GraphQL field, such as `input.tags.3` or `filter.and.0.key`
  * @param problem what is wrong, without the field's name, such as `must not be empty`
  */
 export function badInput(field: string, problem: string, details: ErrorDetails = {}): DomainError {

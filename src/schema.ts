@@ -20,7 +20,10 @@ import { builder } from './graphql/builder.ts';
 import { guardRootFields } from './graphql/root-scopes.ts';
 import { assertScope } from './modules/viewer/viewer.rules.ts';
 
-/** Builds the schema. The schema files imported above have added their types and fields to the builder. Each root field checks its scope. */
+/**
+ * Builds the schema. The schema files imported above have added their types and fields to the builder. Each root field checks its scope.
+ * Introspection lists fields and enum values in the order in which they are declared.
+ */
 export function createSchema(): GraphQLSchema {
-  return guardRootFields(builder.toSchema(), assertScope);
+  return guardRootFields(builder.toSchema({ sortSchema: false }), assertScope);
 }

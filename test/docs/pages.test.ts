@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
+import { assertEnumType } from 'graphql';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ERROR_CODES } from '../../src/errors.ts';
+import { renderErrorPage } from '../../scripts/error-page.ts';
 import { SessionStatus } from '../../src/generated/prisma/enums.ts';
 import { rateClassOf } from '../../src/modules/rate-limit/rate-limit.rules.ts';
 import { transitionsFrom } from '../../src/modules/session/session.rules.ts';
@@ -70,11 +71,18 @@ describe('the table of status transitions in README.md', () => {
   });
 });
 
-describe('the table of error codes in docs/clients.md', () => {
-  it('has every code of src/errors.ts with its meaning, and whether it is retryable', () => {
-    const documented = tableAfter('docs/clients.md', '## Errors');
-    const actual = Object.entries(ERROR_CODES).map(([code, { meaning, isRetryable }]) => [code, meaning, isRetryable ? 'yes' : 'no']);
-    expect(documented).toEqual(actual);
+describe('docs/errors.md', () => {
+  it('is what npm run print-schema writes', () => {
+    expect(pages.find(({ path }) => path === 'docs/errors.md')?.text).toBe(renderErrorPage());
+  });
+
+  it('has every code of the enum ErrorCode, in its order', () => {
+    const codes = tableAfter('docs/errors.md', '# Errors').map(([code]) => code);
+    expect(codes).toEqual(
+      assertEnumType(createSchema().getType('ErrorCode'))
+        .getValues()
+        .map(({ name }) => name),
+    );
   });
 });
 

@@ -16,10 +16,10 @@ const SessionListChangeType = builder.enumType('SessionListChangeType', {
   description: 'What happened to a session in a list.',
   values: {
     ADDED: { description: 'The session entered the list.' },
-    UPDATED: { description: 'The session changed, moved within the list, or both.' },
     REMOVED: {
       description: 'The session left the list: it no longer matches, was deleted, or was displaced beyond `first` by another session.',
     },
+    UPDATED: { description: 'The session changed, moved within the list, or both.' },
   },
 });
 

@@ -61,7 +61,7 @@ async function create(caller: Caller, input: CreateSessionInput): Promise<Create
   const statement = insertSession(caller, input, identity, id);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const [written] = await caller.database.rows<{ id: string | null; parentTrashed: boolean | null }>(statement).catch(error => {
-      throw toNameTaken(error, names);
+      throw toNameTaken(error, names, true);
     });
     if (written?.id != null) {
       caller.eventsWritten();
@@ -70,10 +70,10 @@ async function create(caller: Caller, input: CreateSessionInput): Promise<Create
     if (input.parentId != null && written?.parentTrashed !== false) throw sessionNotFound(input.parentId, written?.parentTrashed === true);
     const holder = await findHolder(caller, identity.agentId, names);
     if (holder?.hasKey === true) return { id: holder.id, created: false };
-    if (holder !== null) throw nameTaken('LABEL_TAKEN', names);
+    if (holder !== null) throw nameTaken('LABEL_TAKEN', names, true);
     // The holder gave up the name between the two statements: try again.
   }
-  throw nameTaken(names.key === null ? 'LABEL_TAKEN' : 'KEY_TAKEN', names);
+  throw nameTaken(names.key === null ? 'LABEL_TAKEN' : 'KEY_TAKEN', names, true);
 }
 
 function defaultAgent(caller: Caller): string {

@@ -13,18 +13,19 @@ export interface SessionNames {
 /**
  * KEY_TAKEN or LABEL_TAKEN if a write failed because another session has the name; otherwise the error itself.
  * @param names the names of the write, for the message
+ * @param isInput whether the names are in the input of the call
  */
-export function toNameTaken(error: unknown, names: SessionNames): unknown {
+export function toNameTaken(error: unknown, names: SessionNames, isInput: boolean): unknown {
   const index = violatedUniqueIndex(error);
   if (index !== 'chat_sessions_key_unique' && index !== 'chat_sessions_label_unique') return error;
-  return nameTaken(TAKEN[index], names);
+  return nameTaken(TAKEN[index], names, isInput);
 }
 
-/** The error KEY_TAKEN or LABEL_TAKEN. */
-export function nameTaken(code: 'KEY_TAKEN' | 'LABEL_TAKEN', names: SessionNames): DomainError {
-  const field = code === 'KEY_TAKEN' ? 'key' : 'label';
-  return new DomainError(code, `Another session of this agent has the ${field} ${JSON.stringify(names[field])}.`, {
-    field,
-    value: names[field],
+/** The error KEY_TAKEN or LABEL_TAKEN. @param isInput whether the names are in the input of the call */
+export function nameTaken(code: 'KEY_TAKEN' | 'LABEL_TAKEN', names: SessionNames, isInput: boolean): DomainError {
+  const name = code === 'KEY_TAKEN' ? 'key' : 'label';
+  return new DomainError(code, `Another session of this agent has the ${name} ${JSON.stringify(names[name])}.`, {
+    ...(isInput ? { field: `input.${name}` } : {}),
+    value: names[name],
   });
 }

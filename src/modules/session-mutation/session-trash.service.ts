@@ -112,6 +112,6 @@ export async function restoreSession(caller: Caller, input: RestoreSessionInput)
     if (restored) caller.eventsWritten();
     return id;
   } catch (error) {
-    throw toNameTaken(error, names);
+    throw toNameTaken(error, names, false);
   }
 }

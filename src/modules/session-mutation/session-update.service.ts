@@ -49,7 +49,7 @@ async function update(caller: Caller, input: UpdateSessionInput): Promise<string
       changeStatus(changes, session, input);
     });
   } catch (error) {
-    throw toNameTaken(error, { key: null, label: description.label ?? null });
+    throw toNameTaken(error, { key: null, label: description.label ?? null }, true);
   }
 }
 

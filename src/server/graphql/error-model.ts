@@ -80,7 +80,7 @@ function toCallerError(error: GraphQLError, hasPath: boolean): DomainError | nul
   const code = error.extensions.code;
   const details = isObject(error.extensions.details) ? error.extensions.details : {};
   if (isErrorCode(code)) return new DomainError(code, error.message, details);
-  if (code === 'OPERATION_RESOLUTION_FAILURE') return new DomainError('BAD_USER_INPUT', error.message, { field: 'operationName' });
+  if (code === 'OPERATION_RESOLUTION_FAILURE') return new DomainError('BAD_USER_INPUT', error.message, { parameter: 'operationName' });
   const known = typeof code === 'string' ? CODE_OF_YOGA_CODE[code] : undefined;
   if (known !== undefined) return new DomainError(known, error.message, details);
   if (error.source !== undefined && error.nodes === undefined) return new DomainError('GRAPHQL_PARSE_FAILED', error.message);

@@ -61,7 +61,7 @@ export function createPersistedDocuments(texts: ReadonlyMap<string, string>, onl
       if (text !== undefined) return text;
       throw only
         ? documentRequired()
-        : new DomainError('BAD_USER_INPUT', 'There is no trusted document with this id.', { field: 'documentId' });
+        : new DomainError('BAD_USER_INPUT', 'There is no trusted document with this id.', { parameter: 'documentId' });
     },
   };
 }

@@ -72,7 +72,7 @@ describe('createSession with a label', () => {
     const refused = answers.filter(answer => answer.errors !== undefined);
     expect(refused).toHaveLength(19);
     for (const answer of refused) {
-      expect(answer.expectError('LABEL_TAKEN').extensions.details).toEqual({ field: 'label', value: 'scarce' });
+      expect(answer.expectError('LABEL_TAKEN').extensions.details).toEqual({ field: 'input.label', value: 'scarce' });
     }
   });
 });

@@ -94,7 +94,7 @@ describe('a server that also runs other documents', () => {
     const { status, body } = await post(lenient.url, { documentId: 'other' });
     expect([status, body.errors?.[0]?.extensions]).toEqual([
       400,
-      expect.objectContaining({ code: 'BAD_USER_INPUT', details: { field: 'documentId' } }),
+      expect.objectContaining({ code: 'BAD_USER_INPUT', details: { parameter: 'documentId' } }),
     ]);
   });
 

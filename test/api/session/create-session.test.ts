@@ -180,7 +180,7 @@ describe('createSession with a key', () => {
     await create({ key: 'spelled' });
     for (const key of ['spelled', ' spelled', 'agent:aria:spelled', 'agent:ARIA:spelled']) {
       const error = await expectError('createSession', { key }, 'KEY_TAKEN');
-      expect(error.extensions).toMatchObject({ details: { field: 'key', value: 'agent:aria:spelled' }, retryable: false });
+      expect(error.extensions).toMatchObject({ details: { field: 'input.key', value: 'agent:aria:spelled' }, retryable: false });
     }
     expect((await create({ key: 'spelled', agentId: 'work' })).key).toBe('agent:work:spelled');
   });
@@ -240,7 +240,7 @@ describe('createSession with a label', () => {
   it('returns LABEL_TAKEN if another session of the agent has exactly this label', async () => {
     await create({ label: 'Report' });
     const error = await expectError('createSession', { label: ' Report ' }, 'LABEL_TAKEN');
-    expect(error.extensions.details).toEqual({ field: 'label', value: 'Report' });
+    expect(error.extensions.details).toEqual({ field: 'input.label', value: 'Report' });
     expect((await create({ label: 'report' })).label).toBe('report');
     expect((await create({ label: 'Report', agentId: 'work' })).label).toBe('Report');
   });

@@ -43,7 +43,7 @@ describe('restoreSession', () => {
     const { id } = await createTrashed({ key: 'contested', label: 'kept label' });
     const holder = await create({ key: 'contested' });
     const error = await expectError('restoreSession', { id }, 'KEY_TAKEN');
-    expect(error.extensions.details).toEqual({ field: 'key', value: 'agent:main:contested' });
+    expect(error.extensions.details).toEqual({ value: 'agent:main:contested' });
     await expectError('restoreSession', { id, dropLabel: true, dropKey: null }, 'KEY_TAKEN');
     expect(await api.session(id)).toMatchObject({ deletedAt: expect.any(String), version: 2, label: 'kept label' });
     expect(await restore({ id, dropKey: true })).toMatchObject({
@@ -60,7 +60,7 @@ describe('restoreSession', () => {
     const { id } = await createTrashed({ key: 'kept-key', label: 'contested' });
     await create({ label: 'contested' });
     const error = await expectError('restoreSession', { id }, 'LABEL_TAKEN');
-    expect(error.extensions.details).toEqual({ field: 'label', value: 'contested' });
+    expect(error.extensions.details).toEqual({ value: 'contested' });
     expect(await restore({ id, dropLabel: true })).toMatchObject({
       key: 'agent:main:kept-key',
       kind: 'DIRECT',

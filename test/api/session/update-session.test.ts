@@ -214,7 +214,7 @@ describe('updateSession with a label', () => {
     await create({ label: 'one' });
     const { id } = await create({ label: 'two' });
     const error = await expectError('updateSession', { id, label: ' one ' }, 'LABEL_TAKEN');
-    expect(error.extensions.details).toEqual({ field: 'label', value: 'one' });
+    expect(error.extensions.details).toEqual({ field: 'input.label', value: 'one' });
     expect(await update({ id, label: 'two' })).toMatchObject({ version: 1 });
     const other = await create({ agentId: 'work' });
     expect(await update({ id: other.id, label: 'one' })).toMatchObject({ label: 'one' });

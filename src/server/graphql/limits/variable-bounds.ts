@@ -35,7 +35,7 @@ function fieldsOf(type: GraphQLInputType | null): GraphQLInputFieldMap | null {
 }
 
 function excessError(code: 'QUERY_TOO_DEEP' | 'QUERY_TOO_COMPLEX', problem: string, limit: number): DomainError {
-  return new DomainError(code, `The variables ${problem}; at most ${limit} are allowed.`, { field: 'variables', limit });
+  return new DomainError(code, `The variables ${problem}; at most ${limit} are allowed.`, { limit });
 }
 
 /**

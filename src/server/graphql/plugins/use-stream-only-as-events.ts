@@ -11,7 +11,7 @@ export function useStreamOnlyAsEvents(): Plugin {
       const { request }: Partial<YogaInitialContext> = args.contextValue;
       if (request === undefined || STREAMABLE.test(request.headers.get('accept') ?? '*/*')) return;
       const failure = new DomainError('BAD_USER_INPUT', 'A subscription needs "accept: text/event-stream", or a WebSocket.', {
-        field: 'accept',
+        header: 'accept',
       });
       const error = new GraphQLError(failure.message, { originalError: failure, extensions: { http: { status: 406 } } });
       setResultAndStopExecution({ errors: [error] });
